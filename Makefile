@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+#   make              build vmm into build/ (O=DIR: into DIR)
+#   make demo         boot a stock Debian kernel to a shell on a disk
+#   make check        every test
+#   make deps         install what all of this needs (Debian, root)
+#   make install      into $(DESTDIR)$(PREFIX)
+#
+# SANITIZE=address,undefined or thread; CC=gcc or clang; WERROR= to go on
+# after a warning.
+
+O       ?= build
+PREFIX  ?= /usr/local
+VERSION := 0.1
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PKG_CONFIG ?= pkg-config
+
+CFLAGS   ?= -O2 -g
+WERROR   ?= -Werror
+WARNINGS := -Wall -Wextra $(WERROR) -Wmissing-prototypes -Wstrict-prototypes -Wshadow \
+            -Wpointer-arith -Wundef -Wvla -Wwrite-strings -Wimplicit-fallthrough
+CPPFLAGS += -I. -I$(O) -D_GNU_SOURCE -DVMM_VERSION='"$(VERSION)"'
+FLAGS     = -std=gnu17 -pthread $(WARNINGS) $(CFLAGS)
+ifdef SANITIZE
+FLAGS   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
+ifneq ($(filter address%,$(SANITIZE)),)
+FLAGS   += -fno-sanitize-recover=all
+endif
+ifeq ($(SANITIZE)$(findstring gcc,$(CC)),threadgcc)
+FLAGS   += -Wno-tsan
+endif
+endif
+
+URING_CFLAGS := $(shell $(PKG_CONFIG) --cflags liburing 2>/dev/null)
+URING_LIBS   := $(shell $(PKG_CONFIG) --libs liburing 2>/dev/null)
+CHECK_CFLAGS := $(shell $(PKG_CONFIG) --cflags check 2>/dev/null)
+CHECK_LIBS   := $(shell $(PKG_CONFIG) --libs check 2>/dev/null)
+
+# The rooms, in the order in which they may include each other: each links
+# against those after it.
+ROOMS   := vmm devices virtio hw
+ARCH    := x86
+vmm_SRC := $(filter-out vmm/main.c,$(wildcard vmm/*.c vmm/*.S vmm/$(ARCH)/*.c vmm/$(ARCH)/*.S))
+devices_SRC := $(wildcard devices/*.c)
+virtio_SRC  := $(wildcard virtio/*.c)
+hw_SRC      := $(wildcard hw/*.c hw/base/*.c)
+
+# make V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-4s %s\n' $(1) $@)
+
+OBJ     := $(O)/obj
+objects  = $(addprefix $(OBJ)/,$(addsuffix .o,$(basename $(1))))
+LIBS    := $(ROOMS:%=$(OBJ)/lib%.a)
+MAIN    := $(call objects,vmm/main.c)
+UNIT    := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
+UNIT_KIT := $(call objects,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
+
+.PHONY: all
+all: $(O)/vmm
+
+include guest/init/init.mk guest/kit/kit.mk tests/tests.mk
+
+$(O)/vmm: $(MAIN) $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(MAIN) $(LIBS) $(URING_LIBS)
+
+define room_rule
+$(OBJ)/lib$(1).a: $(call objects,$($(1)_SRC))
+	@rm -f $$@
+	$(Q)$(AR) rcs $$@ $$^
+endef
+$(foreach room,$(ROOMS),$(eval $(call room_rule,$(room))))
+
+$(OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(URING_CFLAGS) $(FLAGS) -MMD -MP -c -o $@ $<
+
+$(OBJ)/%.o: %.S
+	@mkdir -p $(@D)
+	$(call say,AS)
+	$(Q)$(CC) $(CPPFLAGS) -Wa,-I$(O),-I$(OBJ) -MMD -MP -c -o $@ $<
+
+# What the binary carries: the init of guests without an initrd, and the DSDT.
+$(OBJ)/vmm/guest_init.o: $(O)/guest/init/init
+$(OBJ)/vmm/$(ARCH)/dsdt.o: $(OBJ)/vmm/$(ARCH)/dsdt.aml
+
+# ASL goes through the C preprocessor: iasl's own knows no macros.
+$(OBJ)/%.aml: %.asl vmm/$(ARCH)/layout.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) -E -P -undef -x assembler-with-cpp -I. -o $(@:.aml=.i.asl) $<
+	$(Q)iasl -we -p $(@:.aml=) $(@:.aml=.i.asl) > $@.log 2>&1 || { cat $@.log; rm -f $@; exit 1; }
+
+$(O)/tests/unit/%: $(OBJ)/tests/unit/%.o $(UNIT_KIT) $(LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(UNIT_KIT) $(LIBS) $(URING_LIBS) $(CHECK_LIBS)
+$(OBJ)/tests/unit/%.o: CPPFLAGS += $(CHECK_CFLAGS)
+.PRECIOUS: $(OBJ)/tests/unit/%.o
+
+.PHONY: install
+install: $(O)/vmm
+	install -D -m 755 $(O)/vmm $(DESTDIR)$(PREFIX)/bin/vmm
+	install -D -m 644 Documentation/vmm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmm.1
+
+.PHONY: clean
+clean:
+	rm -rf $(O)
+
+-include $(shell [ -d $(O) ] && find $(O) -name '*.d')

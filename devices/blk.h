@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The virtio block device (virtio 1.4, section 5.2).
+ *
+ * Registers and configuration belong to vCPU threads, under the transport's
+ * device lock; each running queue belongs to its I/O thread alone.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "devices/disk.h"
+#include "devices/io_thread.h"
+#include "virtio/virtio_device.h"
+
+#define BLK_SERIAL_LEN 20
+#define BLK_QUEUE_SIZE_DEFAULT 256
+#define BLK_QUEUE_SIZE_MIN 2
+#define BLK_QUEUE_SIZE_MAX 1024
+#define BLK_PCI_CLASS 0x010000 /* mass storage */
+
+struct blk_config {
+	struct disk_config disk;
+	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
+	uint16_t queue_size;             /* a power of two */
+};
+
+struct blk;
+
+/* Feature bits of this device type, by name. */
+extern const struct virtio_feature blk_features[];
+
+/*
+ * Make the device for an open @disk, served by @thread; both outlive it.
+ * @name is for messages and outlives it too.  Returns 0 or -errno.
+ */
+int blk_create(struct blk **blk, const char *name, const struct blk_config *config,
+	       struct disk *disk, struct io_thread *thread, const struct guest_memory *mem);
+
+/* After virtio_device_shut_down(), and once the I/O thread has ended. */
+void blk_destroy(struct blk *blk);
+
+struct virtio_device *blk_virtio(struct blk *blk);

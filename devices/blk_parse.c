@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "devices/blk_parse.h"
+
+#include <linux/virtio_blk.h>
+#include <string.h>
+
+#include "devices/disk.h"
+#include "hw/base/fence.h"
+#include "hw/base/util.h"
+
+/* Parts of a chain, in order. */
+struct parts {
+	struct iovec *iov;
+	unsigned count;
+};
+
+/* Take @len bytes, which are there, off the front. */
+static void take_front(struct parts *parts, void *to, size_t len)
+{
+	uint8_t *out = to;
+
+	while (len) {
+		struct iovec *iov = parts->iov;
+		size_t n = min(len, iov->iov_len);
+
+		copy_once(out, iov->iov_base, n);
+		out += n;
+		len -= n;
+		iov->iov_base = (uint8_t *)iov->iov_base + n;
+		iov->iov_len -= n;
+		if (iov->iov_len == 0) {
+			parts->iov++;
+			parts->count--;
+		}
+	}
+}
+
+/* Take the last byte, which is there. */
+static uint8_t *take_last_byte(struct parts *parts)
+{
+	struct iovec *iov = &parts->iov[parts->count - 1];
+	uint8_t *byte = (uint8_t *)iov->iov_base + --iov->iov_len;
+
+	if (iov->iov_len == 0)
+		parts->count--;
+	return byte;
+}
+
+static size_t put_front(const struct parts *parts, const void *from, size_t len)
+{
+	size_t put = 0;
+
+	for (unsigned i = 0; i < parts->count && put < len; i++) {
+		size_t n = min(len - put, parts->iov[i].iov_len);
+
+		memcpy(parts->iov[i].iov_base, (const uint8_t *)from + put, n);
+		put += n;
+	}
+	return put;
+}
+
+static void finish(struct blk_command *command, uint8_t result)
+{
+	command->action = BLK_DONE;
+	command->result = result;
+}
+
+/* Is this a transfer of whole sectors inside the disk? */
+static bool in_range(const struct blk_limits *limits, uint64_t sector, uint64_t len)
+{
+	return len % DISK_SECTOR == 0 && sector <= limits->sectors &&
+		len / DISK_SECTOR <= limits->sectors - sector;
+}
+
+static void parse_transfer(struct blk_command *command, enum blk_action action,
+			   const struct blk_limits *limits, uint64_t sector,
+			   const struct parts *data, uint64_t len)
+{
+	if (!in_range(limits, sector, len) || (action == BLK_WRITE && limits->read_only)) {
+		finish(command, VIRTIO_BLK_S_IOERR);
+	} else if (len == 0) {
+		finish(command, VIRTIO_BLK_S_OK);
+	} else {
+		command->action = action;
+		command->offset = sector * DISK_SECTOR;
+		command->len = len;
+		command->iov = data->iov;
+		command->iov_count = data->count;
+	}
+}
+
+static void get_id(struct blk_command *command, const struct blk_limits *limits,
+		   const struct parts *data)
+{
+	char id[VIRTIO_BLK_ID_BYTES] = { 0 };
+
+	memcpy(id, limits->serial, strnlen(limits->serial, sizeof(id)));
+	command->written = (uint32_t)put_front(data, id, sizeof(id));
+	finish(command, VIRTIO_BLK_S_OK);
+}
+
+void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
+	       const struct blk_limits *limits)
+{
+	struct parts readable = { chain->iov, chain->readable };
+	struct parts writable = { chain->iov + chain->readable, chain->writable };
+	struct virtio_blk_outhdr header;
+
+	*command = (struct blk_command){ .action = BLK_NO_STATUS };
+	if (!chain->writable || !writable.iov[writable.count - 1].iov_base)
+		return;
+	command->status = take_last_byte(&writable);
+	/* A part outside RAM fails all of it; so does what 32 bits cannot report. */
+	if (chain->bad || chain->readable_len < sizeof(header) ||
+	    chain->readable_len > UINT32_MAX || chain->writable_len > UINT32_MAX) {
+		finish(command, VIRTIO_BLK_S_IOERR);
+		return;
+	}
+	take_front(&readable, &header, sizeof(header));
+
+	switch (header.type) {
+	case VIRTIO_BLK_T_IN:
+		parse_transfer(command, BLK_READ, limits, header.sector, &writable,
+			       chain->writable_len - 1);
+		break;
+	case VIRTIO_BLK_T_OUT:
+		parse_transfer(command, BLK_WRITE, limits, header.sector, &readable,
+			       chain->readable_len - sizeof(header));
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		command->action = BLK_FLUSH;
+		break;
+	case VIRTIO_BLK_T_GET_ID:
+		get_id(command, limits, &writable);
+		break;
+	default:
+		finish(command, VIRTIO_BLK_S_UNSUPP);
+	}
+}
+
+uint32_t blk_used_len(uint64_t writable_len, uint64_t data)
+{
+	/* The status byte counts only if no gap is before it. */
+	return (uint32_t)(data + 1 == writable_len ? writable_len : data);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a virtio-blk request asks for (virtio 1.4, section 5.2.6).  All checks
+ * of what the driver wrote are here and nowhere else.
+ *
+ * Header, data and status are ranges of bytes, not descriptors: the driver may
+ * cut a request wherever it likes (section 2.7.4.1).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/virtqueue.h"
+
+enum blk_action {
+	BLK_DONE,    /* nothing to do but report result and written */
+	BLK_READ,
+	BLK_WRITE,
+	BLK_FLUSH,
+	BLK_NO_STATUS, /* there is no byte to report in: give the chain back */
+};
+
+struct blk_command {
+	enum blk_action action;
+	uint8_t *status;    /* where the result goes; the last writable byte */
+	uint8_t result;     /* BLK_DONE: VIRTIO_BLK_S_* */
+	uint32_t written;   /* BLK_DONE: bytes written before the status */
+	uint64_t offset;    /* in bytes */
+	uint64_t len;
+	struct iovec *iov;  /* the data; part of the chain's */
+	unsigned iov_count;
+};
+
+/* What a request is judged by. */
+struct blk_limits {
+	uint64_t sectors;   /* of 512 bytes */
+	bool read_only;
+	const char *serial; /* VIRTIO_BLK_ID_BYTES at most */
+};
+
+/*
+ * Parse @chain, whose iov[] is changed to leave the data only.  GET_ID, which
+ * needs no disk, is carried out.
+ */
+void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
+	       const struct blk_limits *limits);
+
+/*
+ * The used length of a request (section 2.7.8): the bytes written from the
+ * start of its writable part, which is @writable_len long and ends in the
+ * status byte, when @data bytes stand before that byte.
+ */
+uint32_t blk_used_len(uint64_t writable_len, uint64_t data);

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A disk image: a raw file or a block device.  What stands in it is never
+ * looked at: the guest writes it, so it must not change how it is opened.
+ *
+ * I/O is done in requests.  A request is queued on an I/O thread and comes
+ * back there exactly once, when nothing touches its buffers any more.  Nothing
+ * here knows of virtio.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "devices/io_thread.h"
+
+#define DISK_SECTOR 512
+
+/* A lock that another process holds is retried for so long. */
+#define DISK_LOCK_WAIT_MS 2000
+
+enum disk_aio { DISK_AIO_IO_URING, DISK_AIO_SYNC };
+
+struct disk_config {
+	const char *path;
+	bool read_only;
+	enum disk_aio aio; /* on a thread without io_uring it is SYNC anyway */
+};
+
+struct disk {
+	const char *path; /* for messages; borrowed from the configuration */
+	int fd;
+	bool read_only;
+	enum disk_aio aio;
+	uint64_t sectors; /* of 512 bytes */
+};
+
+enum disk_op {
+	DISK_READ,
+	DISK_WRITE,
+	DISK_WRITE_STABLE, /* on stable storage when it completes */
+	DISK_FLUSH,        /* what completed before is on stable storage */
+};
+
+struct disk_request {
+	/*
+	 * The caller's: not changed by it until done().  iov[] has no empty
+	 * parts; the disk may change it.
+	 */
+	enum disk_op op;
+	uint64_t offset; /* in bytes */
+	uint64_t len;    /* the sum of iov[]; 0 for a flush */
+	struct iovec *iov;
+	unsigned iov_count;
+	/* @result is 0, or -errno when not all of it was done. */
+	void (*done)(struct disk_request *request, int result);
+
+	/* The disk's, while the request runs. */
+	struct disk *disk;
+	struct io_thread *thread;
+	struct io_completion step;
+};
+
+/*
+ * Open and lock an image: a regular file or a block device, not empty, that no
+ * other process has locked (shared locks for read-only use; a lock that is
+ * held is retried for DISK_LOCK_WAIT_MS, since the kernel may let go of a
+ * killed process's lock late).  A tail of less than a sector is hidden, with a
+ * warning.  Returns 0, or -errno having printed why.
+ */
+int disk_open(struct disk *disk, const struct disk_config *config);
+
+/* No request is in flight. */
+void disk_close(struct disk *disk);
+
+/*
+ * Start @request on @thread, which is the calling thread.  Range and
+ * permission were checked by the caller.
+ */
+void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request *request);

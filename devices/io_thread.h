@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A thread that serves queues.  It sleeps in one place, and doorbells, disk
+ * completions and orders from other threads all wake it there.
+ *
+ * With io_uring, all of these are completions of one ring, which the thread
+ * makes itself (a ring belongs to its creator): one io_uring_enter submits
+ * everything and waits.  Where io_uring is refused, the thread waits in
+ * poll(2) on the same eventfds, and disks do their I/O inline.
+ *
+ * One round: wait; run orders; let completions call done(); let the queues
+ * that rang pop their requests; then flush each queue that asked for it, so
+ * that a batch is published once and interrupts at most once.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+struct io_uring_sqe;
+struct io_thread;
+
+/* Something that completes on the thread. */
+struct io_completion {
+	void (*done)(struct io_completion *completion, int result);
+	/* The thread's, between io_thread_complete() and done(). */
+	struct io_completion *next;
+	int result;
+};
+
+/* An order from another thread. */
+struct io_order {
+	void (*run)(struct io_order *order);
+	struct io_order *next; /* the thread's, until run() */
+};
+
+/* A queue that the thread serves. */
+struct io_queue {
+	int doorbell;                          /* eventfd; borrowed */
+	void (*rung)(struct io_queue *queue);  /* the doorbell may have rung */
+	void (*flush)(struct io_queue *queue); /* the round ends */
+
+	/* The thread's. */
+	struct io_queue *next;
+	bool added, watched;
+	bool ring_again, flush_wanted;
+};
+
+/*
+ * Start a thread called @name that can serve up to @queues queues.  Without
+ * @use_uring, or where the kernel refuses (-v says so), it is the poll(2)
+ * kind.  It takes orders at once, and makes its ring while the caller goes on.
+ * Returns 0 or -errno.
+ */
+int io_thread_create(struct io_thread **thread, const char *name, unsigned queues,
+		     bool use_uring);
+
+/* Ends and frees the thread.  Its queues are idle: nothing is in flight. */
+void io_thread_destroy(struct io_thread *thread);
+
+/* Have order->run() called on the thread.  Any thread. */
+void io_thread_order(struct io_thread *thread, struct io_order *order);
+
+/* --- On the thread itself only. --- */
+
+/*
+ * Watch a queue's doorbell from now on.  It stays until the thread ends, so
+ * that stopping a queue need not wait for the poll to be cancelled; a queue
+ * that is added already is left as it is.
+ */
+void io_thread_add_queue(struct io_thread *thread, struct io_queue *queue);
+
+/* Call queue->rung() in the next round, as if the doorbell had rung. */
+void io_thread_ring_again(struct io_thread *thread, struct io_queue *queue);
+
+/* Call queue->flush() once at the end of this round. */
+void io_thread_want_flush(struct io_thread *thread, struct io_queue *queue);
+
+/*
+ * An empty submission entry; once prepared, its data is set to a struct
+ * io_completion.  NULL where the thread has no io_uring, or no room now: then
+ * do the work inline and call io_thread_complete().
+ */
+struct io_uring_sqe *io_thread_sqe(struct io_thread *thread);
+
+/* Have @completion called with @result, later in this round. */
+void io_thread_complete(struct io_thread *thread, struct io_completion *completion, int result);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a test is, and how it fails. Each test is one function in its file's table. A failing check prints
+ * where and what, and leaves the test at once from any depth; the next test starts on a reset device.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct blk;
+
+/* What must hold, by the kit's options, for a test to make sense. The device itself is not asked. */
+enum test_needs {
+	NEEDS_NOTHING = 0,
+	NEEDS_WRITABLE = 1 << 0,
+	NEEDS_READ_ONLY = 1 << 1,
+	NEEDS_TWO_DISKS = 1 << 2,
+	NEEDS_BOTH_VIEWS = 1 << 3,	/* PCI configuration by ports and by ECAM */
+	NEEDS_INTX = 1 << 4,
+};
+
+struct test {
+	const char *name;		/* group/what; NULL ends a table */
+	void (*run)(struct blk *disk);
+	const char *rows;		/* ids in virtio-conformance.md that the test observes */
+	unsigned needs;
+};
+
+extern const struct test pci_tests[], capability_tests[], device_tests[], msix_tests[], intx_tests[];
+extern const struct test blk_tests[], framing_tests[], ring_tests[];
+
+/* The value of option `name` (name=value on the kit's command line), or `otherwise`. */
+const char *option(const char *name, const char *otherwise);
+
+/* The same for a number, decimal or 0x and lower-case hexadecimal. */
+uint64_t option_number(const char *name, uint64_t otherwise);
+
+/* True if the comma-separated `list` has `word`. */
+bool list_has(const char *list, const char *word);
+
+/* Says what a loop is about to check. Printed only if a check fails; NULL forgets it. */
+void test_context(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+_Noreturn void test_fail(const char *file, int line, const char *what);
+void test_compare(const char *file, int line, const char *what, uint64_t got, uint64_t want);
+
+#define CHECK(condition) \
+	do { \
+		if (!(condition)) \
+			test_fail(__FILE__, __LINE__, #condition); \
+	} while (0)
+
+#define CHECK_EQUAL(got, want) test_compare(__FILE__, __LINE__, #got, got, want)
+
+/* Prints `why` as TAP's "Bail out!" and ends the run. */
+_Noreturn void test_give_up(const char *why);
+
+/* Copies the options from the kit's command line. */
+void test_options(const char *command_line);
+
+/* Runs every selected test on `disk` and prints TAP. */
+void test_run_all(struct blk *disk);

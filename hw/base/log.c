@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "hw/base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "hw/base/clock.h"
+
+static bool log_verbose;
+
+void log_set_verbose(bool verbose)
+{
+	log_verbose = verbose;
+}
+
+__attribute__((format(printf, 2, 0)))
+static void log_line(const char *kind, const char *fmt, va_list args)
+{
+	char line[1024];
+
+	/* One write for the whole line, so that threads do not mix theirs. */
+	vsnprintf(line, sizeof(line), fmt, args);
+	fprintf(stderr, "vmm: %s%s\n", kind, line);
+}
+
+void log_error(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_line("", fmt, args);
+	va_end(args);
+}
+
+void log_warn(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_line("warning: ", fmt, args);
+	va_end(args);
+}
+
+void log_info(const char *fmt, ...)
+{
+	va_list args;
+
+	if (!log_verbose)
+		return;
+	va_start(args, fmt);
+	log_line("", fmt, args);
+	va_end(args);
+}
+
+bool log_allowed(struct log_limit *limit)
+{
+	/* Periods are numbered from 1, so that zeroed memory is an old one. */
+	uint64_t now = clock_ns() / LOG_LIMIT_PERIOD_NS + 1;
+	uint32_t used;
+
+	if (__atomic_exchange_n(&limit->period, now, __ATOMIC_RELAXED) != now)
+		__atomic_store_n(&limit->used, 0, __ATOMIC_RELAXED);
+	used = __atomic_load_n(&limit->used, __ATOMIC_RELAXED);
+	if (used >= LOG_LIMIT_BURST)
+		return false;
+	used = __atomic_fetch_add(&limit->used, 1, __ATOMIC_RELAXED);
+	return used < LOG_LIMIT_BURST;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Messages for the person who runs the program: one line each on stderr,
+ * prefixed "vmm: ".  stdout belongs to the guest's serial port.
+ *
+ * All functions may be called from any thread; a line is written whole.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LOG_PRINTF __attribute__((format(printf, 1, 2)))
+
+/*
+ * Let log_info() print.  Called once, before the first thread is made: the
+ * verbosity belongs to the process, as stderr does.
+ */
+void log_set_verbose(bool verbose);
+
+void log_error(const char *fmt, ...) LOG_PRINTF;
+void log_warn(const char *fmt, ...) LOG_PRINTF;
+
+/* For what -v asks to see; silent otherwise. */
+void log_info(const char *fmt, ...) LOG_PRINTF;
+
+/*
+ * A budget for messages that a guest can provoke: at most LOG_LIMIT_BURST
+ * lines in LOG_LIMIT_PERIOD_NS, so that no guest can flood stderr.  Zeroed
+ * memory is a full budget.  One for each device.
+ */
+struct log_limit {
+	uint64_t period; /* number of the current period, atomic */
+	uint32_t used;   /* lines allowed in it, atomic */
+};
+
+#define LOG_LIMIT_BURST 5
+#define LOG_LIMIT_PERIOD_NS (5ULL * 1000 * 1000 * 1000)
+
+/* True if another line may be printed now. */
+bool log_allowed(struct log_limit *limit);
+
+#define log_limited(limit, ...)                        \
+	do {                                           \
+		if (log_allowed(limit))                \
+			log_warn(__VA_ARGS__);         \
+	} while (0)

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define array_size(a) (sizeof(a) / sizeof((a)[0]))
+
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+
+#define min(a, b)                       \
+	({                              \
+		__auto_type min_a = (a); \
+		__auto_type min_b = (b); \
+		min_a < min_b ? min_a : min_b; \
+	})
+
+/* The value whose low @len bytes (0 to 8) are ones. */
+static inline uint64_t bytes_mask(unsigned len)
+{
+	return len >= 8 ? ~0ULL : (1ULL << (8 * len)) - 1;
+}
+
+/* @align is a power of two. */
+static inline uint64_t align_up(uint64_t value, uint64_t align)
+{
+	return (value + align - 1) & ~(align - 1);
+}
+
+static inline uint64_t align_down(uint64_t value, uint64_t align)
+{
+	return value & ~(align - 1);
+}

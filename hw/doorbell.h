@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A doorbell: "a write to this register signals this eventfd".
+ *
+ * The device that owns the register signals the eventfd itself when the write
+ * reaches its handler, so a doorbell always works.  The hypervisor may offer a
+ * short-cut that spares the exit: the device attaches it while the register
+ * decodes and the queue behind it runs.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum doorbell_space { DOORBELL_MMIO, DOORBELL_PIO };
+
+struct doorbell {
+	enum doorbell_space space;
+	uint64_t addr;
+	unsigned len;    /* width of the write in bytes; 0 for any */
+	bool match;      /* only writes of @value count */
+	uint64_t value;
+	int eventfd;     /* borrowed */
+};
+
+/* Filled in by the hypervisor's side; any thread. */
+struct doorbell_ops {
+	/* 0, or -errno: then writes keep coming to the handler. */
+	int (*attach)(void *opaque, const struct doorbell *doorbell);
+	/* @doorbell is equal to the one attached. */
+	void (*detach)(void *opaque, const struct doorbell *doorbell);
+};
+
+struct doorbell_port {
+	const struct doorbell_ops *ops; /* NULL: no short-cut */
+	void *opaque;
+};

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "hw/msix.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "hw/base/util.h"
+
+enum { ADDR_LOW, ADDR_HIGH, DATA, CONTROL };
+
+bool msix_enabled(const struct msix *msix)
+{
+	return pci_config_word(msix->dev, msix->capability + PCI_MSIX_FLAGS) &
+		PCI_MSIX_FLAGS_ENABLE;
+}
+
+/* May the function send messages at all? */
+static bool can_send(const struct msix *msix)
+{
+	uint16_t control = pci_config_word(msix->dev, msix->capability + PCI_MSIX_FLAGS);
+
+	return (control & PCI_MSIX_FLAGS_ENABLE) && !(control & PCI_MSIX_FLAGS_MASKALL) &&
+		pci_device_bus_master(msix->dev);
+}
+
+static void vector_detach(struct msix *msix, struct msix_vector *v)
+{
+	if (v->handle >= 0)
+		msix->port.ops->detach(msix->port.opaque, v->eventfd, v->handle);
+	v->handle = -1;
+}
+
+static void vector_update(struct msix *msix, struct msix_vector *v, bool function_sends)
+{
+	struct msi_message message = {
+		.addr = (uint64_t)v->entry[ADDR_HIGH] << 32 | v->entry[ADDR_LOW],
+		.data = v->entry[DATA],
+	};
+
+	if (!function_sends || (v->entry[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT))
+		vector_detach(msix, v);
+	else if (v->handle < 0)
+		/* A message that cannot be routed stays pending, which harms no one. */
+		v->handle = msix->port.ops->attach(msix->port.opaque, v->eventfd, &message);
+}
+
+void msix_update(struct msix *msix)
+{
+	bool sends = can_send(msix);
+
+	for (unsigned i = 0; i < msix->count; i++)
+		vector_update(msix, &msix->vector[i], sends);
+}
+
+void msix_notify(const struct msix_vector *vector)
+{
+	/* Fails only when 2^64 - 2 signals are pending already. */
+	eventfd_write(vector->eventfd, 1);
+}
+
+static bool vector_pending(const struct msix_vector *v)
+{
+	struct pollfd pfd = { .fd = v->eventfd, .events = POLLIN };
+
+	/* While attached, the counter is on its way to the guest. */
+	return v->handle < 0 && poll(&pfd, 1, 0) == 1;
+}
+
+void msix_drain(struct msix *msix)
+{
+	eventfd_t count;
+
+	for (unsigned i = 0; i < msix->count; i++)
+		eventfd_read(msix->vector[i].eventfd, &count);
+}
+
+static bool aligned(uint64_t offset, unsigned len)
+{
+	return (len == 4 || len == 8) && offset % len == 0;
+}
+
+uint64_t msix_table_read(const struct msix *msix, uint64_t offset, unsigned len)
+{
+	uint64_t index = offset / MSIX_ENTRY_LENGTH;
+	unsigned word = offset % MSIX_ENTRY_LENGTH / 4;
+	const uint32_t *entry;
+
+	if (!aligned(offset, len) || index >= msix->count)
+		return 0;
+	entry = msix->vector[index].entry;
+	return len == 8 ? (uint64_t)entry[word + 1] << 32 | entry[word] : entry[word];
+}
+
+void msix_table_write(struct msix *msix, uint64_t offset, uint64_t value, unsigned len)
+{
+	uint64_t index = offset / MSIX_ENTRY_LENGTH;
+	unsigned word = offset % MSIX_ENTRY_LENGTH / 4;
+	bool message = word < CONTROL;
+	struct msix_vector *v;
+
+	if (!aligned(offset, len) || index >= msix->count)
+		return;
+	v = &msix->vector[index];
+	for (; len; len -= 4, value >>= 32, word++)
+		v->entry[word] = (uint32_t)value;
+	v->entry[CONTROL] &= PCI_MSIX_ENTRY_CTRL_MASKBIT;
+
+	/* The new message takes the place of one that is attached. */
+	if (message)
+		vector_detach(msix, v);
+	vector_update(msix, v, can_send(msix));
+}
+
+uint64_t msix_pending_read(const struct msix *msix, uint64_t offset, unsigned len)
+{
+	uint64_t bits = 0;
+
+	if (!aligned(offset, len))
+		return 0;
+	for (unsigned i = 0; i < 8 * len && 8 * offset + i < msix->count; i++)
+		if (vector_pending(&msix->vector[8 * offset + i]))
+			bits |= 1ULL << i;
+	return bits;
+}
+
+int msix_init(struct msix *msix, struct pci_device *dev, unsigned count, unsigned bar,
+	      uint32_t table, uint32_t pending, const struct msi_port *port)
+{
+	struct {
+		uint8_t id, next;
+		uint16_t control;
+		uint32_t table, pending;
+	} body = { .control = (uint16_t)(count - 1), .table = table | bar,
+		   .pending = pending | bar },
+	  writable = { .control = PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL };
+
+	*msix = (struct msix){ .dev = dev, .port = *port };
+	msix->vector = calloc(count, sizeof(*msix->vector));
+	if (!msix->vector)
+		return -ENOMEM;
+	for (; msix->count < count; msix->count++) {
+		struct msix_vector *v = &msix->vector[msix->count];
+
+		v->handle = -1;
+		v->entry[CONTROL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
+		v->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (v->eventfd < 0) {
+			int ret = -errno;
+
+			msix_destroy(msix);
+			return ret;
+		}
+	}
+	msix->capability = pci_device_add_capability(dev, PCI_CAP_ID_MSIX, &body, &writable,
+						     sizeof(body));
+	return 0;
+}
+
+void msix_destroy(struct msix *msix)
+{
+	for (unsigned i = 0; i < msix->count; i++) {
+		vector_detach(msix, &msix->vector[i]);
+		close(msix->vector[i].eventfd);
+	}
+	free(msix->vector);
+	*msix = (struct msix){ .dev = msix->dev };
+}

@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# usage: kernel.sh DIR PACKAGE
+#
+# Unpacks Debian's kernel image package PACKAGE (linux-image-cloud-amd64, say; a
+# meta package is followed to the real one) into DIR, unless that was done
+# before, and prints the path of its vmlinuz. The modules are in DIR/lib/modules.
+
+set -euo pipefail
+# shellcheck source=tests/fetch/apt.sh
+. "$(dirname "$0")/apt.sh"
+
+[ $# -eq 2 ] || { echo "usage: kernel.sh DIR PACKAGE" >&2; exit 2; }
+dir=$(realpath -m "$1")
+new=$dir.new.$$
+package=$2
+PATH=$PATH:/usr/sbin:/sbin
+
+unpack_image()
+{
+	local image
+	image=$(apt-cache "${APT[@]}" depends --important "$package" |
+		sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -n 1) || return
+	apt_unpack "$new" "${image:-$package}"
+}
+
+fetch()
+{
+	local modules
+	trap 'rm -rf "$new"' EXIT
+	mkdir -p "$new"
+	with_fresh_lists "$new/apt" unpack_image > "$new/log" 2>&1 ||
+		die "cannot fetch $package: $(grep '^E:' "$new/log" | tail -n 1)"
+	# Debian 13 packages hold usr/lib/modules only.
+	[ -e "$new/lib" ] || ln -s usr/lib "$new/lib"
+	for modules in "$new"/lib/modules/*; do
+		depmod -b "$new" "${modules##*/}"
+	done
+	publish "$new" "$dir"
+}
+
+command -v depmod > /dev/null || die "depmod is missing: install the package kmod"
+[ -d "$dir" ] || fetch
+ls "$dir"/boot/vmlinuz-* || die "$dir holds no kernel image: remove it and try again"

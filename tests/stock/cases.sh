@@ -1,0 +1,484 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# usage: cases.sh FOLDER [CASE]...
+#
+# The cases of the stock tier, run by tests/stock/run.sh where stock kernels can
+# run. FOLDER holds what it made. Each function case_NAME is one case, run in a
+# subshell under "set -e" in an empty folder; what it prints is shown if it fails.
+
+set -euo pipefail
+
+out=$1
+shift
+PATH=$PATH:/usr/sbin:/sbin
+# shellcheck disable=SC1091 # two lines: cloud=PATH, generic=PATH
+. "$out/kernels"
+: "${VMM:?} ${SCRATCH:?} ${cloud:?} ${generic:?}"
+limit=90
+
+fail()
+{
+	echo "$*"
+	exit 1
+}
+
+# start ARGUMENT...: vmm in the background, its input from the file keys if that
+# exists, run by the command $wrap if set.
+wrap=()
+pid=
+start()
+{
+	local keys=/dev/null
+	[ ! -e keys ] || keys=keys
+	timeout --foreground -k 5 "$limit" "${wrap[@]}" "$VMM" run "$@" \
+		< "$keys" > console 2> errors &
+	pid=$!
+}
+
+# finish STATUS: wait for vmm and compare.
+finish()
+{
+	local status=0
+	wait "$pid" || status=$?
+	pid=
+	[ "$status" -eq "$1" ] || fail "exit status $status instead of $1"
+}
+
+# privately COMMANDS: vmm will run in a mount namespace of its own, after COMMANDS.
+privately()
+{
+	wrap=(unshare --mount)
+	[ "$(id -u)" -eq 0 ] || wrap+=(--map-root-user)
+	wrap+=(bash -c "$1"' && exec "$@"' -)
+}
+
+# boot TEST ARGUMENT...: run a guest to its power-off. vmm must say nothing.
+boot()
+{
+	local test=$1
+	shift
+	start -p "quiet test=$test" "$@"
+	finish 0
+	grep -q "^--- end $test" console || fail "the guest's test did not end"
+	[ ! -s errors ] || fail "unexpected messages"
+}
+
+# until_true COMMAND...: wait for it, while vmm runs and for $limit seconds at most.
+until_true()
+{
+	local end=$((SECONDS + limit))
+	until "$@"; do
+		kill -0 "$pid" || fail "vmm ended early"
+		[ "$SECONDS" -lt "$end" ] || fail "timeout: $*"
+		sleep 0.2
+	done
+}
+
+# value KEY: what the guest reported.
+value()
+{
+	sed -n "s/\r*\$//; s/^$1=//p" console | tail -n 1
+}
+
+expect()
+{
+	local got
+	got=$(value "$1")
+	[ "$got" = "$2" ] || fail "guest: $1 is '$got' instead of '$2'"
+}
+
+# expect_between KEY LOW HIGH
+expect_between()
+{
+	local got
+	got=$(value "$1")
+	[[ $got -ge $2 && $got -le $3 ]] ||
+		fail "guest: $1 is '$got', not within $2 and $3"
+}
+
+sum()
+{
+	sha256sum < "$1"
+}
+
+# root: a fresh root disk in the current folder.
+root()
+{
+	cp "$out/root.img" .
+}
+
+basic()
+{
+	local kernel=$1 cpus=$2
+	shift 2
+	root
+	boot basic --kernel "$kernel" --disk root.img --cpus "$cpus" "$@"
+	expect kernel "${kernel##*vmlinuz-}"
+	expect cpus "$cpus"
+	expect complaints 0
+	expect_between msi 1 "$cpus"
+	expect sci 1
+	expect uart 1
+	expect_between rtc $(($(date +%s) - 60)) "$(date +%s)"
+}
+
+case_cloud_1_cpu()	{ basic "$cloud" 1; expect ecam 1; }
+case_cloud_2_cpus()	{ basic "$cloud" 2; }
+case_cloud_4_cpus()	{ basic "$cloud" 4; }
+case_generic_1_cpu()	{ basic "$generic" 1; expect ecam 1; }
+case_generic_2_cpus()	{ basic "$generic" 2; }
+case_generic_4_cpus()	{ basic "$generic" 4; }
+
+case_cloud_initrd()
+{
+	basic "$cloud" 2 --initrd "$out/initramfs-cloud"
+}
+
+case_generic_initrd()
+{
+	basic "$generic" 2 --initrd "$out/initramfs-generic"
+}
+
+case_memory_64M()
+{
+	basic "$cloud" 1 --memory 64M
+	expect_between memory 20000 65536
+}
+
+case_memory_2G()
+{
+	basic "$cloud" 1 --memory 2G
+	expect_between memory 1900000 2097152
+}
+
+# Part of it lies above the hole below 4 GiB.
+case_memory_4G()
+{
+	basic "$cloud" 1 --memory 4G
+	expect_between memory 3900000 4194304
+}
+
+# The kernel alone in a folder, its modules elsewhere.
+case_modules_option()
+{
+	mkdir kernel
+	cp "$cloud" kernel
+	basic "kernel/${cloud##*/}" 1 --modules "${cloud%/boot/*}/lib/modules/${cloud##*vmlinuz-}"
+}
+
+# The kernel beside lib, as in a folder that holds both.
+case_modules_beside()
+{
+	ln -s "${cloud%/boot/*}/lib" lib
+	cp "$cloud" .
+	basic "${cloud##*/}" 1
+}
+
+# No modules anywhere: it says so and boots; the kernel panics without a root.
+case_no_modules()
+{
+	root
+	mkdir kernel
+	cp "$cloud" kernel
+	[ ! -d /lib/modules ] || privately 'mount -t tmpfs none /lib/modules'
+	start -p quiet --kernel "kernel/${cloud##*/}" --disk root.img
+	finish 4
+	grep -q "${cloud##*vmlinuz-}" errors || fail "no word about the modules"
+	grep -q 'Unable to mount root' console || fail "no panic"
+}
+
+case_root_options()
+{
+	root
+	boot basic --kernel "$cloud" --disk root.img \
+		-p "root=/dev/vda ro rootfstype=ext4 rootwait init=/test/init"
+	expect root "/dev/vda ext4 ro"
+	expect init /test/init
+}
+
+# A partition table of one entry, written by hand: signature, type 83, start 2048.
+case_root_partuuid()
+{
+	local sectors
+	sectors=$(($(stat -c %s "$out/root.img") / 512))
+	dd if="$out/root.img" of=root.img bs=1M seek=1 2> /dev/null
+	printf '\xef\xbe\xad\xde' | dd of=root.img bs=1 seek=440 conv=notrunc
+	printf '\x83\0\0\0\0\x08\0\0' | dd of=root.img bs=1 seek=450 conv=notrunc
+	printf '\x55\xaa' | dd of=root.img bs=1 seek=510 conv=notrunc
+	# shellcheck disable=SC2059 # the number's four bytes, low one first
+	printf "$(printf '\\x%02x' $((sectors & 255)) $((sectors >> 8 & 255)) \
+		$((sectors >> 16 & 255)) 0)" | dd of=root.img bs=1 seek=458 conv=notrunc
+	boot basic --kernel "$cloud" --disk root.img -p "root=PARTUUID=deadbeef-01 rw"
+	expect root "/dev/vda1 ext4 rw"
+}
+
+# Three disks of different sizes keep their order; a read-only one stays as it is.
+case_three_disks()
+{
+	local before
+	root
+	echo "the second disk" | dd of=two.img bs=3M conv=sync
+	echo "the third disk" | dd of=three.img bs=5M conv=sync
+	before=$(sum two.img)
+	boot disks --kernel "$cloud" --cpus 2 --disk root.img,serial=first \
+		--disk two.img,ro,serial=second-serial-is20 --disk path=three.img
+	expect vda "49152 0 first "
+	expect vdb "6144 1 second-serial-is20 "
+	expect vdc "10240 0  "
+	expect vdb.start "the second disk"
+	expect vdc.start "the third disk"
+	expect vdb.write 1
+	[ "$(sum two.img)" = "$before" ] || fail "the read-only image changed"
+}
+
+# io ARGUMENT...: 64 MiB read, 16 MiB written, sums of both sides equal.
+io()
+{
+	root
+	cp "$out/random.img" .
+	truncate -s 16M written.img
+	boot io --kernel "$cloud" --cpus 2 --disk root.img "$@"
+	expect complaints 0
+	expect read "$(sum random.img)"
+	expect direct "$(sum random.img)"
+	expect write 0
+	expect written "$(sum written.img)"
+}
+
+case_checksums()	{ io --disk random.img --disk written.img; }
+case_doorbell_exit()	{ io --doorbell=exit --disk random.img --disk written.img; }
+case_aio_sync()		{ io --disk random.img,aio=sync --disk written.img,aio=sync; }
+case_direct_io()	{ io --disk random.img,direct --disk written.img,direct; }
+
+case_file_tree()
+{
+	root
+	mkfs.ext4 -q -F tree.img 48M
+	boot tree --kernel "$generic" --cpus 2 --disk root.img --disk tree.img
+	expect copy 0
+	expect umount 0
+	e2fsck -fn tree.img || fail "fsck found errors"
+	mkdir copy
+	debugfs -R "rdump / copy" tree.img
+	rm -r copy/lost+found
+	cp "$out/root/sbin/init" copy/sbin-init
+	for folder in bin test tree; do
+		diff -r --no-dereference "$out/root/$folder" "copy/$folder"
+	done
+}
+
+case_reboot()
+{
+	root
+	start -p "quiet test=reboot" --kernel "$cloud" --disk root.img
+	finish 4
+	expect complaints 0
+}
+
+case_panic()
+{
+	root
+	start -p "quiet test=panic" --kernel "$cloud" --cpus 2 --disk root.img
+	finish 4
+	grep -q 'Kernel panic' console || fail "no panic on the console"
+}
+
+case_host_disk_full()
+{
+	root
+	mkdir small
+	privately 'mount -t tmpfs -o size=8M none small && truncate -s 32M small/full.img'
+	boot full --kernel "$cloud" --disk root.img --disk small/full.img
+	expect write 1
+	expect_between errors 1 100000
+	expect read 0
+	expect root "$(stat -c %s root.img)"
+}
+
+# What comes out of the console is complete, and what is typed goes in.
+case_console_pipe()
+{
+	root
+	mkfifo keys
+	start -p "quiet test=console" --kernel "$cloud" --disk root.img
+	exec 5> keys
+	until_true grep -q ^ready= console
+	echo "typed into a pipe" >&5
+	finish 0
+	expect line "typed into a pipe"
+	seq 1 4000 > numbers
+	tr -d '\r' < console | sed -n '/^1$/,/^4000$/p' | cmp - numbers
+}
+
+case_quit_keys()
+{
+	root
+	mkfifo keys
+	start -p "quiet test=wait" --kernel "$cloud" --disk root.img
+	exec 5> keys
+	until_true grep -q ^ready= console
+	printf '\001x' >&5
+	finish 0
+}
+
+case_sigterm()
+{
+	root
+	start -p "quiet test=wait" --kernel "$cloud" --cpus 2 --disk root.img
+	until_true grep -q ^ready= console
+	kill -TERM "$pid"
+	finish 143
+	no_process_left
+	[ ! -s errors ] || fail "unexpected messages"
+}
+
+no_process_left()
+{
+	local process
+	for process in /proc/[0-9]*; do
+		[ ! "$process/exe" -ef "$VMM" ] || [ ! "$process/cwd" -ef . ] ||
+			fail "process ${process##*/} stays behind"
+	done
+}
+
+# The second vmm is refused, and the first does not notice.
+case_image_in_use()
+{
+	local status=0
+	root
+	mkfifo keys
+	start -p "quiet test=console" --kernel "$cloud" --disk root.img
+	exec 5> keys
+	until_true grep -q ^ready= console
+	timeout 30 "$VMM" run --kernel "$cloud" --disk root.img < /dev/null \
+		> second-console 2> second-errors || status=$?
+	[ "$status" -eq 1 ] || fail "the second vmm's exit status is $status"
+	[ ! -s second-console ] || fail "the second vmm started its guest"
+	[ "$(grep -c "^vmm: disk 'root.img': " second-errors)" -eq 1 ] ||
+		fail "the second vmm said: $(cat second-errors)"
+	echo "still here" >&5
+	finish 0
+	expect line "still here"
+}
+
+# Nobody reads the console and its pipe is full from the start. The guest's disk
+# goes on all the same, and so do signals.
+case_console_stalled()
+{
+	local begin
+	root
+	truncate -s 1M count.img
+	mkfifo console
+	exec 6<> console
+	dd if=/dev/zero of=console bs=4k oflag=nonblock && fail "the pipe has no end"
+	start -p "quiet test=flood" --kernel "$cloud" --disk root.img --disk count.img
+	until_true counted 20
+	begin=$SECONDS
+	kill -TERM "$pid"
+	finish 143
+	[ $((SECONDS - begin)) -le 5 ] || fail "ended only after $((SECONDS - begin)) s"
+}
+
+counted()
+{
+	local count
+	read -r count < <(head -c 16 count.img | tr -d '\0')
+	[ "${count:-0}" -ge "$1" ]
+}
+
+# on_terminal ARGUMENT...: like start, but on a terminal of its own, whose modes
+# before and after go to two files.
+on_terminal()
+{
+	cat > session <<-'EOF'
+	stty -g > before
+	"$VMM" run "$@" 2> errors
+	status=$?
+	stty -g > after
+	exit $status
+	EOF
+	mkfifo keys
+	timeout --foreground -k 5 "$limit" script -qec "sh session $(printf ' %q' "$@")" \
+		/dev/null < keys > console &
+	pid=$!
+	exec 5> keys
+	until_true grep -q ^ready= console
+}
+
+# Ctrl-C belongs to the guest; a line typed ends with a carriage return.
+case_terminal()
+{
+	root
+	on_terminal -p "quiet test=console" --kernel "$cloud" --disk root.img
+	printf '\003typed at a terminal\r' >&5
+	finish 0
+	expect line "typed at a terminal"
+	cmp before after
+}
+
+case_terminal_sigterm()
+{
+	local process
+	root
+	on_terminal -p "quiet test=wait" --kernel "$cloud" --disk root.img
+	for process in /proc/[0-9]*; do
+		[ ! "$process/exe" -ef "$VMM" ] || [ ! "$process/cwd" -ef . ] ||
+			kill -TERM "${process##*/}"
+	done
+	finish 143
+	cmp before after
+}
+
+# run_case NUMBER NAME: its TAP line, and on failure what there is to see.
+run_case()
+{
+	local begin=$SECONDS status
+	mkdir "$SCRATCH/$2"
+	cd "$SCRATCH/$2"
+	set +e
+	(
+		set -e
+		trap '[ -z "$pid" ] || kill "$pid"' EXIT
+		"case_$2"
+	) > log 2>&1
+	status=$?
+	set -e
+	if [ "$status" -eq 0 ]; then
+		echo "ok $1 - $2 ($((SECONDS - begin)) s)"
+	else
+		echo "not ok $1 - $2 ($((SECONDS - begin)) s)"
+		show
+	fi
+	cd "$SCRATCH"
+	rm -rf "${SCRATCH:?}/$2"
+	return "$status"
+}
+
+# The end of every log of the case, as TAP comments.
+show()
+{
+	local file
+	for file in log errors console; do
+		[ -f "$file" ] || continue
+		echo "# $file:"
+		tail -n 30 "$file" | tr -d '\r' | cut -c 1-160 | sed 's/^/#   /'
+	done
+}
+
+if [ $# -eq 0 ]; then
+	mapfile -t names < <(sed -n 's/^case_\([a-z0-9_A-Z]*\)().*/\1/p' "$0")
+	set -- "${names[@]}"
+fi
+passed=0
+failed=0
+echo "1..$#"
+for name in "$@"; do
+	if run_case $((passed + failed + 1)) "$name"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+	fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# usage: run.sh BUILD [CASE]...
+#
+# The stock tier: boots Debian's kernels under $VMM (BUILD/vmm by default), on this
+# machine or in an emulated host (tests/host), and prints TAP. Without a CASE all
+# of cases.sh are run. Downloads go to BUILD/cache, the rest to BUILD/stock.
+
+set -euo pipefail
+
+[ $# -ge 1 ] || { sed -n 's/^# usage/usage/p' "$0" >&2; exit 2; }
+here=$(dirname "$(realpath "$0")")
+mkdir -p "$1/cache" "$1/stock"
+build=$(realpath "$1")
+shift
+out=$build/stock
+VMM=$(realpath "${VMM:-$build/vmm}")
+export VMM
+PATH=$PATH:/usr/sbin:/sbin
+
+[ -x "$VMM" ] || { echo "run.sh: $VMM: no such program" >&2; exit 1; }
+
+# The guests' root: busybox, and a tree of files of many sizes to copy.
+make_root()
+{
+	local root=$out/root applet size
+	rm -rf "$root"
+	mkdir -p "$root"/{bin,dev,mnt,proc,sbin,sys,test,tmp,tree/sub/sub}
+	cp "$busybox" "$root/bin/busybox"
+	for applet in $("$busybox" --list); do
+		[ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
+	done
+	install "$here/guest-init" "$root/sbin/init"
+	ln -s ../sbin/init "$root/test/init"
+	for size in 0 1 511 512 513 4095 4096 4097 65536 1000001; do
+		head -c "$size" /dev/urandom > "$root/tree/sub/$size"
+	done
+	for size in {1..200}; do
+		echo "$size" > "$root/tree/sub/sub/file $size"
+	done
+	ln "$root/tree/sub/4097" "$root/tree/hard link"
+	truncate -s 3M "$root/tree/hole"
+	rm -f "$out/root.img"
+	mkfs.ext4 -q -F -d "$root" "$out/root.img" 24M > /dev/null
+}
+
+cloud=$("$here/../fetch/kernel.sh" "$build/cache/cloud" linux-image-cloud-amd64)
+generic=$("$here/../fetch/kernel.sh" "$build/cache/generic" linux-image-amd64)
+busybox=$("$here/../fetch/busybox.sh" "$build/cache/busybox")
+make_root
+for kernel in cloud generic; do
+	"$here/../host/initrd.sh" "$out/initramfs-$kernel" "${!kernel}" "$busybox" \
+		"virtio_pci virtio_blk ext4" "$here/initramfs-init"
+done
+head -c 64M /dev/urandom > "$out/random.img"
+printf '%s=%q\n' cloud "$cloud" generic "$generic" > "$out/kernels"
+
+"$here/../host/run.sh" "$build/cache" "$here/cases.sh" "$out" "$@"

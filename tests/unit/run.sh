@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Run unit test programs; print what failed and one line of totals.
+#
+#   tests/unit/run.sh PROGRAM...
+set -euo pipefail
+
+passed=0 failed=0
+for program in "$@"; do
+	if output=$("$program" 2>&1); then
+		status=0
+	else
+		status=$?
+	fi
+	# Check's totals: "100%: Checks: 12, Failures: 0, Errors: 0".
+	if [[ $output =~ Checks:\ ([0-9]+),\ Failures:\ ([0-9]+),\ Errors:\ ([0-9]+) ]]; then
+		bad=$((BASH_REMATCH[2] + BASH_REMATCH[3]))
+		passed=$((passed + BASH_REMATCH[1] - bad))
+		failed=$((failed + bad))
+		if ((status != 0 && bad == 0)); then
+			failed=$((failed + 1))
+		fi
+	else
+		failed=$((failed + 1))
+	fi
+	if ((status != 0)); then
+		printf '%s (status %d):\n%s\n' "$program" "$status" "$output"
+	fi
+done
+echo "unit: $passed passed, $failed failed"
+((failed == 0 && passed > 0))

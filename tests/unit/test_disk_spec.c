@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hw/base/util.h"
+#include "tests/unit/files.h"
+#include "tests/unit/unit.h"
+#include "vmm/disk_spec.h"
+
+#define VALID_KEYS "path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N"
+
+static struct blk_config parse(const char *spec)
+{
+	struct blk_config config;
+
+	ck_assert_msg(disk_spec_parse(spec, &config) == 0, "'%s' refused", spec);
+	return config;
+}
+
+START_TEST(defaults)
+{
+	struct blk_config config = parse("img.raw");
+
+	ck_assert_str_eq(config.disk.path, "img.raw");
+	ck_assert(!config.disk.read_only);
+	ck_assert_int_eq(config.disk.aio, DISK_AIO_IO_URING);
+	ck_assert_str_eq(config.serial, "");
+	ck_assert_uint_eq(config.queue_size, 256);
+	disk_spec_free(&config);
+	ck_assert_ptr_null(config.disk.path);
+}
+END_TEST
+
+START_TEST(all_keys)
+{
+	struct blk_config config =
+		parse("path=a/b,readonly=true,aio=sync,serial=0123456789abcdef ~!9,queue-size=1024");
+
+	ck_assert_str_eq(config.disk.path, "a/b");
+	ck_assert(config.disk.read_only);
+	ck_assert_int_eq(config.disk.aio, DISK_AIO_SYNC);
+	ck_assert_str_eq(config.serial, "0123456789abcdef ~!9");
+	ck_assert_uint_eq(config.queue_size, 1024);
+	disk_spec_free(&config);
+}
+END_TEST
+
+static const struct {
+	const char *spec, *path;
+} paths[] = {
+	{ "x", "x" },
+	{ "path=x", "x" },
+	{ "path=path=x", "path=x" },
+	{ "./path=x", "./path=x" },
+	{ "a=b", "a=b" }, /* no key: the first item is the path */
+	{ "readonly", "readonly" },
+	{ "a,,b", "a,b" },
+	{ ",,", "," },
+	{ "a,,,,b", "a,,b" },
+	{ "a,,,ro", "a," },
+	{ "path=,,a,ro", ",a" },
+	{ " \xc3\xa4 ", " \xc3\xa4 " },
+};
+
+START_TEST(path_forms)
+{
+	struct blk_config config = parse(paths[_i].spec);
+
+	ck_assert_str_eq(config.disk.path, paths[_i].path);
+	disk_spec_free(&config);
+}
+END_TEST
+
+static const struct {
+	const char *spec;
+	bool read_only;
+} switches[] = {
+	{ "x,ro", true },           { "x,readonly", true },
+	{ "x,ro=on", true },        { "x,ro=true", true },
+	{ "x,readonly=off", false }, { "x,readonly=false", false },
+};
+
+START_TEST(switch_forms)
+{
+	struct blk_config config = parse(switches[_i].spec);
+
+	ck_assert_int_eq(config.disk.read_only, switches[_i].read_only);
+	disk_spec_free(&config);
+}
+END_TEST
+
+START_TEST(underscore_and_doubled_commas_in_values)
+{
+	struct blk_config config = parse("x,queue_size=2,serial=a,,b=c");
+
+	ck_assert_uint_eq(config.queue_size, 2);
+	ck_assert_str_eq(config.serial, "a,b=c");
+	disk_spec_free(&config);
+}
+END_TEST
+
+#define READONLY_HELP "(open the image for reading only; short: ro)"
+#define AIO_HELP "(how I/O is done, default io_uring)"
+#define SERIAL_HELP "(1 to 20 printable ASCII characters, default none)"
+#define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
+
+static const struct {
+	const char *spec, *problem;
+} bad[] = {
+	{ "x,foo", "unknown key 'foo'" },
+	{ "x,foo=1", "unknown key 'foo'" },
+	{ "x,", "unknown key ''" },
+	{ "x,=on", "unknown key ''" },
+	{ "x,Readonly", "unknown key 'Readonly'" },
+	{ "x,readonl", "unknown key 'readonl'" },
+	{ "x,readonlyy", "unknown key 'readonlyy'" },
+	{ "x, ro", "unknown key ' ro'" },
+	{ "x,queue-size-=2", "unknown key 'queue-size-'" },
+	{ "x,path=y", "repeated key 'path'" },
+	{ "path=x,path=y", "repeated key 'path'" },
+	{ "x,ro,ro", "repeated key 'ro'" },
+	{ "x,ro,readonly=off", "repeated key 'readonly'" },
+	{ "x,queue-size=2,queue_size=2", "repeated key 'queue_size'" },
+	{ "x,ro=", "bad value for key 'ro' " READONLY_HELP },
+	{ "x,ro=yes", "bad value for key 'ro' " READONLY_HELP },
+	{ "x,ro=on=off", "bad value for key 'ro' " READONLY_HELP },
+	{ "x,aio", "no value for key 'aio' " AIO_HELP },
+	{ "x,aio=", "bad value for key 'aio' " AIO_HELP },
+	{ "x,aio=native", "bad value for key 'aio' " AIO_HELP },
+	{ "x,serial", "no value for key 'serial' " SERIAL_HELP },
+	{ "x,serial=", "bad value for key 'serial' " SERIAL_HELP },
+	{ "x,serial=0123456789abcdefghijk", "bad value for key 'serial' " SERIAL_HELP },
+	{ "x,serial=a\tb", "bad value for key 'serial' " SERIAL_HELP },
+	{ "x,serial=a\x7f", "bad value for key 'serial' " SERIAL_HELP },
+	{ "x,serial=\xc3\xa4", "bad value for key 'serial' " SERIAL_HELP },
+	{ "x,queue-size", "no value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=0", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=1", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=3", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=2048", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=65538", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=-2", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=+2", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=0x10", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=2k", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queue-size=18446744073709551618",
+	  "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+};
+
+START_TEST(errors_name_the_key)
+{
+	struct blk_config config;
+	char expected[512], *said;
+	int ret;
+
+	files_capture();
+	ret = disk_spec_parse(bad[_i].spec, &config);
+	said = files_captured();
+	snprintf(expected, sizeof(expected), "vmm: disk '%s': %s; valid keys: %s\n",
+		 bad[_i].spec, bad[_i].problem, VALID_KEYS);
+	ck_assert_str_eq(said, expected);
+	ck_assert_int_eq(ret, -EINVAL);
+	ck_assert_ptr_null(config.disk.path);
+	free(said);
+}
+END_TEST
+
+static const char *const pathless[] = { "", "path=", ",ro", "path=,ro" };
+
+START_TEST(no_path)
+{
+	struct blk_config config;
+	char expected[64], *said;
+
+	files_capture();
+	ck_assert_int_eq(disk_spec_parse(pathless[_i], &config), -EINVAL);
+	said = files_captured();
+	snprintf(expected, sizeof(expected), "vmm: disk '%s': no path\n", pathless[_i]);
+	ck_assert_str_eq(said, expected);
+	free(said);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("disk_spec");
+	TCase *tables = tcase_create("tables");
+
+	unit_tcase(suite, "grammar", defaults, all_keys, underscore_and_doubled_commas_in_values);
+	tcase_add_loop_test(tables, path_forms, 0, array_size(paths));
+	tcase_add_loop_test(tables, switch_forms, 0, array_size(switches));
+	tcase_add_loop_test(tables, errors_name_the_key, 0, array_size(bad));
+	tcase_add_loop_test(tables, no_path, 0, array_size(pathless));
+	suite_add_tcase(suite, tables);
+	return unit_run(suite);
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "virtio/feature.h"
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <stddef.h>
+
+const struct virtio_feature virtio_features[] = {
+	{ VIRTIO_RING_F_INDIRECT_DESC, "INDIRECT_DESC", "always", "2.7.5.3" },
+	{ VIRTIO_RING_F_EVENT_IDX, "EVENT_IDX", "always", "2.7.7" },
+	{ VIRTIO_F_VERSION_1, "VERSION_1", "always", "6" },
+	{ 0, NULL, NULL, NULL },
+};

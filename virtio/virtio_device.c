@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "virtio/virtio_device.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "hw/base/fence.h"
+#include "hw/base/util.h"
+
+/* What a driver may set; NEEDS_RESET is the device's. */
+#define STATUS_DRIVER_BITS                                                            \
+	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
+	 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED)
+
+static void queue_defaults(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	queue->config = (struct virtqueue_config){
+		.size = dev->queue_size_max,
+		.vector = VIRTIO_NO_VECTOR,
+	};
+	store_relaxed(&queue->notifier, NULL);
+}
+
+int virtio_device_init(struct virtio_device *dev)
+{
+	dev->queue = calloc(dev->queue_count, sizeof(*dev->queue));
+	if (!dev->queue)
+		return -ENOMEM;
+	pthread_mutex_init(&dev->stop_lock, NULL);
+	pthread_cond_init(&dev->stop_done, NULL);
+	for (unsigned i = 0; i < dev->queue_count; i++)
+		dev->queue[i].doorbell = -1;
+	for (unsigned i = 0; i < dev->queue_count; i++) {
+		queue_defaults(dev, &dev->queue[i]);
+		dev->queue[i].doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (dev->queue[i].doorbell < 0) {
+			int ret = -errno;
+
+			virtio_device_destroy(dev);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+void virtio_device_destroy(struct virtio_device *dev)
+{
+	for (unsigned i = 0; i < dev->queue_count; i++)
+		if (dev->queue[i].doorbell >= 0)
+			close(dev->queue[i].doorbell);
+	pthread_cond_destroy(&dev->stop_done);
+	pthread_mutex_destroy(&dev->stop_lock);
+	free(dev->queue);
+}
+
+/* --- Configuration space --- */
+
+uint64_t virtio_config_read(struct virtio_device *dev, uint64_t offset, unsigned len)
+{
+	/* Zeros behind the end, for an access that straddles it. */
+	uint8_t config[VIRTIO_CONFIG_MAX + 8] = { 0 };
+	uint64_t value = 0;
+
+	if (offset >= dev->config_len)
+		return 0;
+	/*
+	 * The generation moves when changed configuration is read, not when it
+	 * changes: 256 changes between two reads would look like none.
+	 */
+	if (__atomic_exchange_n(&dev->config_changed, false, __ATOMIC_ACQUIRE))
+		dev->generation++;
+	dev->ops->config_read(dev, config);
+	memcpy(&value, config + offset, len);
+	return value;
+}
+
+void virtio_config_write(struct virtio_device *dev, uint64_t offset, uint64_t value,
+			 unsigned len)
+{
+	if (offset < dev->config_len && len <= dev->config_len - offset)
+		dev->ops->config_write(dev, (unsigned)offset, value, len);
+}
+
+void virtio_set_driver_features(struct virtio_device *dev, uint32_t word, uint32_t value)
+{
+	unsigned shift = 32 * word;
+
+	/* What was accepted stays so until the next reset (section 3.1.1). */
+	if (word > 1 || (load_relaxed(&dev->status) & VIRTIO_CONFIG_S_FEATURES_OK))
+		return;
+	dev->driver_features &= ~((uint64_t)UINT32_MAX << shift);
+	dev->driver_features |= (uint64_t)value << shift;
+}
+
+/* --- Queues --- */
+
+struct virtio_queue *virtio_queue_at(struct virtio_device *dev, uint32_t index)
+{
+	return index < dev->queue_count ? &dev->queue[index] : NULL;
+}
+
+bool virtio_queue_running(const struct virtio_queue *queue)
+{
+	return load_acquire(&queue->state) == QUEUE_RUNNING;
+}
+
+void virtio_queue_ring(struct virtio_queue *queue)
+{
+	if (virtio_queue_running(queue))
+		eventfd_write(queue->doorbell, 1);
+}
+
+void virtio_queue_set_size(struct virtio_device *dev, struct virtio_queue *queue, uint16_t size)
+{
+	if (!queue->config.enabled && size && !(size & (size - 1)) &&
+	    size <= dev->queue_size_max)
+		queue->config.size = size;
+}
+
+static void queue_start(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	unsigned index = (unsigned)(queue - dev->queue);
+
+	if (virtqueue_start(&queue->ring, &queue->config, dev->mem, dev->accepted)) {
+		virtio_device_broken(dev, queue->ring.why);
+		return;
+	}
+	store_release(&queue->state, QUEUE_RUNNING);
+	dev->ops->queue_start(dev, index);
+	dev->transport->ops->queue_changed(dev, index);
+}
+
+void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	if (queue->config.enabled)
+		return;
+	queue->config.enabled = true;
+	if (dev->live)
+		queue_start(dev, queue);
+}
+
+void virtio_queue_stopped(struct virtio_device *dev, unsigned index)
+{
+	pthread_mutex_lock(&dev->stop_lock);
+	store_release(&dev->queue[index].state, QUEUE_STOPPED);
+	pthread_cond_broadcast(&dev->stop_done);
+	pthread_mutex_unlock(&dev->stop_lock);
+}
+
+void virtio_queue_notify(struct virtio_device *dev, unsigned index)
+{
+	struct virtio_notifier *notifier = load_acquire(&dev->queue[index].notifier);
+
+	if (notifier)
+		notifier->raise(notifier);
+}
+
+/* --- Status --- */
+
+static void log_features(const struct virtio_device *dev, const struct virtio_feature *table)
+{
+	for (; table->name; table++)
+		if (dev->accepted & VIRTIO_BIT(table->bit))
+			log_info("%s: feature %s (%u)", dev->name, table->name, table->bit);
+}
+
+static bool features_usable(struct virtio_device *dev)
+{
+	uint64_t features = dev->driver_features;
+
+	return !(features & ~dev->offered) && (features & VIRTIO_BIT(VIRTIO_F_VERSION_1)) &&
+		dev->ops->features_ok(dev, features);
+}
+
+static void go_live(struct virtio_device *dev)
+{
+	dev->live = true;
+	log_features(dev, virtio_features);
+	log_features(dev, dev->feature_names);
+	for (unsigned i = 0; i < dev->queue_count; i++)
+		if (dev->queue[i].config.enabled)
+			queue_start(dev, &dev->queue[i]);
+	if (__atomic_exchange_n(&dev->notify_later, false, __ATOMIC_SEQ_CST))
+		dev->transport->ops->notify_config(dev);
+}
+
+/* Complete a reset if every queue has stopped. */
+static void reset_finish(struct virtio_device *dev)
+{
+	for (unsigned i = 0; i < dev->queue_count; i++)
+		if (load_acquire(&dev->queue[i].state) != QUEUE_STOPPED)
+			return;
+	for (unsigned i = 0; i < dev->queue_count; i++)
+		queue_defaults(dev, &dev->queue[i]);
+	dev->driver_features = 0;
+	dev->accepted = 0;
+	dev->resetting = false;
+	store_relaxed(&dev->notify_later, false);
+	dev->transport->ops->reset(dev);
+	store_release(&dev->status, 0);
+}
+
+static void reset(struct virtio_device *dev)
+{
+	if (!dev->resetting) {
+		dev->resetting = true;
+		dev->live = false;
+		for (unsigned i = 0; i < dev->queue_count; i++) {
+			if (!virtio_queue_running(&dev->queue[i]))
+				continue;
+			store_relaxed(&dev->queue[i].state, QUEUE_STOPPING);
+			dev->transport->ops->queue_changed(dev, i);
+			dev->ops->queue_stop(dev, i);
+		}
+	}
+	reset_finish(dev);
+}
+
+uint8_t virtio_get_status(struct virtio_device *dev)
+{
+	if (dev->resetting)
+		reset_finish(dev);
+	return load_acquire(&dev->status);
+}
+
+void virtio_set_status(struct virtio_device *dev, uint8_t value)
+{
+	uint8_t set, now;
+
+	if (value == 0) {
+		reset(dev);
+		return;
+	}
+	if (dev->resetting)
+		return;
+	/* Bits only accumulate until the next reset (section 2.1.1). */
+	now = load_relaxed(&dev->status);
+	set = value & STATUS_DRIVER_BITS & ~now;
+	if (set & VIRTIO_CONFIG_S_FEATURES_OK) {
+		if (features_usable(dev))
+			dev->accepted = dev->driver_features;
+		else
+			set &= ~VIRTIO_CONFIG_S_FEATURES_OK;
+	}
+	now = __atomic_or_fetch(&dev->status, set, __ATOMIC_SEQ_CST);
+	if (!dev->live && (now & VIRTIO_CONFIG_S_DRIVER_OK) &&
+	    (now & VIRTIO_CONFIG_S_FEATURES_OK) && !(now & VIRTIO_CONFIG_S_NEEDS_RESET))
+		go_live(dev);
+}
+
+void virtio_device_shut_down(struct virtio_device *dev)
+{
+	reset(dev);
+	pthread_mutex_lock(&dev->stop_lock);
+	for (unsigned i = 0; i < dev->queue_count; i++)
+		while (load_relaxed(&dev->queue[i].state) != QUEUE_STOPPED)
+			pthread_cond_wait(&dev->stop_done, &dev->stop_lock);
+	pthread_mutex_unlock(&dev->stop_lock);
+	reset_finish(dev);
+}
+
+/* --- Events --- */
+
+static void tell_driver(struct virtio_device *dev)
+{
+	/*
+	 * Before DRIVER_OK this must wait for it (section 2.1.2).  The flag is
+	 * set before the status is read, and go_live() comes after the status is
+	 * set: one of the two sends the notification, or both do.
+	 */
+	__atomic_store_n(&dev->notify_later, true, __ATOMIC_SEQ_CST);
+	if ((__atomic_load_n(&dev->status, __ATOMIC_SEQ_CST) & VIRTIO_CONFIG_S_DRIVER_OK) &&
+	    __atomic_exchange_n(&dev->notify_later, false, __ATOMIC_SEQ_CST))
+		dev->transport->ops->notify_config(dev);
+}
+
+void virtio_notify_config(struct virtio_device *dev)
+{
+	store_release(&dev->config_changed, true);
+	tell_driver(dev);
+}
+
+bool virtio_device_is_broken(const struct virtio_device *dev)
+{
+	return load_relaxed(&dev->status) & VIRTIO_CONFIG_S_NEEDS_RESET;
+}
+
+void virtio_device_broken(struct virtio_device *dev, const char *why)
+{
+	uint8_t before = __atomic_fetch_or(&dev->status, VIRTIO_CONFIG_S_NEEDS_RESET,
+					   __ATOMIC_SEQ_CST);
+
+	if (before & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return;
+	log_limited(&dev->messages, "%s: needs a reset: %s", dev->name, why);
+	tell_driver(dev);
+}

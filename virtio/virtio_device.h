@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What all virtio devices share, whatever their type and transport (virtio
+ * 1.4, sections 2.1 to 2.6 and 3): status, features, configuration space and
+ * the life of queues.
+ *
+ *      device type (blk) --ops-->  virtio_device  <--ops-- transport (PCI)
+ *
+ * Threads.  Registers belong to vCPU threads: transports call the functions of
+ * the first group under one lock a device, and device ops run under it.  The
+ * functions of the second group are for the threads that serve queues; they
+ * take no lock that a register access could hold while it waits.
+ *
+ * A queue's life:  enabled, and the device live  ->  queue_start()  ->
+ * running, owned by its thread  ->  queue_stop(), an order  ->
+ * virtio_queue_stopped(), the acknowledgement.  Only after that may anyone
+ * else touch the queue.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hw/base/log.h"
+#include "hw/guest_memory.h"
+#include "virtio/feature.h"
+#include "virtio/virtqueue.h"
+
+#define VIRTIO_NO_VECTOR 0xffff
+#define VIRTIO_CONFIG_MAX 256 /* bytes of device configuration */
+
+struct virtio_device;
+
+/* What a device type does. */
+struct virtio_device_ops {
+	/* Fill @config, device->config_len bytes, as a driver would read it now. */
+	void (*config_read)(struct virtio_device *dev, void *config);
+	/* A driver's write inside the configuration; may be ignored. */
+	void (*config_write)(struct virtio_device *dev, unsigned offset, uint64_t value,
+			     unsigned len);
+	/* May @features, a subset of those offered, be used together? */
+	bool (*features_ok)(struct virtio_device *dev, uint64_t features);
+	/* dev->queue[index].ring is ready: let its thread take it. */
+	void (*queue_start)(struct virtio_device *dev, unsigned index);
+	/* Order its thread to let go of it; returns at once. */
+	void (*queue_stop)(struct virtio_device *dev, unsigned index);
+};
+
+/* One way to reach the driver; raise() is called by any thread. */
+struct virtio_notifier {
+	void (*raise)(struct virtio_notifier *notifier);
+};
+
+/* What a transport does; it embeds a struct virtio_transport. */
+struct virtio_transport {
+	const struct virtio_transport_ops *ops;
+};
+
+struct virtio_transport_ops {
+	/* Tell the driver that the configuration or the status changed.  Any thread. */
+	void (*notify_config)(struct virtio_device *dev);
+	/* A queue was started or stopped: its doorbell is wanted, or no longer. */
+	void (*queue_changed)(struct virtio_device *dev, unsigned index);
+	/* The device was reset: forget vectors and interrupts. */
+	void (*reset)(struct virtio_device *dev);
+};
+
+enum virtio_queue_state { QUEUE_STOPPED, QUEUE_RUNNING, QUEUE_STOPPING };
+
+struct virtio_queue {
+	struct virtqueue_config config; /* device lock */
+	struct virtqueue ring;          /* while running: its thread's */
+	enum virtio_queue_state state;  /* atomic; device lock, but for the way to STOPPED */
+	int doorbell;                   /* eventfd; constant */
+	struct virtio_notifier *notifier; /* atomic; written under the device lock */
+};
+
+struct virtio_device {
+	const char *name;      /* for messages, such as "disk 'x.img'" */
+	uint16_t id;           /* virtio device type */
+	uint64_t offered;      /* features; constant */
+	unsigned config_len;
+	uint16_t queue_count;
+	uint16_t queue_size_max;
+	const struct virtio_device_ops *ops;
+	const struct guest_memory *mem;
+	struct virtio_transport *transport;
+	struct virtio_queue *queue;
+	const struct virtio_feature *feature_names; /* of the device type */
+
+	/* Device lock. */
+	uint64_t driver_features; /* as the driver writes them */
+	uint64_t accepted;        /* latched at FEATURES_OK */
+	uint8_t generation;
+	bool live;                /* DRIVER_OK was set: queues run */
+	bool resetting;           /* some queue has not acknowledged */
+
+	uint8_t status;      /* atomic: threads add NEEDS_RESET */
+	bool config_changed; /* atomic: the driver has not read it since */
+	bool notify_later;   /* atomic: changed before DRIVER_OK */
+	struct log_limit messages;
+
+	/* For whoever waits for queues to stop. */
+	pthread_mutex_t stop_lock;
+	pthread_cond_t stop_done;
+};
+
+/* The device type sets all constant fields, then calls this.  0 or -errno. */
+int virtio_device_init(struct virtio_device *dev);
+/* All queues are stopped. */
+void virtio_device_destroy(struct virtio_device *dev);
+
+/* --- Registers: vCPU threads, under the device lock. --- */
+
+/* Read or write 1 to 8 bytes of configuration; beyond its end there are zeros. */
+uint64_t virtio_config_read(struct virtio_device *dev, uint64_t offset, unsigned len);
+void virtio_config_write(struct virtio_device *dev, uint64_t offset, uint64_t value,
+			 unsigned len);
+
+/* Write one 32-bit word of the driver's features; @word counts from 0. */
+void virtio_set_driver_features(struct virtio_device *dev, uint32_t word, uint32_t value);
+
+/* The status as the driver reads it; 0 only when a reset is complete. */
+uint8_t virtio_get_status(struct virtio_device *dev);
+void virtio_set_status(struct virtio_device *dev, uint8_t value);
+
+/* Queue @index, or NULL: then registers read 0 and ignore writes. */
+struct virtio_queue *virtio_queue_at(struct virtio_device *dev, uint32_t index);
+
+/* Ignored unless the queue is disabled and @size is a power of two in range. */
+void virtio_queue_set_size(struct virtio_device *dev, struct virtio_queue *queue, uint16_t size);
+/* Enable a queue; it starts with DRIVER_OK, or now if that was set before. */
+void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue);
+bool virtio_queue_running(const struct virtio_queue *queue);
+
+/* Signal the doorbell of a running queue; for writes that no short-cut took. */
+void virtio_queue_ring(struct virtio_queue *queue);
+
+/*
+ * Reset the device and wait until its threads have let go of it.  For the
+ * end of the VM, when no vCPU runs any more.
+ */
+void virtio_device_shut_down(struct virtio_device *dev);
+
+/* --- Queues: the threads that serve them. --- */
+
+/* The thread no longer touches the queue, its ring or its buffers. */
+void virtio_queue_stopped(struct virtio_device *dev, unsigned index);
+
+/* Interrupt the driver for completions on queue @index. */
+void virtio_queue_notify(struct virtio_device *dev, unsigned index);
+
+/* The configuration changed. */
+void virtio_notify_config(struct virtio_device *dev);
+
+/*
+ * The driver broke a rule after which the device cannot go on: it sets
+ * DEVICE_NEEDS_RESET, tells the driver, and prints one line with the reason.
+ * The caller serves its queue no more.
+ */
+void virtio_device_broken(struct virtio_device *dev, const char *why);
+bool virtio_device_is_broken(const struct virtio_device *dev);

@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "virtio/virtio_pci.h"
+
+#include <errno.h>
+#include <linux/virtio_pci.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hw/base/fence.h"
+#include "hw/base/util.h"
+#include "hw/msix.h"
+
+#define VENDOR 0x1af4
+#define DEVICE_BASE 0x1040 /* plus the virtio device type (section 4.1.2.1) */
+#define REVISION 1
+
+/* The BAR: each structure has a page of its own, MSI-X table and PBA too. */
+#define BAR 4
+#define BAR_SIZE 0x8000
+#define PAGE 0x1000
+enum { COMMON, ISR, DEVICE, NOTIFY, MSIX_TABLE, MSIX_PENDING };
+#define NOTIFY_STRIDE 4 /* bytes; section 4.1.4.4 */
+
+#define ISR_QUEUE 1
+#define ISR_CONFIG 2
+
+struct vector_notifier {
+	struct virtio_notifier notifier;
+	const struct msix_vector *vector;
+};
+
+struct virtio_pci {
+	struct pci_device pci;
+	struct virtio_transport transport;
+	struct virtio_device *dev;
+	struct msix msix;
+	struct doorbell_port port;
+	unsigned window; /* the offset of the PCI_CFG capability */
+
+	/* Device lock. */
+	uint32_t device_feature_select, driver_feature_select;
+	uint16_t queue_select;
+	uint16_t config_vector;
+	bool bus_master;
+	struct doorbell *attached; /* a queue; eventfd -1: none */
+
+	/* Ways to the driver; constant. */
+	struct vector_notifier *by_vector; /* one each of MSI-X */
+	struct virtio_notifier by_line;    /* queues, without MSI-X */
+
+	/* Atomic: written under the device lock, and isr by any thread. */
+	struct vector_notifier *config_notifier; /* NULL: none, or the line */
+	bool msix_on;
+	uint8_t isr;
+};
+
+static struct virtio_pci *from_pci(struct pci_device *pci)
+{
+	return container_of(pci, struct virtio_pci, pci);
+}
+
+static struct virtio_pci *from_device(struct virtio_device *dev)
+{
+	return container_of(dev->transport, struct virtio_pci, transport);
+}
+
+/* --- Interrupts (sections 4.1.4.5, 4.1.5.3 and 4.1.5.4) --- */
+
+static bool intx_pending(struct pci_device *pci)
+{
+	struct virtio_pci *vp = from_pci(pci);
+
+	return !load_relaxed(&vp->msix_on) && load_relaxed(&vp->isr);
+}
+
+static void raise_vector(struct virtio_notifier *notifier)
+{
+	msix_notify(container_of(notifier, struct vector_notifier, notifier)->vector);
+}
+
+static void raise_isr(struct virtio_pci *vp, uint8_t bit)
+{
+	__atomic_fetch_or(&vp->isr, bit, __ATOMIC_SEQ_CST);
+	irq_source_update(&vp->pci.intx);
+}
+
+static void raise_line(struct virtio_notifier *notifier)
+{
+	raise_isr(container_of(notifier, struct virtio_pci, by_line), ISR_QUEUE);
+}
+
+static void notify_config(struct virtio_device *dev)
+{
+	struct virtio_pci *vp = from_device(dev);
+	struct vector_notifier *notifier = load_acquire(&vp->config_notifier);
+
+	raise_isr(vp, ISR_CONFIG);
+	if (notifier)
+		raise_vector(&notifier->notifier);
+}
+
+static struct vector_notifier *notifier_for(struct virtio_pci *vp, uint16_t vector)
+{
+	return vp->msix_on && vector < vp->msix.count ? &vp->by_vector[vector] : NULL;
+}
+
+static void update_queue_notifier(struct virtio_pci *vp, struct virtio_queue *queue)
+{
+	struct vector_notifier *v = notifier_for(vp, queue->config.vector);
+	struct virtio_notifier *notifier = v ? &v->notifier : NULL;
+
+	if (!vp->msix_on)
+		notifier = &vp->by_line;
+	store_release(&queue->notifier, notifier);
+}
+
+/* After MSI-X was switched, or the device was reset. */
+static void update_notifiers(struct virtio_pci *vp)
+{
+	store_relaxed(&vp->msix_on, msix_enabled(&vp->msix));
+	store_release(&vp->config_notifier, notifier_for(vp, vp->config_vector));
+	for (unsigned i = 0; i < vp->dev->queue_count; i++)
+		update_queue_notifier(vp, &vp->dev->queue[i]);
+	irq_source_update(&vp->pci.intx);
+}
+
+static uint8_t isr_read(struct virtio_pci *vp)
+{
+	uint8_t isr = __atomic_exchange_n(&vp->isr, 0, __ATOMIC_SEQ_CST);
+
+	irq_source_update(&vp->pci.intx);
+	return isr;
+}
+
+/* A vector that is not in the table cannot be mapped (section 4.1.5.1.2). */
+static uint16_t usable_vector(const struct virtio_pci *vp, uint16_t vector)
+{
+	return vector < vp->msix.count ? vector : VIRTIO_NO_VECTOR;
+}
+
+/* --- Doorbells --- */
+
+/* Attach a queue's short-cut while it runs, decodes and may do DMA. */
+static void update_doorbell(struct virtio_pci *vp, unsigned index)
+{
+	const struct pci_bar *bar = &vp->pci.bar[BAR];
+	const struct virtio_queue *queue = &vp->dev->queue[index];
+	struct doorbell *attached = &vp->attached[index];
+	struct doorbell wanted = {
+		.space = DOORBELL_MMIO,
+		.addr = bar->addr + NOTIFY * PAGE + index * NOTIFY_STRIDE,
+		.eventfd = -1,
+	};
+
+	if (!vp->port.ops)
+		return;
+	if (bar->mapped && vp->bus_master && virtio_queue_running(queue))
+		wanted.eventfd = queue->doorbell;
+	if (attached->eventfd == wanted.eventfd && attached->addr == wanted.addr)
+		return;
+	if (attached->eventfd >= 0)
+		vp->port.ops->detach(vp->port.opaque, attached);
+	*attached = wanted;
+	if (wanted.eventfd >= 0 && vp->port.ops->attach(vp->port.opaque, &wanted))
+		attached->eventfd = -1;
+}
+
+static void queue_changed(struct virtio_device *dev, unsigned index)
+{
+	update_doorbell(from_device(dev), index);
+}
+
+/* A write to a notification register: its place names the queue. */
+static void notify_write(struct virtio_pci *vp, uint64_t offset)
+{
+	struct virtio_queue *queue = virtio_queue_at(vp->dev, (uint32_t)offset / NOTIFY_STRIDE);
+
+	if (queue && vp->bus_master)
+		virtio_queue_ring(queue);
+}
+
+/* --- Common configuration (section 4.1.4.3) --- */
+
+static uint32_t feature_word(uint64_t features, uint32_t word)
+{
+	return word < 2 ? (uint32_t)(features >> (32 * word)) : 0;
+}
+
+static uint64_t common_read(struct virtio_pci *vp, uint64_t offset, unsigned len)
+{
+	struct virtio_device *dev = vp->dev;
+	const struct virtio_queue *queue = virtio_queue_at(dev, vp->queue_select);
+	struct virtio_pci_common_cfg common = {
+		.device_feature_select = vp->device_feature_select,
+		.device_feature = feature_word(dev->offered, vp->device_feature_select),
+		.guest_feature_select = vp->driver_feature_select,
+		.guest_feature = feature_word(dev->driver_features, vp->driver_feature_select),
+		.msix_config = vp->config_vector,
+		.num_queues = dev->queue_count,
+		.device_status = virtio_get_status(dev),
+		.config_generation = dev->generation,
+		.queue_select = vp->queue_select,
+	};
+	uint64_t value = 0;
+
+	if (queue) {
+		const struct virtqueue_config *config = &queue->config;
+
+		common.queue_size = config->size;
+		common.queue_msix_vector = config->vector;
+		common.queue_enable = config->enabled;
+		common.queue_notify_off = vp->queue_select;
+		memcpy(&common.queue_desc_lo, &config->desc, 8);
+		memcpy(&common.queue_avail_lo, &config->driver, 8);
+		memcpy(&common.queue_used_lo, &config->device, 8);
+	}
+	if (offset + len <= sizeof(common))
+		memcpy(&value, (const uint8_t *)&common + offset, len);
+	return value;
+}
+
+/* Queue addresses, whole or by halves in any order (section 4.1.3.1). */
+static void address_write(struct virtio_queue *queue, unsigned at, uint64_t value, unsigned len)
+{
+	uint64_t *const addr[] = { &queue->config.desc, &queue->config.driver,
+				   &queue->config.device };
+
+	if ((len == 4 || len == 8) && at % len == 0 && !queue->config.enabled)
+		memcpy((uint8_t *)addr[at / 8] + at % 8, &value, len);
+}
+
+static void queue_vector_write(struct virtio_pci *vp, struct virtio_queue *queue,
+			       uint16_t vector)
+{
+	queue->config.vector = usable_vector(vp, vector);
+	update_queue_notifier(vp, queue);
+}
+
+/* Registers take accesses of their own width only; no other changes a neighbour. */
+#define REGISTER(offset, len) ((offset) << 4 | (len))
+
+static void queue_write(struct virtio_pci *vp, struct virtio_queue *queue, uint64_t offset,
+			uint64_t value, unsigned len)
+{
+	switch (REGISTER(offset, len)) {
+	case REGISTER(VIRTIO_PCI_COMMON_Q_SIZE, 2):
+		virtio_queue_set_size(vp->dev, queue, (uint16_t)value);
+		break;
+	case REGISTER(VIRTIO_PCI_COMMON_Q_MSIX, 2):
+		queue_vector_write(vp, queue, (uint16_t)value);
+		break;
+	case REGISTER(VIRTIO_PCI_COMMON_Q_ENABLE, 2):
+		/* A driver never writes 0; nothing but a reset disables a queue. */
+		if (value == 1)
+			virtio_queue_enable(vp->dev, queue);
+		break;
+	default:
+		if (offset >= VIRTIO_PCI_COMMON_Q_DESCLO && offset <= VIRTIO_PCI_COMMON_Q_USEDHI)
+			address_write(queue, (unsigned)offset - VIRTIO_PCI_COMMON_Q_DESCLO, value,
+				      len);
+	}
+}
+
+static void common_write(struct virtio_pci *vp, uint64_t offset, uint64_t value, unsigned len)
+{
+	struct virtio_queue *queue = virtio_queue_at(vp->dev, vp->queue_select);
+
+	switch (REGISTER(offset, len)) {
+	case REGISTER(VIRTIO_PCI_COMMON_DFSELECT, 4):
+		vp->device_feature_select = (uint32_t)value;
+		break;
+	case REGISTER(VIRTIO_PCI_COMMON_GFSELECT, 4):
+		vp->driver_feature_select = (uint32_t)value;
+		break;
+	case REGISTER(VIRTIO_PCI_COMMON_GF, 4):
+		virtio_set_driver_features(vp->dev, vp->driver_feature_select, (uint32_t)value);
+		break;
+	case REGISTER(VIRTIO_PCI_COMMON_MSIX, 2):
+		vp->config_vector = usable_vector(vp, (uint16_t)value);
+		store_release(&vp->config_notifier, notifier_for(vp, vp->config_vector));
+		break;
+	case REGISTER(VIRTIO_PCI_COMMON_STATUS, 1):
+		virtio_set_status(vp->dev, (uint8_t)value);
+		break;
+	case REGISTER(VIRTIO_PCI_COMMON_Q_SELECT, 2):
+		vp->queue_select = (uint16_t)value;
+		break;
+	default:
+		if (queue)
+			queue_write(vp, queue, offset, value, len);
+	}
+}
+
+static void device_reset(struct virtio_device *dev)
+{
+	struct virtio_pci *vp = from_device(dev);
+
+	vp->device_feature_select = 0;
+	vp->driver_feature_select = 0;
+	vp->queue_select = 0;
+	vp->config_vector = VIRTIO_NO_VECTOR;
+	__atomic_store_n(&vp->isr, 0, __ATOMIC_SEQ_CST);
+	msix_drain(&vp->msix);
+	update_notifiers(vp);
+}
+
+static const struct virtio_transport_ops transport_ops = {
+	.notify_config = notify_config,
+	.queue_changed = queue_changed,
+	.reset = device_reset,
+};
+
+/* --- The BAR --- */
+
+static uint64_t bar_read(struct pci_device *pci, unsigned bar, uint64_t offset, unsigned len)
+{
+	struct virtio_pci *vp = from_pci(pci);
+	uint64_t at = offset % PAGE;
+
+	(void)bar;
+	switch (offset / PAGE) {
+	case COMMON:
+		return common_read(vp, at, len);
+	case ISR:
+		return at == 0 ? isr_read(vp) : 0;
+	case DEVICE:
+		return virtio_config_read(vp->dev, at, len);
+	case MSIX_TABLE:
+		return msix_table_read(&vp->msix, at, len);
+	case MSIX_PENDING:
+		return msix_pending_read(&vp->msix, at, len);
+	default:
+		return 0;
+	}
+}
+
+static void bar_write(struct pci_device *pci, unsigned bar, uint64_t offset, uint64_t value,
+		      unsigned len)
+{
+	struct virtio_pci *vp = from_pci(pci);
+	uint64_t at = offset % PAGE;
+
+	(void)bar;
+	switch (offset / PAGE) {
+	case COMMON:
+		common_write(vp, at, value, len);
+		break;
+	case DEVICE:
+		virtio_config_write(vp->dev, at, value, len);
+		break;
+	case NOTIFY:
+		notify_write(vp, at);
+		break;
+	case MSIX_TABLE:
+		msix_table_write(&vp->msix, at, value, len);
+		break;
+	}
+}
+
+/* --- Configuration space, and the window in it (section 4.1.4.9) --- */
+
+#define WINDOW_DATA offsetof(struct virtio_pci_cfg_cap, pci_cfg_data)
+
+/*
+ * Where the window points: an aligned register inside one of the virtio
+ * structures.  For anything else there is no access.
+ */
+static bool window_target(const struct virtio_pci *vp, uint32_t *offset, uint32_t *len)
+{
+	const uint8_t *cap = &vp->pci.config[vp->window];
+	uint32_t last;
+
+	memcpy(offset, cap + offsetof(struct virtio_pci_cap, offset), 4);
+	memcpy(len, cap + offsetof(struct virtio_pci_cap, length), 4);
+	if (cap[offsetof(struct virtio_pci_cap, bar)] != BAR)
+		return false;
+	if ((*len != 1 && *len != 2 && *len != 4) || *offset % *len)
+		return false;
+	last = *offset + *len - 1;
+	return last >= *offset && last / PAGE <= NOTIFY;
+}
+
+/* Does an access to configuration space touch the window's data? */
+static bool window_touched(const struct virtio_pci *vp, unsigned offset, unsigned len)
+{
+	unsigned data = vp->window + WINDOW_DATA;
+
+	return offset < data + 4 && offset + len > data;
+}
+
+static void config_reading(struct pci_device *pci, unsigned offset, unsigned len)
+{
+	struct virtio_pci *vp = from_pci(pci);
+	uint32_t at, width, value = 0;
+
+	if (!window_touched(vp, offset, len))
+		return;
+	if (window_target(vp, &at, &width))
+		value = (uint32_t)bar_read(pci, BAR, at, width);
+	memcpy(&pci->config[vp->window + WINDOW_DATA], &value, sizeof(value));
+}
+
+static void config_written(struct pci_device *pci, unsigned offset, unsigned len)
+{
+	struct virtio_pci *vp = from_pci(pci);
+	bool was_master = vp->bus_master;
+	uint32_t at, width;
+
+	vp->bus_master = pci_device_bus_master(pci);
+	msix_update(&vp->msix);
+	if (msix_enabled(&vp->msix) != load_relaxed(&vp->msix_on))
+		update_notifiers(vp);
+	for (unsigned i = 0; i < vp->dev->queue_count; i++) {
+		update_doorbell(vp, i);
+		/* What was rung for while the function could do no DMA. */
+		if (vp->bus_master && !was_master)
+			virtio_queue_ring(&vp->dev->queue[i]);
+	}
+	if (window_touched(vp, offset, len) && window_target(vp, &at, &width))
+		bar_write(pci, BAR, at, pci_config_dword(pci, vp->window + WINDOW_DATA), width);
+}
+
+static const struct pci_device_ops pci_ops = {
+	.bar_read = bar_read,
+	.bar_write = bar_write,
+	.config_written = config_written,
+	.config_reading = config_reading,
+	.intx_pending = intx_pending,
+};
+
+/* --- Set-up --- */
+
+static void add_structure(struct virtio_pci *vp, uint8_t type, unsigned page, uint32_t len)
+{
+	struct virtio_pci_notify_cap cap = {
+		.cap = {
+			.cap_len = sizeof(cap.cap),
+			.cfg_type = type,
+			.bar = BAR,
+			.offset = page * PAGE,
+			.length = len,
+		},
+		.notify_off_multiplier = NOTIFY_STRIDE,
+	};
+
+	if (type == VIRTIO_PCI_CAP_NOTIFY_CFG)
+		cap.cap.cap_len = sizeof(cap);
+	pci_device_add_capability(&vp->pci, PCI_CAP_ID_VNDR, &cap, NULL, cap.cap.cap_len);
+}
+
+static void add_window(struct virtio_pci *vp)
+{
+	const struct virtio_pci_cfg_cap cap = {
+		.cap = { .cap_len = sizeof(cap), .cfg_type = VIRTIO_PCI_CAP_PCI_CFG },
+	}, writable = {
+		.cap = { .bar = 0xff, .offset = UINT32_MAX, .length = UINT32_MAX },
+		.pci_cfg_data = { 0xff, 0xff, 0xff, 0xff },
+	};
+
+	vp->window = pci_device_add_capability(&vp->pci, PCI_CAP_ID_VNDR, &cap, &writable,
+					       sizeof(cap));
+}
+
+static void add_structures(struct virtio_pci *vp)
+{
+	struct virtio_device *dev = vp->dev;
+
+	pci_device_add_memory_bar(&vp->pci, BAR, BAR_SIZE);
+	add_structure(vp, VIRTIO_PCI_CAP_COMMON_CFG, COMMON, sizeof(struct virtio_pci_common_cfg));
+	add_structure(vp, VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY, dev->queue_count * NOTIFY_STRIDE);
+	add_structure(vp, VIRTIO_PCI_CAP_ISR_CFG, ISR, 1);
+	add_structure(vp, VIRTIO_PCI_CAP_DEVICE_CFG, DEVICE, dev->config_len);
+	add_window(vp);
+}
+
+static int make_notifiers(struct virtio_pci *vp)
+{
+	vp->by_line.raise = raise_line;
+	vp->by_vector = calloc(vp->msix.count, sizeof(*vp->by_vector));
+	vp->attached = calloc(vp->dev->queue_count, sizeof(*vp->attached));
+	if (!vp->by_vector || !vp->attached)
+		return -ENOMEM;
+	for (unsigned i = 0; i < vp->msix.count; i++)
+		vp->by_vector[i] = (struct vector_notifier){
+			.notifier.raise = raise_vector,
+			.vector = &vp->msix.vector[i],
+		};
+	for (unsigned i = 0; i < vp->dev->queue_count; i++)
+		vp->attached[i].eventfd = -1;
+	vp->config_vector = VIRTIO_NO_VECTOR;
+	return 0;
+}
+
+int virtio_pci_create(struct virtio_pci **result, struct virtio_device *dev, uint32_t class,
+		      const struct msi_port *msi, const struct doorbell_port *doorbell)
+{
+	const struct pci_ids ids = {
+		.vendor = VENDOR,
+		.device = DEVICE_BASE + dev->id,
+		.subsystem_vendor = VENDOR,
+		.subsystem = DEVICE_BASE + dev->id,
+		.revision = REVISION,
+		.class = class,
+	};
+	struct virtio_pci *vp = calloc(1, sizeof(*vp));
+	int ret;
+
+	if (!vp)
+		return -ENOMEM;
+	vp->dev = dev;
+	vp->port = *doorbell;
+	vp->transport.ops = &transport_ops;
+	pci_device_init(&vp->pci, &pci_ops, &ids);
+	add_structures(vp);
+	ret = msix_init(&vp->msix, &vp->pci, dev->queue_count + 1u, BAR, MSIX_TABLE * PAGE,
+			MSIX_PENDING * PAGE, msi);
+	if (ret == 0)
+		ret = make_notifiers(vp);
+	if (ret) {
+		virtio_pci_destroy(vp);
+		return ret;
+	}
+	dev->transport = &vp->transport;
+	for (unsigned i = 0; i < dev->queue_count; i++)
+		store_release(&dev->queue[i].notifier, &vp->by_line);
+	*result = vp;
+	return 0;
+}
+
+void virtio_pci_destroy(struct virtio_pci *vp)
+{
+	msix_destroy(&vp->msix);
+	pci_device_destroy(&vp->pci);
+	free(vp->by_vector);
+	free(vp->attached);
+	free(vp);
+}
+
+struct pci_device *virtio_pci_function(struct virtio_pci *vp)
+{
+	return &vp->pci;
+}

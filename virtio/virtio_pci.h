@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The PCI transport, modern interface (virtio 1.4, section 4.1): one memory
+ * BAR with the common configuration, ISR status, device configuration, a
+ * notification register for each queue, and MSI-X; and the configuration
+ * window of section 4.1.4.9.
+ *
+ * The PCI function's lock is the device lock of the virtio device.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "hw/doorbell.h"
+#include "hw/msi.h"
+#include "hw/pci.h"
+#include "virtio/virtio_device.h"
+
+/* One MSI-X vector a queue and one for the configuration fit in a page. */
+#define VIRTIO_PCI_QUEUES_MAX 255
+
+struct virtio_pci;
+
+/*
+ * Make the function for @dev, which outlives it.  @class is the PCI class code.
+ * Returns 0 or -errno; prints nothing.
+ */
+int virtio_pci_create(struct virtio_pci **vp, struct virtio_device *dev, uint32_t class,
+		      const struct msi_port *msi, const struct doorbell_port *doorbell);
+
+/* Detached from the bus, and the virtio device shut down. */
+void virtio_pci_destroy(struct virtio_pci *vp);
+
+/* For pci_host_attach(). */
+struct pci_device *virtio_pci_function(struct virtio_pci *vp);

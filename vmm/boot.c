@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/boot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hw/base/log.h"
+#include "hw/guest_memory.h"
+
+/*
+ * The default line names the first disk as root, for kernels that find it by
+ * themselves; a root= in the user's parameters comes later, and so counts.
+ */
+static int compose_cmdline(struct boot *boot, const struct options *options)
+{
+	const char *base = options->cmdline ? options->cmdline : KERNEL_DEFAULT_CMDLINE;
+	const char *root = "";
+	int len;
+
+	if (!options->cmdline && options->disk_count)
+		root = options->disk[0].disk.read_only ? " root=/dev/vda ro" : " root=/dev/vda rw";
+	len = asprintf(&boot->cmdline, "%s%s%s%s", base, root, options->params ? " " : "",
+		       options->params ? options->params : "");
+	if (len < 0) {
+		boot->cmdline = NULL;
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	log_info("kernel command line: %s", boot->cmdline);
+	return kernel_check_cmdline(&boot->kernel, boot->cmdline);
+}
+
+static int open_initrd(struct boot *boot, const struct options *options)
+{
+	struct stat st;
+	int ret = 0;
+
+	boot->initrd_fd = open(options->initrd, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (boot->initrd_fd < 0 || fstat(boot->initrd_fd, &st))
+		ret = -errno;
+	else if (!S_ISREG(st.st_mode))
+		ret = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	if (ret) {
+		log_error("initrd '%s': cannot open: %s", options->initrd, strerror(-ret));
+		return ret;
+	}
+	boot->initrd_size = (uint64_t)st.st_size;
+	if (boot->initrd_size == 0) {
+		log_error("initrd '%s': it is empty", options->initrd);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int plan_initramfs(struct boot *boot, const struct options *options)
+{
+	const struct initramfs_request request = {
+		.kernel = options->kernel,
+		.version = boot->kernel.version,
+		.modules = options->modules,
+		.cmdline = boot->cmdline,
+	};
+	int ret;
+
+	/* Without a disk there is nothing to load modules for. */
+	if (!boot->kernel.version[0] || !options->disk_count)
+		return 0;
+	ret = initramfs_plan(&request, &boot->initramfs);
+	if (ret == 0 && boot->initramfs)
+		boot->initrd_size = initramfs_size(boot->initramfs);
+	return ret;
+}
+
+int boot_open(struct boot *boot, const struct options *options)
+{
+	int ret;
+
+	*boot = (struct boot){ .initrd_fd = -1 };
+	ret = kernel_open(&boot->kernel, options->kernel);
+	if (ret == 0)
+		ret = compose_cmdline(boot, options);
+	if (ret == 0)
+		ret = options->initrd ? open_initrd(boot, options) : plan_initramfs(boot, options);
+	if (ret)
+		boot_close(boot);
+	return ret;
+}
+
+void boot_close(struct boot *boot)
+{
+	if (boot->initramfs)
+		initramfs_free(boot->initramfs);
+	if (boot->initrd_fd >= 0)
+		close(boot->initrd_fd);
+	free(boot->cmdline);
+	kernel_close(&boot->kernel);
+}
+
+static int read_initrd(struct boot *boot, uint8_t *to)
+{
+	uint64_t done = 0;
+
+	while (done < boot->initrd_size) {
+		ssize_t n = pread(boot->initrd_fd, to + done, boot->initrd_size - done,
+				  (off_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			log_error("initrd: cannot read it: %s",
+				  n ? strerror(errno) : "it became shorter");
+			return n ? -errno : -EIO;
+		}
+		done += (uint64_t)n;
+	}
+	return 0;
+}
+
+int boot_load(struct boot *boot, const struct guest_memory *mem, struct kernel_entry *entry)
+{
+	struct kernel_boot info = { .cmdline = boot->cmdline, .initrd_size = boot->initrd_size };
+	int ret = kernel_place(&boot->kernel, mem);
+
+	if (ret)
+		return ret;
+	if (boot->initrd_size) {
+		uint8_t *to;
+
+		ret = kernel_initrd_address(&boot->kernel, mem, boot->initrd_size,
+					    &info.initrd_gpa);
+		if (ret)
+			return ret;
+		to = guest_memory_ptr(mem, info.initrd_gpa, boot->initrd_size);
+		ret = boot->initramfs ? initramfs_write(boot->initramfs, to, boot->initrd_size) :
+					read_initrd(boot, to);
+		if (ret)
+			return ret;
+	}
+	return kernel_load(&boot->kernel, mem, &info, entry);
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/disk_spec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+#include "vmm/number.h"
+
+#define QUEUE_SIZE_MIN 2
+#define PATH_KEY "path="
+
+struct disk_key {
+	const char *name;
+	const char *alias;  /* or NULL */
+	const char *syntax; /* as shown to the user */
+	const char *help;
+	const char *bare;   /* the value of a key without one; NULL: there must be one */
+	/* False: malformed. */
+	bool (*set)(struct blk_config *config, const char *value);
+};
+
+static bool set_read_only(struct blk_config *config, const char *value)
+{
+	bool on = !strcmp(value, "on") || !strcmp(value, "true");
+
+	config->disk.read_only = on;
+	return on || !strcmp(value, "off") || !strcmp(value, "false");
+}
+
+static bool set_aio(struct blk_config *config, const char *value)
+{
+	bool sync = !strcmp(value, "sync");
+
+	config->disk.aio = sync ? DISK_AIO_SYNC : DISK_AIO_IO_URING;
+	return sync || !strcmp(value, "io_uring");
+}
+
+static bool set_serial(struct blk_config *config, const char *value)
+{
+	size_t len = strlen(value), i;
+
+	if (len == 0 || len > BLK_SERIAL_LEN)
+		return false;
+	for (i = 0; i < len; i++)
+		if (value[i] < ' ' || value[i] > '~')
+			return false;
+	memcpy(config->serial, value, len + 1);
+	return true;
+}
+
+static bool set_queue_size(struct blk_config *config, const char *value)
+{
+	const char *end;
+	uint64_t size;
+
+	if (!number_parse(value, &size, &end) || *end)
+		return false;
+	if (size < QUEUE_SIZE_MIN || size > BLK_QUEUE_SIZE_MAX || (size & (size - 1)))
+		return false;
+	config->queue_size = (uint16_t)size;
+	return true;
+}
+
+/* The path is the first item always, so as a key it is only ever repeated. */
+static const struct disk_key keys[] = {
+	{ "path", NULL, "path=PATH", "raw file or block device, first in SPEC",
+	  NULL, NULL },
+	{ "readonly", "ro", "readonly[=on|off]", "open the image for reading only; short: ro",
+	  "on", set_read_only },
+	{ "aio", NULL, "aio=io_uring|sync", "how I/O is done, default io_uring",
+	  NULL, set_aio },
+	{ "serial", NULL, "serial=TEXT", "1 to 20 printable ASCII characters, default none",
+	  NULL, set_serial },
+	{ "queue-size", NULL, "queue-size=N", "a power of two from 2 to 1024, default 256",
+	  NULL, set_queue_size },
+};
+
+void disk_spec_help(void)
+{
+	unsigned i;
+
+	for (i = 0; i < array_size(keys); i++)
+		printf("  %-24s %s\n", keys[i].syntax, keys[i].help);
+}
+
+static bool key_matches(const char *given, const char *name)
+{
+	for (; *given && *name; given++, name++)
+		if ((*given == '_' ? '-' : *given) != *name)
+			return false;
+	return *given == *name;
+}
+
+static const struct disk_key *key_find(const char *given)
+{
+	unsigned i;
+
+	for (i = 0; i < array_size(keys); i++)
+		if (key_matches(given, keys[i].name) ||
+		    (keys[i].alias && key_matches(given, keys[i].alias)))
+			return &keys[i];
+	return NULL;
+}
+
+static int complain(const char *spec, const char *problem, const char *given,
+		    const struct disk_key *key)
+{
+	char list[512];
+	size_t len = 0;
+	unsigned i;
+
+	for (i = 0; i < array_size(keys); i++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
+					i ? ", " : "", keys[i].syntax);
+	log_error("disk '%s': %s '%s'%s%s%s; valid keys: %s", spec, problem, given,
+		  key ? " (" : "", key ? key->help : "", key ? ")" : "", list);
+	return -EINVAL;
+}
+
+/* Obey one item after the path.  @seen: a bit for each key given so far. */
+static int apply_item(struct blk_config *config, const char *spec, char *item, unsigned *seen)
+{
+	char *value = strchr(item, '=');
+	const struct disk_key *key;
+	unsigned bit;
+
+	if (value)
+		*value++ = '\0';
+	key = key_find(item);
+	if (!key)
+		return complain(spec, "unknown key", item, NULL);
+	bit = 1U << (key - keys);
+	if (*seen & bit)
+		return complain(spec, "repeated key", item, NULL);
+	*seen |= bit;
+	if (!value && !key->bare)
+		return complain(spec, "no value for key", item, key);
+	if (!key->set(config, value ? value : key->bare))
+		return complain(spec, "bad value for key", item, key);
+	return 0;
+}
+
+/* A copy of the next item, or NULL without memory.  *@rest is NULL after the last. */
+static char *take_item(const char **rest)
+{
+	const char *from = *rest;
+	char *item, *to;
+
+	item = to = malloc(strlen(from) + 1);
+	if (!item)
+		return NULL;
+	while (*from && (*from != ',' || from[1] == ',')) {
+		from += *from == ',';
+		*to++ = *from++;
+	}
+	*to = '\0';
+	*rest = *from ? from + 1 : NULL;
+	return item;
+}
+
+static int take_path(struct blk_config *config, const char *spec, const char **rest)
+{
+	char *path = take_item(rest);
+
+	if (!path)
+		return -ENOMEM;
+	if (!strncmp(path, PATH_KEY, strlen(PATH_KEY)))
+		memmove(path, path + strlen(PATH_KEY), strlen(path + strlen(PATH_KEY)) + 1);
+	config->disk.path = path;
+	if (*path)
+		return 0;
+	log_error("disk '%s': no path", spec);
+	return -EINVAL;
+}
+
+int disk_spec_parse(const char *spec, struct blk_config *config)
+{
+	const char *rest = spec;
+	unsigned seen = 1; /* the path */
+	char *item;
+	int ret;
+
+	*config = (struct blk_config){
+		.disk.aio = DISK_AIO_IO_URING,
+		.queue_size = BLK_QUEUE_SIZE_DEFAULT,
+	};
+	ret = take_path(config, spec, &rest);
+	while (!ret && rest) {
+		item = take_item(&rest);
+		ret = item ? apply_item(config, spec, item, &seen) : -ENOMEM;
+		free(item);
+	}
+	if (ret == -ENOMEM)
+		log_error("disk '%s': %s", spec, strerror(ENOMEM));
+	if (ret)
+		disk_spec_free(config);
+	return ret;
+}
+
+void disk_spec_free(struct blk_config *config)
+{
+	free((char *)config->disk.path);
+	config->disk.path = NULL;
+}

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/initramfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+#include "vmm/cpio.h"
+#include "vmm/modules.h"
+
+/* guest_init.S */
+extern const uint8_t guest_init_start[], guest_init_end[];
+
+/* What init loads modules for, by the name in /vmm/modules. */
+static const struct target {
+	const char *name;
+	const char *modules[2];
+} targets[] = {
+	{ "disk", { "virtio_pci", "virtio_blk" } },
+	{ "ext4", { "ext4" } },
+	{ "xfs", { "xfs" } },
+	{ "btrfs", { "btrfs" } },
+	{ "squashfs", { "squashfs" } },
+};
+
+enum { DISK, EXT4, TARGETS = array_size(targets) };
+
+struct module_file {
+	const char *path; /* in the tree */
+	size_t size;
+	int fd;
+};
+
+struct initramfs {
+	const char *kernel;
+	char *tree;
+	struct modules *modules;
+	struct modules_list list[TARGETS];
+	struct module_file *file; /* each module of the lists once */
+	size_t files;
+	char *index; /* text of /vmm/modules */
+	size_t index_size;
+	size_t size; /* of the archive */
+};
+
+/* A path of that name must stay in lib/modules, and is printed. */
+static bool version_is_sane(const char *version)
+{
+	const char *c;
+
+	for (c = version; *c > ' ' && *c <= '~' && *c != '/'; c++)
+		;
+	return *version && *version != '.' && !*c && c - version < NAME_MAX;
+}
+
+static void warn_no_modules(const struct initramfs_request *request, char *looked)
+{
+	char *place;
+
+	log_warn("no initrd, and no modules of kernel '%s' (Linux %s); looked for them in",
+		 request->kernel, request->version);
+	while ((place = strsep(&looked, "\n"))) {
+		if (*place)
+			log_warn("  %s", place);
+	}
+	log_warn("booting without; the guest has a disk only if virtio_blk is built in");
+}
+
+static int list_modules(struct initramfs *plan)
+{
+	const char *name;
+	size_t i, j, before;
+	int err;
+
+	for (i = 0; i < TARGETS; i++) {
+		for (j = 0; j < array_size(targets[i].modules); j++) {
+			name = targets[i].modules[j];
+			if (!name)
+				break;
+			before = plan->list[i].count;
+			err = modules_add(plan->modules, name, &plan->list[i]);
+			if (err)
+				return err;
+			if (i == DISK && plan->list[i].count == before &&
+			    !modules_is_builtin(plan->modules, name))
+				log_warn("kernel '%s' has no %s, neither built in nor in '%s'",
+					 plan->kernel, name, plan->tree);
+		}
+	}
+	return 0;
+}
+
+/* The value of the last word @key=VALUE in @cmdline, up to a blank; or NULL. */
+static const char *find_option(const char *cmdline, const char *key)
+{
+	const char *word = cmdline + strspn(cmdline, " ");
+	const char *value = NULL;
+
+	while (*word) {
+		if (!strncmp(word, key, strlen(key)))
+			value = word + strlen(key);
+		word += strcspn(word, " ");
+		word += strspn(word, " ");
+	}
+	return value;
+}
+
+static bool fstype_is_modular(const struct initramfs *plan, const char *fstype)
+{
+	size_t len = strcspn(fstype, " "), i;
+
+	/* The ext4 driver is that of its predecessors. */
+	if (len == 4 && (!memcmp(fstype, "ext2", 4) || !memcmp(fstype, "ext3", 4)))
+		fstype = "ext4";
+	for (i = EXT4; i < TARGETS; i++) {
+		if (len == strlen(targets[i].name) && !memcmp(fstype, targets[i].name, len))
+			return plan->list[i].count;
+	}
+	return false;
+}
+
+/*
+ * Can the kernel not mount its root by itself?  If it has the disk's drivers
+ * built in that depends on the root's file system, which vmm does not look at:
+ * it is the one that rootfstype= names, and else taken to be ext4.
+ */
+static bool is_needed(const struct initramfs *plan, const char *cmdline)
+{
+	const char *fstype = find_option(cmdline, "rootfstype=");
+	size_t i;
+
+	if (plan->list[DISK].count)
+		return true;
+	if (fstype)
+		return fstype_is_modular(plan, fstype);
+	if (modules_is_builtin(plan->modules, "ext4"))
+		return false;
+	for (i = EXT4; i < TARGETS; i++) {
+		if (plan->list[i].count)
+			return true;
+	}
+	return false;
+}
+
+static int open_regular(struct module_file *file, const char *path)
+{
+	struct stat st;
+
+	/* Not to wait, should it be a pipe. */
+	file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (file->fd < 0 || fstat(file->fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	file->size = st.st_size;
+	return 0;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static int open_file(const struct initramfs *plan, struct module_file *file,
+		     const char *path)
+{
+	char full[PATH_MAX];
+	int err = -ENAMETOOLONG;
+
+	*file = (struct module_file){ .path = path, .fd = -1 };
+	if (snprintf(full, sizeof(full), "%s/%s", plan->tree, path) < PATH_MAX)
+		err = open_regular(file, full);
+	if (err)
+		log_error("module '%s/%s': cannot open: %s", plan->tree, path,
+			  strerror(-err));
+	return err;
+}
+
+static bool has_file(const struct initramfs *plan, const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < plan->files; i++) {
+		if (plan->file[i].path == path)
+			return true;
+	}
+	return false;
+}
+
+static int open_files(struct initramfs *plan)
+{
+	size_t total = 0, i, j;
+	int err;
+
+	for (i = 0; i < TARGETS; i++)
+		total += plan->list[i].count;
+	plan->file = calloc(total, sizeof(*plan->file));
+	if (!plan->file)
+		return -ENOMEM;
+	for (i = 0; i < TARGETS; i++) {
+		for (j = 0; j < plan->list[i].count; j++) {
+			if (has_file(plan, plan->list[i].file[j]))
+				continue;
+			err = open_file(plan, &plan->file[plan->files++],
+					plan->list[i].file[j]);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+static int write_index(struct initramfs *plan)
+{
+	FILE *index = open_memstream(&plan->index, &plan->index_size);
+	size_t i, j;
+
+	if (!index)
+		return -errno;
+	for (i = 0; i < TARGETS; i++) {
+		for (j = 0; j < plan->list[i].count; j++)
+			fprintf(index, "%s %s\n", targets[i].name,
+				base_name(plan->list[i].file[j]));
+	}
+	return fclose(index) ? -errno : 0;
+}
+
+static int compose_base(const struct initramfs *plan, struct cpio *cpio)
+{
+	static const char *const folders[] = { "dev", "proc", "sys", "root", "vmm" };
+	size_t i;
+	int err = 0;
+
+	for (i = 0; !err && i < array_size(folders); i++)
+		err = cpio_add_folder(cpio, folders[i], 0755);
+	if (!err)
+		err = cpio_add_char_device(cpio, "dev/console", 0600, 5, 1);
+	if (!err)
+		err = cpio_add_data(cpio, "init", 0755, guest_init_start,
+				    guest_init_end - guest_init_start);
+	if (!err)
+		err = cpio_add_data(cpio, "vmm/modules", 0644, plan->index,
+				    plan->index_size);
+	return err;
+}
+
+static int compose(const struct initramfs *plan, struct cpio *cpio)
+{
+	const struct module_file *file = plan->file;
+	char name[PATH_MAX];
+	int err, bad = 0;
+
+	err = compose_base(plan, cpio);
+	for (; !err && file < plan->file + plan->files; file++) {
+		snprintf(name, sizeof(name), "vmm/%s", base_name(file->path));
+		err = cpio_add_file(cpio, name, 0644, file->fd, file->size);
+		if (!err || err == -ENOSPC)
+			continue;
+		log_error("module '%s/%s': %s", plan->tree, file->path,
+			  err == -ENODATA ? "has become shorter" : strerror(-err));
+		/* The archive stays whole all the same: see cpio_add_file(). */
+		bad = err;
+		err = 0;
+	}
+	if (!err)
+		err = cpio_end(cpio);
+	return err ? err : bad;
+}
+
+static int find_tree(struct initramfs *plan, const struct initramfs_request *request)
+{
+	char *looked;
+	int err;
+
+	if (!version_is_sane(request->version)) {
+		log_warn("kernel '%s': its version is no release name: no modules looked for",
+			 request->kernel);
+		return 0;
+	}
+	err = modules_find(request->modules, request->kernel, request->version,
+			   &plan->tree, &looked);
+	if (!err && !plan->tree)
+		warn_no_modules(request, looked);
+	free(looked);
+	return err;
+}
+
+/* Makes @plan ready to be written; its size stays 0 if it is not to be. */
+static int prepare(struct initramfs *plan, const struct initramfs_request *request)
+{
+	struct cpio count;
+	int err;
+
+	plan->kernel = request->kernel;
+	err = find_tree(plan, request);
+	if (err || !plan->tree)
+		return err;
+	err = modules_open(plan->tree, request->version, &plan->modules);
+	if (!err)
+		err = list_modules(plan);
+	if (err || !is_needed(plan, request->cmdline))
+		return err;
+	err = open_files(plan);
+	if (!err)
+		err = write_index(plan);
+	if (err)
+		return err;
+	cpio_init(&count, NULL, 0);
+	err = compose(plan, &count);
+	plan->size = count.len;
+	return err;
+}
+
+int initramfs_plan(const struct initramfs_request *request, struct initramfs **out)
+{
+	struct initramfs *plan = calloc(1, sizeof(*plan));
+	int err = plan ? prepare(plan, request) : -ENOMEM;
+
+	*out = NULL;
+	if (err == -ENOMEM)
+		log_error("initramfs: %s", strerror(ENOMEM));
+	if (err || !plan->size) {
+		initramfs_free(plan);
+		return err;
+	}
+	log_info("initramfs: %zu modules of '%s', %zu bytes", plan->files, plan->tree,
+		 plan->size);
+	*out = plan;
+	return 0;
+}
+
+size_t initramfs_size(const struct initramfs *plan)
+{
+	return plan->size;
+}
+
+int initramfs_write(const struct initramfs *plan, void *dst, size_t size)
+{
+	struct cpio cpio;
+	int err;
+
+	cpio_init(&cpio, dst, size);
+	err = compose(plan, &cpio);
+	if (err == -ENOSPC)
+		log_error("initramfs: it has %zu bytes, and there is room for %zu",
+			  plan->size, size);
+	return err;
+}
+
+void initramfs_free(struct initramfs *plan)
+{
+	size_t i;
+
+	if (!plan)
+		return;
+	free(plan->index);
+	for (i = 0; i < plan->files; i++) {
+		if (plan->file[i].fd >= 0)
+			close(plan->file[i].fd);
+	}
+	free(plan->file);
+	for (i = 0; i < TARGETS; i++)
+		modules_list_free(&plan->list[i]);
+	modules_close(plan->modules);
+	free(plan->tree);
+	free(plan);
+}

@@ -1,0 +1,567 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "devices/blk.h"
+#include "hw/acpi_pm.h"
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+#include "hw/i8042.h"
+#include "hw/pci_host.h"
+#include "hw/rtc.h"
+#include "hw/uart.h"
+#include "virtio/virtio_pci.h"
+#include "vmm/boot.h"
+#include "vmm/exit_status.h"
+#include "vmm/loop.h"
+#include "vmm/loop_clock.h"
+#include "vmm/options.h"
+#include "vmm/ram.h"
+#include "vmm/terminal.h"
+#include "vmm/vcpu.h"
+#include "vmm/vm.h"
+#include "vmm/x86/acpi.h"
+#include "vmm/x86/cpu.h"
+#include "vmm/x86/layout.h"
+
+struct machine_disk {
+	char *name; /* for messages */
+	struct disk image;
+	struct blk *blk;
+	struct virtio_pci *pci;
+	bool is_open, is_attached;
+};
+
+struct machine {
+	const struct options *options;
+
+	struct boot boot;
+	struct machine_disk *disk; /* options->disk_count of them */
+	struct ram ram;
+
+	struct loop loop;
+	struct terminal *terminal;
+	struct loop_clock clock;
+	struct io_thread *io_thread;
+
+	struct vm vm;
+	struct vcpu *vcpu;
+	unsigned vcpu_count; /* made so far */
+	struct kvm_cpuid2 *cpuid;
+	struct kernel_entry entry;
+
+	struct bus pio, mmio;
+	struct irq_line uart_line, rtc_line, sci_line, pci_line[PCI_HOST_LINES];
+	struct power_port power;
+	struct uart *uart;
+	struct rtc *rtc;
+	struct acpi_pm *pm;
+	struct pci_host pci;
+	struct pci_window pci64;
+};
+
+static int no_memory(void)
+{
+	log_error("out of memory");
+	return -ENOMEM;
+}
+
+/* --- What the guest can do to the machine as a whole --- */
+
+static void power_off(void *opaque)
+{
+	struct machine *m = opaque;
+
+	loop_stop(&m->loop, STATUS_OK);
+}
+
+static void reset(void *opaque)
+{
+	struct machine *m = opaque;
+
+	loop_stop(&m->loop, STATUS_GUEST_RESET);
+}
+
+static const struct power_ops power_ops = { power_off, reset };
+
+static void vcpu_ended(void *opaque, int status)
+{
+	struct machine *m = opaque;
+
+	loop_stop(&m->loop, status);
+}
+
+/* --- Files: checked before KVM is touched --- */
+
+static int boot_up(struct machine *m)
+{
+	return boot_open(&m->boot, m->options);
+}
+
+static void boot_down(struct machine *m)
+{
+	boot_close(&m->boot);
+}
+
+static void disks_down(struct machine *m)
+{
+	for (unsigned i = 0; i < m->options->disk_count; i++) {
+		if (m->disk[i].is_open)
+			disk_close(&m->disk[i].image);
+		free(m->disk[i].name);
+	}
+	free(m->disk);
+}
+
+static int disks_up(struct machine *m)
+{
+	const struct options *options = m->options;
+	int ret = 0;
+
+	m->disk = calloc(options->disk_count, sizeof(*m->disk));
+	if (!m->disk && options->disk_count)
+		return no_memory();
+	for (unsigned i = 0; i < options->disk_count && ret == 0; i++) {
+		const struct disk_config *config = &options->disk[i].disk;
+
+		if (asprintf(&m->disk[i].name, "disk '%s'", config->path) < 0) {
+			m->disk[i].name = NULL;
+			ret = no_memory();
+			break;
+		}
+		ret = disk_open(&m->disk[i].image, config);
+		m->disk[i].is_open = ret == 0;
+	}
+	if (ret)
+		disks_down(m);
+	return ret;
+}
+
+/* --- The process: signals, terminal, threads --- */
+
+static int loop_up(struct machine *m)
+{
+	return loop_init(&m->loop);
+}
+
+static void loop_down(struct machine *m)
+{
+	loop_destroy(&m->loop);
+}
+
+static int terminal_up(struct machine *m)
+{
+	return terminal_create(&m->terminal, &m->loop, 0, 1);
+}
+
+static void terminal_down(struct machine *m)
+{
+	terminal_destroy(m->terminal);
+}
+
+static int io_thread_up(struct machine *m)
+{
+	bool use_uring = false;
+	int ret;
+
+	for (unsigned i = 0; i < m->options->disk_count; i++)
+		use_uring |= m->options->disk[i].disk.aio == DISK_AIO_IO_URING;
+	ret = io_thread_create(&m->io_thread, "io0", m->options->disk_count, use_uring);
+	if (ret)
+		log_error("cannot start an I/O thread: %s", strerror(-ret));
+	return ret;
+}
+
+static void io_thread_down(struct machine *m)
+{
+	io_thread_destroy(m->io_thread);
+}
+
+/* --- KVM --- */
+
+static int ram_up(struct machine *m)
+{
+	return ram_create(&m->ram, m->options->memory);
+}
+
+static void ram_down(struct machine *m)
+{
+	ram_destroy(&m->ram);
+}
+
+/* Where BARs go that do not fit below 4 GiB, as far as the CPU can reach. */
+static void choose_pci64(struct machine *m)
+{
+	uint64_t limit = 1ULL << cpu_physical_bits(m->cpuid);
+	uint64_t base = align_up(m->ram.end > LAYOUT_HIGH_RAM ? m->ram.end : LAYOUT_HIGH_RAM,
+				 1ULL << 30);
+
+	if (base < limit)
+		m->pci64 = (struct pci_window){
+			.base = base,
+			.len = min(limit - base, 64ULL << 30),
+		};
+}
+
+static int vm_up(struct machine *m)
+{
+	int ret = vm_create(&m->vm, m->options->cpus);
+
+	if (ret)
+		return ret;
+	ret = cpu_get_supported(m->vm.kvm_fd, &m->cpuid);
+	if (ret == 0)
+		ret = ram_attach(&m->ram, &m->vm);
+	if (ret == 0)
+		ret = vm_create_irqchip(&m->vm);
+	if (ret == 0) {
+		choose_pci64(m);
+		return 0;
+	}
+	free(m->cpuid);
+	vm_destroy(&m->vm);
+	return ret;
+}
+
+static void vm_down(struct machine *m)
+{
+	free(m->cpuid);
+	vm_destroy(&m->vm);
+}
+
+/* --- The board --- */
+
+static void line_init(struct machine *m, struct irq_line *line, unsigned gsi)
+{
+	irq_line_init(line, gsi, &vm_irq_line_ops, &m->vm);
+}
+
+static void buses_down(struct machine *m)
+{
+	for (unsigned i = 0; i < PCI_HOST_LINES; i++)
+		irq_line_destroy(&m->pci_line[i]);
+	irq_line_destroy(&m->sci_line);
+	irq_line_destroy(&m->rtc_line);
+	irq_line_destroy(&m->uart_line);
+	bus_destroy(&m->mmio);
+	bus_destroy(&m->pio);
+}
+
+/* Addresses that a BAR must not be moved to: what the kernel answers itself. */
+static int reserve_memory(struct machine *m)
+{
+	const struct bus_region apics = {
+		.base = LAYOUT_IO_APIC,
+		.len = LAYOUT_HIGH_RAM - LAYOUT_IO_APIC,
+	};
+	int ret = bus_add(&m->mmio, &apics);
+
+	for (unsigned i = 0; i < m->ram.memory.count && ret == 0; i++) {
+		const struct guest_region *r = &m->ram.memory.region[i];
+		const struct bus_region region = { .base = r->gpa, .len = r->len };
+
+		ret = bus_add(&m->mmio, &region);
+	}
+	return ret;
+}
+
+static int buses_up(struct machine *m)
+{
+	int ret;
+
+	bus_init(&m->pio);
+	bus_init(&m->mmio);
+	line_init(m, &m->uart_line, LAYOUT_GSI_UART);
+	line_init(m, &m->rtc_line, LAYOUT_GSI_RTC);
+	line_init(m, &m->sci_line, LAYOUT_GSI_SCI);
+	for (unsigned i = 0; i < PCI_HOST_LINES; i++)
+		line_init(m, &m->pci_line[i], LAYOUT_GSI_PCI + i);
+	ret = reserve_memory(m);
+	if (ret) {
+		buses_down(m);
+		return no_memory();
+	}
+	return 0;
+}
+
+static void alarm_rang(void *opaque)
+{
+	struct machine *m = opaque;
+
+	rtc_alarm(m->rtc);
+}
+
+static int clock_up(struct machine *m)
+{
+	return loop_clock_init(&m->clock, &m->loop, alarm_rang, m);
+}
+
+static void clock_down(struct machine *m)
+{
+	loop_clock_destroy(&m->clock);
+}
+
+static void wake(void *opaque)
+{
+	struct machine *m = opaque;
+
+	acpi_pm_rtc_event(m->pm);
+}
+
+static void chips_down(struct machine *m)
+{
+	if (m->rtc)
+		rtc_destroy(m->rtc);
+	if (m->pm)
+		acpi_pm_destroy(m->pm);
+	if (m->uart)
+		uart_destroy(m->uart);
+}
+
+static int place_chips(struct machine *m)
+{
+	const struct bus_region port[] = {
+		{ LAYOUT_PORT_UART, UART_REGISTERS, &uart_bus_ops, m->uart },
+		{ LAYOUT_PORT_RTC, RTC_PORTS, &rtc_bus_ops, m->rtc },
+		{ LAYOUT_PORT_ACPI_PM, ACPI_PM_LENGTH, &acpi_pm_bus_ops, m->pm },
+		{ LAYOUT_PORT_I8042_DATA, 1, &i8042_data_ops, &m->power },
+		{ LAYOUT_PORT_I8042_COMMAND, 1, &i8042_command_ops, &m->power },
+	};
+	int ret = 0;
+
+	for (size_t i = 0; i < array_size(port) && ret == 0; i++)
+		ret = bus_add(&m->pio, &port[i]);
+	return ret;
+}
+
+static int chips_up(struct machine *m)
+{
+	const struct byte_stream stream = terminal_stream(m->terminal);
+	const struct alarm_clock clock = loop_clock_get(&m->clock);
+
+	m->power = (struct power_port){ &power_ops, m };
+	m->uart = uart_create(&m->uart_line, &stream);
+	m->pm = acpi_pm_create(&m->sci_line, &m->power);
+	m->rtc = rtc_create(&m->rtc_line, &clock, LAYOUT_CMOS_CENTURY, wake, m);
+	if (!m->uart || !m->pm || !m->rtc || place_chips(m)) {
+		chips_down(m);
+		return no_memory();
+	}
+	terminal_connect(m->terminal, m->uart, uart_input_ready, uart_output_ready);
+	return 0;
+}
+
+static int pci_up(struct machine *m)
+{
+	const struct pci_host_config config = {
+		.memory_bus = &m->mmio,
+		.io_bus = &m->pio,
+		.line = m->pci_line,
+		.ecam = LAYOUT_ECAM,
+		.memory32 = { .base = LAYOUT_PCI32, .len = LAYOUT_PCI32_LENGTH },
+		.memory64 = m->pci64,
+	};
+
+	return pci_host_init(&m->pci, &config) ? no_memory() : 0;
+}
+
+static void pci_down(struct machine *m)
+{
+	pci_host_destroy(&m->pci);
+}
+
+/* --- virtio-blk --- */
+
+static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk_config *config)
+{
+	static const struct doorbell_port exits = { NULL, NULL };
+	const struct doorbell_port doorbells = { &vm_doorbell_ops, &m->vm };
+	const struct msi_port messages = { &vm_msi_ops, &m->vm };
+	bool exit = m->options->doorbell == DOORBELL_EXIT;
+	int ret;
+
+	ret = blk_create(&disk->blk, disk->name, config, &disk->image, m->io_thread,
+			 &m->ram.memory);
+	if (ret == 0)
+		ret = virtio_pci_create(&disk->pci, blk_virtio(disk->blk), BLK_PCI_CLASS,
+					&messages, exit ? &exits : &doorbells);
+	if (ret == 0)
+		ret = pci_host_attach(&m->pci, virtio_pci_function(disk->pci));
+	disk->is_attached = ret == 0;
+	if (ret == -ENOSPC)
+		log_error("%s: the PCI bus has no place for one more disk", disk->name);
+	else if (ret)
+		log_error("%s: cannot make its device: %s", disk->name, strerror(-ret));
+	return ret;
+}
+
+/* Devices let go of guest memory first; threads and interrupts still work then. */
+static void blks_shut_down(struct machine *m)
+{
+	for (unsigned i = 0; i < m->options->disk_count; i++)
+		if (m->disk[i].is_attached)
+			virtio_device_shut_down(blk_virtio(m->disk[i].blk));
+}
+
+static void blks_down(struct machine *m)
+{
+	blks_shut_down(m);
+	io_thread_down(m);
+	for (unsigned i = 0; i < m->options->disk_count; i++) {
+		struct machine_disk *disk = &m->disk[i];
+
+		if (disk->is_attached)
+			pci_host_detach(&m->pci, virtio_pci_function(disk->pci));
+		if (disk->pci)
+			virtio_pci_destroy(disk->pci);
+		if (disk->blk)
+			blk_destroy(disk->blk);
+	}
+}
+
+static int blks_up(struct machine *m)
+{
+	int ret = io_thread_up(m);
+
+	if (ret)
+		return ret;
+	for (unsigned i = 0; i < m->options->disk_count && ret == 0; i++)
+		ret = blk_up(m, &m->disk[i], &m->options->disk[i]);
+	if (ret)
+		blks_down(m);
+	return ret;
+}
+
+/* --- Software --- */
+
+static int load_up(struct machine *m)
+{
+	const struct acpi_config acpi = {
+		.cpus = m->options->cpus,
+		.pci64_base = m->pci64.base,
+		.pci64_len = m->pci64.len,
+	};
+	int ret = acpi_write_tables(&m->ram.memory, &acpi);
+
+	if (ret) {
+		log_error("cannot write ACPI tables: %s", strerror(-ret));
+		return ret;
+	}
+	return boot_load(&m->boot, &m->ram.memory, &m->entry);
+}
+
+static void vcpus_down(struct machine *m)
+{
+	while (m->vcpu_count)
+		vcpu_destroy(&m->vcpu[--m->vcpu_count]);
+	free(m->vcpu);
+}
+
+static int vcpu_up(struct machine *m, unsigned index)
+{
+	const struct vcpu_config config = {
+		.pio = &m->pio,
+		.mmio = &m->mmio,
+		.ended = vcpu_ended,
+		.opaque = m,
+	};
+	struct vcpu *vcpu = &m->vcpu[index];
+	int ret = vcpu_create(vcpu, &m->vm, index, &config);
+
+	if (ret)
+		return ret;
+	m->vcpu_count++;
+	ret = cpu_set_cpuid(vcpu->fd, m->cpuid, index, m->options->cpus);
+	if (ret == 0)
+		ret = cpu_set_msrs(vcpu->fd);
+	if (ret == 0 && index == 0)
+		ret = cpu_set_boot_state(vcpu->fd, &m->entry);
+	return ret;
+}
+
+static int vcpus_up(struct machine *m)
+{
+	int ret = 0;
+
+	m->vcpu = calloc(m->options->cpus, sizeof(*m->vcpu));
+	if (!m->vcpu)
+		return no_memory();
+	for (unsigned i = 0; i < m->options->cpus && ret == 0; i++)
+		ret = vcpu_up(m, i);
+	if (ret)
+		vcpus_down(m);
+	return ret;
+}
+
+/* --- The whole --- */
+
+static const struct part {
+	int (*up)(struct machine *m); /* 0, or -errno and nothing is left */
+	void (*down)(struct machine *m);
+} parts[] = {
+	{ boot_up, boot_down },
+	{ disks_up, disks_down },
+	{ ram_up, ram_down },
+	{ loop_up, loop_down },
+	{ terminal_up, terminal_down },
+	{ clock_up, clock_down },
+	{ vm_up, vm_down },
+	{ buses_up, buses_down },
+	{ chips_up, chips_down },
+	{ pci_up, pci_down },
+	{ blks_up, blks_down },
+	{ load_up, NULL },
+	{ vcpus_up, vcpus_down },
+};
+
+/* Start the vCPUs, serve until the VM's end, and stop them. */
+static int run(struct machine *m)
+{
+	int status = STATUS_ERROR, ret = 0;
+
+	terminal_start(m->terminal);
+	for (unsigned i = 0; i < m->vcpu_count && ret == 0; i++)
+		ret = vcpu_start(&m->vcpu[i]);
+	if (ret == 0)
+		status = loop_run(&m->loop);
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_order_stop(&m->vcpu[i]);
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_stop(&m->vcpu[i]);
+	terminal_flush(m->terminal);
+	return status;
+}
+
+/* Each disk takes a few descriptors; the default limit is for one's own files. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+int machine_run(const struct options *options)
+{
+	struct machine m = { .options = options };
+	int status = STATUS_ERROR;
+	size_t made;
+
+	raise_descriptor_limit();
+	for (made = 0; made < array_size(parts); made++)
+		if (parts[made].up(&m))
+			break;
+	if (made == array_size(parts))
+		status = run(&m);
+	while (made--)
+		if (parts[made].down)
+			parts[made].down(&m);
+	return status;
+}

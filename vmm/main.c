@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The command line: verbs, and what each of them returns. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+#include "vmm/exit_status.h"
+#include "vmm/machine.h"
+#include "vmm/options.h"
+
+struct verb {
+	const char *name;
+	const char *arg;
+	const char *help;
+	int (*run)(int argc, char **argv); /* argv[0]: the verb; the exit status */
+	void (*print_help)(void);          /* NULL: the table says it all */
+};
+
+static int run_help(int argc, char **argv);
+
+static uint64_t host_memory(void)
+{
+	struct sysinfo info;
+
+	if (sysinfo(&info))
+		return UINT64_MAX;
+	return (uint64_t)info.totalram * info.mem_unit;
+}
+
+static int run_vm(int argc, char **argv)
+{
+	struct options options;
+	int ret, status = STATUS_ERROR;
+
+	ret = options_parse(&options, argc, argv);
+	if (ret == -EINVAL) {
+		log_error("see 'vmm help run'");
+		return STATUS_USAGE;
+	}
+	if (ret)
+		return STATUS_ERROR;
+
+	if (options.help) {
+		options_help();
+		status = STATUS_OK;
+	} else if (!options_check(&options, host_memory())) {
+		log_set_verbose(options.verbose);
+		if (options.name)
+			prctl(PR_SET_NAME, options.name);
+		status = machine_run(&options);
+	}
+	options_free(&options);
+	return status;
+}
+
+static int run_version(int argc, char **argv)
+{
+	(void)argv;
+	if (argc > 1) {
+		log_error("version takes no argument; see 'vmm help'");
+		return STATUS_USAGE;
+	}
+	puts("vmm " VMM_VERSION);
+	return STATUS_OK;
+}
+
+static const struct verb verbs[] = {
+	{ "run", "[OPTION]...", "run a virtual machine", run_vm, options_help },
+	{ "help", "[COMMAND]", "print help, on a command where one is named", run_help, NULL },
+	{ "version", "", "print the version", run_version, NULL },
+};
+
+static const struct verb *verb_find(const char *name)
+{
+	unsigned i;
+
+	/* What people type by habit. */
+	if (!strcmp(name, "-h") || !strcmp(name, "--help"))
+		name = "help";
+	if (!strcmp(name, "--version"))
+		name = "version";
+	for (i = 0; i < array_size(verbs); i++)
+		if (!strcmp(name, verbs[i].name))
+			return &verbs[i];
+	log_error("unknown command '%s'", name);
+	log_error("see 'vmm help'");
+	return NULL;
+}
+
+static int run_help(int argc, char **argv)
+{
+	const struct verb *verb = NULL;
+	unsigned i;
+
+	if (argc > 1) {
+		verb = verb_find(argv[1]);
+		if (!verb)
+			return STATUS_USAGE;
+	}
+	if (verb && verb->print_help) {
+		verb->print_help();
+	} else if (verb) {
+		printf("Usage: vmm %s %s\n\n%s\n", verb->name, verb->arg, verb->help);
+	} else {
+		puts("Usage: vmm COMMAND [ARGUMENT]...\n");
+		for (i = 0; i < array_size(verbs); i++)
+			printf("  %-8s %-12s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
+		puts("\nFor example: vmm run --kernel bzImage --disk img.raw");
+	}
+	return STATUS_OK;
+}
+
+/*
+ * Have descriptors 0 to 2 open, or a file of ours would get one of these
+ * numbers and the guest's output or our messages would be written into it.
+ */
+static void open_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	const struct verb *verb;
+	int status;
+
+	open_standard_fds();
+	if (argc < 2) {
+		log_error("no command given");
+		log_error("see 'vmm help'");
+		return STATUS_USAGE;
+	}
+	verb = verb_find(argv[1]);
+	if (!verb)
+		return STATUS_USAGE;
+	status = verb->run(argc - 1, argv + 1);
+	if (fflush(stdout) && status == STATUS_OK) {
+		log_error("stdout: %s", strerror(errno));
+		status = STATUS_ERROR;
+	}
+	return status;
+}

@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/modules.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+
+/* Debian's largest file, modules.alias, has 1.5 MB; its longest list 15. */
+#define TEXT_MAX (32 << 20)
+#define LIST_MAX 1024
+#define DEPTH_MAX 64
+
+#define NAME_SIZE 256    /* of an alias to look for */
+#define PATTERN_SIZE 1024 /* of an alias in modules.alias */
+
+/* A file's lines, each ended by a NUL. */
+struct text {
+	char *data;
+	size_t size;
+};
+
+/* A line of modules.dep. */
+struct module {
+	const char *file;
+	const char *name; /* in file, its last part */
+	const char *deps; /* files, separated by blanks */
+};
+
+struct modules {
+	char *path;
+	struct text dep, softdep, alias, builtin;
+	struct module *module; /* sorted by name */
+	size_t count;
+};
+
+/* A module whose dependencies are being added, and those that led to it. */
+struct visit {
+	const struct module *module;
+	const struct visit *from;
+	unsigned depth;
+};
+
+/* Names: compared in place, so a blank or the dot of ".ko" ends them too. */
+
+static unsigned char name_char(char c)
+{
+	switch (c) {
+	case '-':
+		return '_';
+	case '.':
+	case ' ':
+	case '\t':
+		return '\0';
+	default:
+		return c;
+	}
+}
+
+static int name_compare(const char *a, const char *b)
+{
+	while (name_char(*a) && name_char(*a) == name_char(*b))
+		a++, b++;
+	return name_char(*a) - name_char(*b);
+}
+
+/* Where the name begins in the file name that starts at @file. */
+static const char *file_name(const char *file)
+{
+	const char *name = file;
+
+	for (; *file && *file != ' ' && *file != '\t'; file++) {
+		if (*file == '/')
+			name = file + 1;
+	}
+	return name;
+}
+
+/* Words of a line; NULL at its end. */
+
+static const char *word_first(const char *line)
+{
+	line += strspn(line, " \t");
+	return *line ? line : NULL;
+}
+
+static const char *word_next(const char *word)
+{
+	return word_first(word + strcspn(word, " \t"));
+}
+
+static bool word_is(const char *word, const char *what)
+{
+	size_t len = strcspn(word, " \t");
+
+	return len == strlen(what) && !memcmp(word, what, len);
+}
+
+/* Texts. */
+
+/* The line after @line, the first after NULL; NULL at the end. */
+static char *line_next(const struct text *text, const char *line)
+{
+	size_t at = line ? line - text->data + strlen(line) + 1 : 0;
+
+	return at < text->size ? text->data + at : NULL;
+}
+
+#define for_each_line(line, text) \
+	for (line = line_next(text, NULL); line; line = line_next(text, line))
+
+static void text_split(struct text *text)
+{
+	char *at = text->data, *end = text->data + text->size;
+
+	*end = '\0';
+	while ((at = memchr(at, '\n', end - at)))
+		*at++ = '\0';
+}
+
+static int text_read_fd(struct text *text, int fd)
+{
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	if (st.st_size > TEXT_MAX)
+		return -EFBIG;
+	text->data = malloc(st.st_size + 1);
+	if (!text->data)
+		return -ENOMEM;
+	while (text->size < (size_t)st.st_size) {
+		n = read(fd, text->data + text->size, st.st_size - text->size);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		text->size += n;
+	}
+	text_split(text);
+	return 0;
+}
+
+/* Reads @path/@name.  No message if there is no such file, or no memory. */
+static int text_read(struct text *text, const char *path, const char *name)
+{
+	char file[PATH_MAX];
+	int fd, err;
+
+	if (snprintf(file, sizeof(file), "%s/%s", path, name) >= PATH_MAX)
+		err = -ENAMETOOLONG;
+	else if ((fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0)
+		err = -errno;
+	else {
+		err = text_read_fd(text, fd);
+		close(fd);
+	}
+	if (err && err != -ENOENT && err != -ENOMEM)
+		log_error("modules '%s': cannot read %s: %s", path, name, strerror(-err));
+	return err;
+}
+
+/* The index of modules.dep. */
+
+static int module_compare(const void *a, const void *b)
+{
+	return name_compare(((const struct module *)a)->name,
+			    ((const struct module *)b)->name);
+}
+
+static int index_modules(struct modules *m)
+{
+	size_t lines = 0;
+	char *line, *next, *colon;
+
+	for_each_line(line, &m->dep)
+		lines++;
+	m->module = calloc(lines + 1, sizeof(*m->module));
+	if (!m->module)
+		return -ENOMEM;
+	for (line = line_next(&m->dep, NULL); line; line = next) {
+		next = line_next(&m->dep, line);
+		colon = strchr(line, ':');
+		if (!colon)
+			continue;
+		*colon = '\0';
+		m->module[m->count++] = (struct module){
+			.file = line,
+			.name = file_name(line),
+			.deps = colon + 1,
+		};
+	}
+	qsort(m->module, m->count, sizeof(*m->module), module_compare);
+	return 0;
+}
+
+static const struct module *find_module(const struct modules *m, const char *name)
+{
+	struct module key = { .name = name };
+
+	return bsearch(&key, m->module, m->count, sizeof(key), module_compare);
+}
+
+/* Where a tree is. */
+
+static bool is_tree(const char *path, const char *version)
+{
+	char end[NAME_SIZE], file[PATH_MAX];
+	size_t len = strlen(path);
+	int end_len;
+
+	if (snprintf(file, sizeof(file), "%s/modules.dep", path) >= PATH_MAX)
+		return false;
+	if (!access(file, F_OK))
+		return true;
+	/* Not yet seen by depmod, which asks for exactly this form. */
+	snprintf(file, sizeof(file), "%s/kernel", path);
+	end_len = snprintf(end, sizeof(end), "/lib/modules/%s", version);
+	return len >= (size_t)end_len && !strcmp(path + len - end_len, end) &&
+	       !access(file, F_OK);
+}
+
+/* A search: the places seen so far, and the tree once found. */
+struct search {
+	const char *version;
+	FILE *looked;
+	char *path;
+};
+
+static void look_at(struct search *s, const char *folder, const char *middle)
+{
+	char path[PATH_MAX];
+
+	if (s->path || snprintf(path, sizeof(path), "%s%s%s", folder, middle,
+				*middle ? s->version : "") >= PATH_MAX)
+		return;
+	fprintf(s->looked, "%s\n", path);
+	if (is_tree(path, s->version))
+		s->path = strdup(path);
+}
+
+static void look_under(struct search *s, const char *folder)
+{
+	look_at(s, folder, "/lib/modules/");
+	look_at(s, folder, "/usr/lib/modules/");
+}
+
+/* Looks in @folder, as --modules names it. */
+static int look_in_folder(struct search *s, const char *folder)
+{
+	char *real = realpath(folder, NULL);
+	int err = -errno;
+
+	if (!real) {
+		log_error("modules '%s': %s", folder, strerror(-err));
+		return err;
+	}
+	look_under(s, real);
+	look_at(s, real, "/");
+	look_at(s, real, "");
+	free(real);
+	return 0;
+}
+
+static int look_around_kernel(struct search *s, const char *kernel)
+{
+	char *real = realpath(kernel, NULL);
+	char *slash;
+	int err = -errno;
+
+	if (!real) {
+		log_error("kernel '%s': %s", kernel, strerror(-err));
+		return err;
+	}
+	while ((slash = strrchr(real, '/'))) {
+		*slash = '\0';
+		look_under(s, real);
+	}
+	free(real);
+	return 0;
+}
+
+int modules_find(const char *folder, const char *kernel, const char *version,
+		 char **path, char **looked)
+{
+	struct search s = { .version = version };
+	size_t size;
+	int err = 0;
+
+	*path = *looked = NULL;
+	s.looked = open_memstream(looked, &size);
+	if (!s.looked)
+		return -errno;
+	if (folder)
+		err = look_in_folder(&s, folder);
+	if (!err)
+		err = look_around_kernel(&s, kernel);
+	fclose(s.looked);
+	*path = s.path;
+	return err || *looked ? err : -ENOMEM;
+}
+
+/* Opening. */
+
+/* @path ends with /lib/modules/VERSION (is_tree); depmod -b wants what is before. */
+static void say_depmod(const char *path, const char *version)
+{
+	size_t end = strlen("/lib/modules/") + strlen(version);
+	size_t len = strlen(path);
+
+	len = len > end ? len - end : 0;
+	log_error("modules '%s': modules.dep is missing: run depmod -b %.*s %s", path,
+		  (int)(len ? len : 1), len ? path : "/", version);
+}
+
+static int read_texts(struct modules *m)
+{
+	struct {
+		const char *name;
+		struct text *text;
+	} optional[] = {
+		{ "modules.softdep", &m->softdep },
+		{ "modules.alias", &m->alias },
+		{ "modules.builtin", &m->builtin },
+	};
+	size_t i;
+	int err;
+
+	err = text_read(&m->dep, m->path, "modules.dep");
+	for (i = 0; !err && i < array_size(optional); i++) {
+		err = text_read(optional[i].text, m->path, optional[i].name);
+		if (err == -ENOENT)
+			err = 0;
+	}
+	return err;
+}
+
+int modules_open(const char *path, const char *version, struct modules **modules)
+{
+	struct modules *m = calloc(1, sizeof(*m));
+	int err = -ENOMEM;
+
+	if (!m)
+		return err;
+	m->path = strdup(path);
+	if (m->path)
+		err = read_texts(m);
+	if (!err)
+		err = index_modules(m);
+	if (err == -ENOENT)
+		say_depmod(path, version);
+	if (err) {
+		modules_close(m);
+		return err;
+	}
+	*modules = m;
+	return 0;
+}
+
+void modules_close(struct modules *m)
+{
+	if (!m)
+		return;
+	free(m->module);
+	free(m->builtin.data);
+	free(m->alias.data);
+	free(m->softdep.data);
+	free(m->dep.data);
+	free(m->path);
+	free(m);
+}
+
+/* The order of loading. */
+
+bool modules_is_builtin(const struct modules *m, const char *name)
+{
+	char *line;
+
+	for_each_line(line, &m->builtin) {
+		if (!name_compare(file_name(line), name))
+			return true;
+	}
+	return false;
+}
+
+static int add_name(const struct modules *m, const char *name, const struct visit *from,
+		    struct modules_list *list);
+
+/* The targets after "pre:" in the lines "softdep NAME ... pre: A B post: C". */
+static int add_softdeps(const struct modules *m, const struct visit *visit,
+			struct modules_list *list)
+{
+	const char *line, *word;
+	bool pre;
+	int err;
+
+	for_each_line(line, &m->softdep) {
+		word = word_first(line);
+		if (!word || !word_is(word, "softdep"))
+			continue;
+		word = word_next(word);
+		if (!word || name_compare(word, visit->module->name))
+			continue;
+		pre = false;
+		while ((word = word_next(word))) {
+			if (word_is(word, "pre:") || word_is(word, "post:")) {
+				pre = word_is(word, "pre:");
+			} else if (pre) {
+				err = add_name(m, word, visit, list);
+				if (err)
+					return err;
+			}
+		}
+	}
+	return 0;
+}
+
+static int list_append(const struct modules *m, struct modules_list *list,
+		       const char *file)
+{
+	const char **grown;
+
+	if (list->count >= LIST_MAX) {
+		log_error("modules '%s': more than %d modules depend on each other",
+			  m->path, LIST_MAX);
+		return -E2BIG;
+	}
+	grown = reallocarray(list->file, list->count + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	list->file = grown;
+	list->file[list->count++] = file;
+	return 0;
+}
+
+static int add_deps(const struct modules *m, const struct visit *visit,
+		    struct modules_list *list)
+{
+	const char *word = word_first(visit->module->deps);
+	int err = 0;
+
+	for (; !err && word; word = word_next(word))
+		err = add_name(m, file_name(word), visit, list);
+	return err;
+}
+
+static int add_module(const struct modules *m, const struct module *module,
+		      const struct visit *from, struct modules_list *list)
+{
+	struct visit visit = { module, from, from ? from->depth + 1 : 1 };
+	size_t i;
+	int err;
+
+	/* In a cycle one of them has to come first: the one met last. */
+	for (; from; from = from->from) {
+		if (from->module == module)
+			return 0;
+	}
+	for (i = 0; i < list->count; i++) {
+		if (list->file[i] == module->file)
+			return 0;
+	}
+	if (visit.depth > DEPTH_MAX) {
+		log_error("modules '%s': dependencies nest deeper than %d at '%s'",
+			  m->path, DEPTH_MAX, module->file);
+		return -ELOOP;
+	}
+	err = add_softdeps(m, &visit, list);
+	if (!err)
+		err = add_deps(m, &visit, list);
+	return err ? err : list_append(m, list, module->file);
+}
+
+/* Copies the word, with '-' as '_' but where it means a range. */
+static bool copy_alias(char *dst, size_t size, const char *word)
+{
+	size_t len = strcspn(word, " \t"), i;
+	bool range = false;
+
+	if (len >= size)
+		return false;
+	for (i = 0; i < len; i++) {
+		range = word[i] == '[' || (range && word[i] != ']');
+		dst[i] = word[i] == '-' && !range ? '_' : word[i];
+	}
+	dst[len] = '\0';
+	return true;
+}
+
+/* False if a difference comes before any wildcard: spares fnmatch() most lines. */
+static bool may_match(const char *pattern, const char *name)
+{
+	while (*name && name_char(*pattern) == name_char(*name))
+		pattern++, name++;
+	return strchr("*?[\\", *pattern) || (!*name && !name_char(*pattern));
+}
+
+/* All modules that the lines "alias PATTERN MODULE" give for @word. */
+static int add_aliased(const struct modules *m, const char *word,
+		       const struct visit *from, struct modules_list *list)
+{
+	static const char key[] = "alias ";
+	char name[NAME_SIZE], pattern[PATTERN_SIZE];
+	const struct module *module;
+	const char *line, *alias, *target;
+	int err;
+
+	if (!copy_alias(name, sizeof(name), word))
+		return 0;
+	for_each_line(line, &m->alias) {
+		if (strncmp(line, key, strlen(key)))
+			continue;
+		alias = line + strlen(key);
+		if (!may_match(alias, name))
+			continue;
+		target = word_next(alias);
+		if (!target || !copy_alias(pattern, sizeof(pattern), alias) ||
+		    fnmatch(pattern, name, 0) || modules_is_builtin(m, target))
+			continue;
+		module = find_module(m, target);
+		err = module ? add_module(m, module, from, list) : 0;
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int add_name(const struct modules *m, const char *name, const struct visit *from,
+		    struct modules_list *list)
+{
+	const struct module *module;
+
+	if (modules_is_builtin(m, name))
+		return 0;
+	module = find_module(m, name);
+	return module ? add_module(m, module, from, list) :
+			add_aliased(m, name, from, list);
+}
+
+int modules_add(const struct modules *m, const char *name, struct modules_list *list)
+{
+	return add_name(m, name, NULL, list);
+}
+
+void modules_list_free(struct modules_list *list)
+{
+	free(list->file);
+	*list = (struct modules_list){ 0 };
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+#include "vmm/disk_spec.h"
+#include "vmm/number.h"
+
+struct option_entry {
+	char letter; /* 0: none */
+	const char *name;
+	const char *arg; /* NULL: takes none */
+	const char *help;
+	/* 0; or -EINVAL or -ENOMEM, having said why. */
+	int (*set)(struct options *options, const char *value);
+};
+
+static int set_kernel(struct options *options, const char *value)
+{
+	options->kernel = value;
+	return 0;
+}
+
+static int set_initrd(struct options *options, const char *value)
+{
+	options->initrd = value;
+	return 0;
+}
+
+static int set_modules(struct options *options, const char *value)
+{
+	options->modules = value;
+	return 0;
+}
+
+static int set_cmdline(struct options *options, const char *value)
+{
+	options->cmdline = value;
+	return 0;
+}
+
+static int add_params(struct options *options, const char *value)
+{
+	char *joined;
+
+	if (asprintf(&joined, "%s%s%s", options->params ? options->params : "",
+		     options->params ? " " : "", value) < 0) {
+		log_error("--params: %s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	free(options->params);
+	options->params = joined;
+	return 0;
+}
+
+static int add_disk(struct options *options, const char *value)
+{
+	struct blk_config *disk;
+	int ret;
+
+	disk = reallocarray(options->disk, options->disk_count + 1, sizeof(*disk));
+	if (!disk) {
+		log_error("--disk: %s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	options->disk = disk;
+	ret = disk_spec_parse(value, &disk[options->disk_count]);
+	if (!ret)
+		options->disk_count++;
+	return ret;
+}
+
+static int set_cpus(struct options *options, const char *value)
+{
+	const char *end;
+	uint64_t cpus;
+
+	if (!number_parse(value, &cpus, &end) || *end) {
+		log_error("--cpus '%s': not a number", value);
+		return -EINVAL;
+	}
+	if (cpus == 0) {
+		log_error("--cpus 0: at least 1 is needed");
+		return -EINVAL;
+	}
+	if (cpus > OPTIONS_CPUS_MAX) {
+		log_error("--cpus %" PRIu64 ": at most %d, since the I/O APIC addresses CPUs by "
+			  "8 bits and 255 means all of them", cpus, OPTIONS_CPUS_MAX);
+		return -EINVAL;
+	}
+	options->cpus = (unsigned)cpus;
+	return 0;
+}
+
+/* How far the unit @text shifts a number: 20 for MiB, 30, 40; 0: not a unit. */
+static unsigned unit_shift(const char *text)
+{
+	static const char units[] = "MGT";
+	const char *unit;
+
+	if (!*text)
+		return 20;
+	unit = strchr(units, toupper((unsigned char)*text));
+	return unit && !text[1] ? 20 + 10 * (unsigned)(unit - units) : 0;
+}
+
+static int set_memory(struct options *options, const char *value)
+{
+	unsigned shift = 0;
+	uint64_t size;
+	const char *end;
+
+	if (number_parse(value, &size, &end))
+		shift = unit_shift(end);
+	if (!shift || size > UINT64_MAX >> shift) {
+		log_error("--memory '%s': not a size like 512, 512M, 2G or 1T", value);
+		return -EINVAL;
+	}
+	if (size << shift < OPTIONS_MEMORY_MIN) {
+		log_error("--memory %s: at least %lluM is needed", value,
+			  OPTIONS_MEMORY_MIN >> 20);
+		return -EINVAL;
+	}
+	options->memory = size << shift;
+	return 0;
+}
+
+static int set_name(struct options *options, const char *value)
+{
+	options->name = value;
+	return 0;
+}
+
+static int set_doorbell(struct options *options, const char *value)
+{
+	bool exits = !strcmp(value, "exit");
+
+	options->doorbell = exits ? DOORBELL_EXIT : DOORBELL_IOEVENTFD;
+	if (exits || !strcmp(value, "ioeventfd"))
+		return 0;
+	log_error("--doorbell '%s': neither exit nor ioeventfd", value);
+	return -EINVAL;
+}
+
+static int set_verbose(struct options *options, const char *value)
+{
+	(void)value;
+	options->verbose = true;
+	return 0;
+}
+
+static int set_help(struct options *options, const char *value)
+{
+	(void)value;
+	options->help = true;
+	return 0;
+}
+
+static const struct option_entry entries[] = {
+	{ 'k', "kernel", "FILE", "kernel to boot: a bzImage, or an ELF with a PVH note",
+	  set_kernel },
+	{ 'i', "initrd", "FILE", "initial RAM disk (composed from modules where needed)",
+	  set_initrd },
+	{ 0, "modules", "DIR", "look for the kernel's modules in DIR first", set_modules },
+	{ 'p', "params", "TEXT", "append TEXT to the kernel's command line; repeatable",
+	  add_params },
+	{ 0, "cmdline", "TEXT", "replace the default kernel command line by TEXT", set_cmdline },
+	{ 'd', "disk", "SPEC", "add a disk, PATH[,KEY[=VALUE]]...; repeatable", add_disk },
+	{ 'c', "cpus", "N", "number of CPUs, 1 to 254 (1)", set_cpus },
+	{ 'm', "memory", "SIZE", "RAM in MiB, or with a suffix M, G or T (512M)", set_memory },
+	{ 'n', "name", "NAME", "name of the process, as ps and top show it", set_name },
+	{ 0, "doorbell", "MODE", "how doorbells reach the device: ioeventfd or exit (ioeventfd)",
+	  set_doorbell },
+	{ 'v', "verbose", NULL, "say on stderr what is set up", set_verbose },
+	{ 'h', "help", NULL, "print this help", set_help },
+};
+
+/* getopt_long() values: letters, LONG_BASE + index for long names. */
+#define LONG_BASE 256
+#define NOT_AN_OPTION 1
+
+void options_help(void)
+{
+	const struct option_entry *e;
+	char left[40];
+
+	puts("Usage: vmm run [OPTION]... --kernel FILE\n");
+	for (e = entries; e < entries + array_size(entries); e++) {
+		snprintf(left, sizeof(left), "%c%c%s--%s%s%s", e->letter ? '-' : ' ',
+			 e->letter ? e->letter : ' ', e->letter ? ", " : "  ", e->name,
+			 e->arg ? " " : "", e->arg ? e->arg : "");
+		printf("  %-24s %s\n", left, e->help);
+	}
+	puts("\nKeys of a disk's SPEC:");
+	disk_spec_help();
+	puts("\nCtrl-A x quits, Ctrl-A h tells the other keys.");
+}
+
+static const struct option_entry *entry_find(int value)
+{
+	unsigned i;
+
+	if (value >= LONG_BASE)
+		return &entries[value - LONG_BASE];
+	for (i = 0; i < array_size(entries); i++)
+		if (value && entries[i].letter == value)
+			return &entries[i];
+	return NULL;
+}
+
+/* The forms of the table that getopt_long() wants. */
+static void fill_getopt(struct option *longs, char *letters)
+{
+	unsigned i;
+
+	/* '-': hand over what is not an option too; ':': print nothing. */
+	*letters++ = '-';
+	*letters++ = ':';
+	for (i = 0; i < array_size(entries); i++) {
+		longs[i] = (struct option){ .name = entries[i].name,
+					    .has_arg = !!entries[i].arg,
+					    .val = LONG_BASE + (int)i };
+		if (!entries[i].letter)
+			continue;
+		*letters++ = entries[i].letter;
+		if (entries[i].arg)
+			*letters++ = ':';
+	}
+	*letters = '\0';
+	longs[i] = (struct option){ 0 };
+}
+
+/* Say what getopt_long() did not like: @kind is what it returned. */
+static int bad_option(int kind, char **argv)
+{
+	const struct option_entry *entry = entry_find(optopt);
+
+	if (kind == ':')
+		log_error("option '--%s' needs a value", entry->name);
+	else if (optopt >= LONG_BASE)
+		log_error("option '--%s' takes no value", entry->name);
+	else if (optopt)
+		log_error("unknown option '-%c'", optopt);
+	else
+		log_error("unknown option '%s'", argv[optind - 1]);
+	return -EINVAL;
+}
+
+static int add_bare(const char **bare, const char *value)
+{
+	if (*bare) {
+		log_error("unexpected argument '%s' after '%s'", value, *bare);
+		return -EINVAL;
+	}
+	*bare = value;
+	return 0;
+}
+
+/* Obey every option.  @bare: the argument that is none, if there is one. */
+static int parse(struct options *options, int argc, char **argv, const char **bare)
+{
+	struct option longs[array_size(entries) + 1];
+	char letters[2 * array_size(entries) + 3];
+	int value, ret = 0;
+
+	fill_getopt(longs, letters);
+	optind = 0; /* start anew */
+	while (!ret && !options->help) {
+		value = getopt_long(argc, argv, letters, longs, NULL);
+		if (value < 0)
+			break;
+		if (value == NOT_AN_OPTION)
+			ret = add_bare(bare, optarg);
+		else if (value == '?' || value == ':')
+			ret = bad_option(value, argv);
+		else
+			ret = entry_find(value)->set(options, optarg);
+	}
+	while (!ret && !options->help && optind < argc) /* after "--" */
+		ret = add_bare(bare, argv[optind++]);
+	return ret;
+}
+
+int options_parse(struct options *options, int argc, char **argv)
+{
+	const char *bare = NULL;
+	int ret;
+
+	*options = (struct options){
+		.cpus = 1,
+		.memory = OPTIONS_MEMORY_DEFAULT,
+	};
+	ret = parse(options, argc, argv, &bare);
+	if (!ret && !options->help && bare && options->kernel) {
+		log_error("unexpected argument '%s': the kernel is '%s'", bare, options->kernel);
+		ret = -EINVAL;
+	}
+	if (bare)
+		options->kernel = bare;
+	if (!ret && !options->help && !options->kernel) {
+		log_error("no kernel given");
+		ret = -EINVAL;
+	}
+	if (ret)
+		options_free(options);
+	return ret;
+}
+
+static bool same_image(const struct disk_config *a, const struct disk_config *b)
+{
+	struct stat sa, sb;
+
+	if (stat(a->path, &sa) || stat(b->path, &sb))
+		return false;
+	if (S_ISBLK(sa.st_mode) && S_ISBLK(sb.st_mode))
+		return sa.st_rdev == sb.st_rdev;
+	return sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+int options_check(const struct options *options, uint64_t host_memory)
+{
+	const struct blk_config *disk = options->disk;
+	unsigned i, j;
+
+	if (options->memory > host_memory) {
+		log_error("--memory %" PRIu64 "M: the host has only %" PRIu64 "M (MemTotal)",
+			  options->memory >> 20, host_memory >> 20);
+		return -EINVAL;
+	}
+	for (i = 1; i < options->disk_count; i++)
+		for (j = 0; j < i; j++)
+			if (same_image(&disk[j].disk, &disk[i].disk)) {
+				log_error("--disk '%s' and --disk '%s' are the same image",
+					  disk[j].disk.path, disk[i].disk.path);
+				return -EINVAL;
+			}
+	return 0;
+}
+
+void options_free(struct options *options)
+{
+	while (options->disk_count)
+		disk_spec_free(&options->disk[--options->disk_count]);
+	free(options->disk);
+	options->disk = NULL;
+	free(options->params);
+	options->params = NULL;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the command line of "vmm run" says.  The options are one table, which
+ * parses and prints --help; vmm(1) explains them.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/blk.h"
+
+/*
+ * The I/O APIC names the destination of an interrupt by 8 bits, and 255 there
+ * means all CPUs.  More would need an interrupt remapper in the guest.
+ */
+#define OPTIONS_CPUS_MAX 254
+#define OPTIONS_MEMORY_MIN (32ULL << 20)
+#define OPTIONS_MEMORY_DEFAULT (512ULL << 20)
+
+enum doorbell_mode { DOORBELL_IOEVENTFD, DOORBELL_EXIT };
+
+/* Strings are borrowed from argv unless said otherwise. */
+struct options {
+	const char *kernel;
+	const char *initrd;      /* NULL: none */
+	const char *modules;     /* the folder to look in first; NULL: none */
+	const char *cmdline;     /* instead of the default line; NULL: the default */
+	char *params;            /* appended to either; owned; NULL: none */
+	struct blk_config *disk; /* owned */
+	unsigned disk_count;
+	unsigned cpus;           /* 1 to OPTIONS_CPUS_MAX */
+	uint64_t memory;         /* bytes, whole MiB */
+	const char *name;        /* NULL: none */
+	enum doorbell_mode doorbell;
+	bool verbose;
+	bool help;               /* print the help; then nothing else was checked */
+};
+
+/*
+ * Parse the arguments after the verb: argv[0] is the verb.  Returns 0; or
+ * -EINVAL or -ENOMEM, having said why on stderr and leaving nothing to free.
+ */
+int options_parse(struct options *options, int argc, char **argv);
+
+/*
+ * Check what can be checked cheaply against this host: that it has the memory
+ * (@host_memory bytes), and that no image is given twice, by whatever names.
+ * An image that is not there is left for disk_open() to report.  Returns 0 or
+ * -EINVAL, having said why.
+ */
+int options_check(const struct options *options, uint64_t host_memory);
+
+void options_free(struct options *options);
+
+/* Print the help for "run" on stdout. */
+void options_help(void);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A virtual CPU and its thread.  The thread runs the guest, sends the guest's
+ * accesses to the buses, and comes back for nothing else.
+ */
+#pragma once
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "hw/bus.h"
+#include "vmm/vm.h"
+
+struct vcpu {
+	int fd;
+	unsigned index;
+	struct kvm_run *run; /* shared with KVM; the thread's, but immediate_exit */
+	size_t run_size;
+	struct bus *pio, *mmio;
+	/* The guest cannot go on; @status is an exit status.  On the vCPU's thread. */
+	void (*ended)(void *opaque, int status);
+	void *opaque;
+	pthread_t thread;
+	bool started;
+	bool stop; /* atomic */
+};
+
+/* Who serves a vCPU's accesses and hears of its end. */
+struct vcpu_config {
+	struct bus *pio, *mmio;
+	void (*ended)(void *opaque, int status);
+	void *opaque;
+};
+
+/* Make vCPU number @index; 0 or -errno, having printed why. */
+int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned index,
+		const struct vcpu_config *config);
+/* Not running. */
+void vcpu_destroy(struct vcpu *vcpu);
+
+/* Run it on a thread of its own.  0 or -errno, having printed why. */
+int vcpu_start(struct vcpu *vcpu);
+
+/*
+ * Make it leave the guest for good, and wait until it has: some tens of
+ * microseconds.  To stop many, order them all first.
+ */
+void vcpu_order_stop(struct vcpu *vcpu);
+void vcpu_stop(struct vcpu *vcpu);
