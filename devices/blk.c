@@ -2,6 +2,7 @@
 #include "devices/blk.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
@@ -11,6 +12,7 @@
 
 #include "devices/blk_parse.h"
 #include "hw/base/fence.h"
+#include "hw/base/log.h"
 #include "hw/base/util.h"
 
 #define DATA_SEGMENTS_MAX (VIRTQUEUE_CHAIN_MAX - 2) /* header and status take one each */
@@ -100,11 +102,28 @@ static void complete(struct blk_request *request, uint8_t result, uint64_t data)
 	io_thread_want_flush(queue->blk->thread, &queue->io);
 }
 
+/* The guest learns no more than IOERR; here is why. */
+static void report_failure(const struct blk_request *request, int result)
+{
+	static const char *const verb[] = {
+		[BLK_READ] = "read",
+		[BLK_WRITE] = "write",
+		[BLK_FLUSH] = "flush",
+	};
+	struct virtio_device *dev = &request->queue->blk->virtio;
+	const struct blk_command *command = &request->command;
+
+	log_limited(&dev->messages, "%s: cannot %s %" PRIu64 " bytes at %" PRIu64 ": %s", dev->name,
+		    verb[command->action], command->len, command->offset, strerror(-result));
+}
+
 static void disk_done(struct disk_request *disk, int result)
 {
 	struct blk_request *request = container_of(disk, struct blk_request, disk);
 	bool data_in = request->command.action == BLK_READ && result == 0;
 
+	if (result)
+		report_failure(request, result);
 	request->queue->in_flight--;
 	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
 		 data_in ? request->command.len : 0);

@@ -162,11 +162,24 @@ void virtio_queue_notify(struct virtio_device *dev, unsigned index)
 
 /* --- Status --- */
 
-static void log_features(const struct virtio_device *dev, const struct virtio_feature *table)
+static size_t list_features(const struct virtio_device *dev, const struct virtio_feature *table,
+			    char *text, size_t size)
 {
-	for (; table->name; table++)
+	size_t used = 0;
+
+	for (; table->name && used < size; table++)
 		if (dev->accepted & VIRTIO_BIT(table->bit))
-			log_info("%s: feature %s (%u)", dev->name, table->name, table->bit);
+			used += (size_t)snprintf(text + used, size - used, " %s", table->name);
+	return min(used, size);
+}
+
+static void log_features(const struct virtio_device *dev)
+{
+	char text[512] = "";
+	size_t used = list_features(dev, virtio_features, text, sizeof(text));
+
+	list_features(dev, dev->feature_names, text + used, sizeof(text) - used);
+	log_info("%s: in use with%s", dev->name, text);
 }
 
 static bool features_usable(struct virtio_device *dev)
@@ -180,8 +193,7 @@ static bool features_usable(struct virtio_device *dev)
 static void go_live(struct virtio_device *dev)
 {
 	dev->live = true;
-	log_features(dev, virtio_features);
-	log_features(dev, dev->feature_names);
+	log_features(dev);
 	for (unsigned i = 0; i < dev->queue_count; i++)
 		if (dev->queue[i].config.enabled)
 			queue_start(dev, &dev->queue[i]);

@@ -2,14 +2,12 @@
 #include "vmm/initramfs.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hw/base/log.h"
@@ -151,20 +149,6 @@ static bool is_needed(const struct initramfs *plan, const char *cmdline)
 	return false;
 }
 
-static int open_regular(struct module_file *file, const char *path)
-{
-	struct stat st;
-
-	/* Not to wait, should it be a pipe. */
-	file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (file->fd < 0 || fstat(file->fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	file->size = st.st_size;
-	return 0;
-}
-
 static const char *base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -175,16 +159,13 @@ static const char *base_name(const char *path)
 static int open_file(const struct initramfs *plan, struct module_file *file,
 		     const char *path)
 {
-	char full[PATH_MAX];
-	int err = -ENAMETOOLONG;
-
-	*file = (struct module_file){ .path = path, .fd = -1 };
-	if (snprintf(full, sizeof(full), "%s/%s", plan->tree, path) < PATH_MAX)
-		err = open_regular(file, full);
-	if (err)
-		log_error("module '%s/%s': cannot open: %s", plan->tree, path,
-			  strerror(-err));
-	return err;
+	file->path = path;
+	file->fd = modules_open_file(plan->modules, path, &file->size);
+	if (file->fd >= 0)
+		return 0;
+	log_error("module '%s/%s': cannot open: %s", plan->tree, path,
+		  strerror(-file->fd));
+	return file->fd;
 }
 
 static bool has_file(const struct initramfs *plan, const char *path)

@@ -106,7 +106,8 @@ static int run_help(int argc, char **argv)
 	if (verb && verb->print_help) {
 		verb->print_help();
 	} else if (verb) {
-		printf("Usage: vmm %s %s\n\n%s\n", verb->name, verb->arg, verb->help);
+		printf("Usage: vmm %s%s%s\n\n%s\n", verb->name, *verb->arg ? " " : "", verb->arg,
+		       verb->help);
 	} else {
 		puts("Usage: vmm COMMAND [ARGUMENT]...\n");
 		for (i = 0; i < array_size(verbs); i++)

@@ -37,6 +37,7 @@ struct module {
 
 struct modules {
 	char *path;
+	int folder; /* open at path */
 	struct text dep, softdep, alias, builtin;
 	struct module *module; /* sorted by name */
 	size_t count;
@@ -126,50 +127,36 @@ static void text_split(struct text *text)
 		*at++ = '\0';
 }
 
-static int text_read_fd(struct text *text, int fd)
+static int text_read_fd(struct text *text, int fd, size_t size)
 {
-	struct stat st;
-	ssize_t n;
+	ssize_t n = 1;
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	if (st.st_size > TEXT_MAX)
+	if (size > TEXT_MAX)
 		return -EFBIG;
-	text->data = malloc(st.st_size + 1);
+	text->data = malloc(size + 1);
 	if (!text->data)
 		return -ENOMEM;
-	while (text->size < (size_t)st.st_size) {
-		n = read(fd, text->data + text->size, st.st_size - text->size);
-		if (n < 0 && errno == EINTR)
-			continue;
+	while (n && text->size < size) {
+		n = read(fd, text->data + text->size, size - text->size);
 		if (n < 0)
 			return -errno;
-		if (!n)
-			break;
 		text->size += n;
 	}
 	text_split(text);
 	return 0;
 }
 
-/* Reads @path/@name.  No message if there is no such file, or no memory. */
-static int text_read(struct text *text, const char *path, const char *name)
+static int text_read(struct text *text, const struct modules *m, const char *name)
 {
-	char file[PATH_MAX];
-	int fd, err;
+	size_t size;
+	int fd = modules_open_file(m, name, &size);
+	int err = fd < 0 ? fd : text_read_fd(text, fd, size);
 
-	if (snprintf(file, sizeof(file), "%s/%s", path, name) >= PATH_MAX)
-		err = -ENAMETOOLONG;
-	else if ((fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0)
-		err = -errno;
-	else {
-		err = text_read_fd(text, fd);
+	if (fd >= 0)
 		close(fd);
-	}
 	if (err && err != -ENOENT && err != -ENOMEM)
-		log_error("modules '%s': cannot read %s: %s", path, name, strerror(-err));
+		log_error("modules '%s': cannot read %s: %s", m->path, name,
+			  strerror(-err));
 	return err;
 }
 
@@ -187,7 +174,7 @@ static int index_modules(struct modules *m)
 	char *line, *next, *colon;
 
 	for_each_line(line, &m->dep)
-		lines++;
+		lines += strchr(line, ':') != NULL;
 	m->module = calloc(lines + 1, sizeof(*m->module));
 	if (!m->module)
 		return -ENOMEM;
@@ -326,7 +313,7 @@ static void say_depmod(const char *path, const char *version)
 		  (int)(len ? len : 1), len ? path : "/", version);
 }
 
-static int read_texts(struct modules *m)
+static int read_texts(struct modules *m, const char *version)
 {
 	struct {
 		const char *name;
@@ -339,9 +326,17 @@ static int read_texts(struct modules *m)
 	size_t i;
 	int err;
 
-	err = text_read(&m->dep, m->path, "modules.dep");
+	m->folder = open(m->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (m->folder < 0) {
+		err = -errno;
+		log_error("modules '%s': %s", m->path, strerror(-err));
+		return err;
+	}
+	err = text_read(&m->dep, m, "modules.dep");
+	if (err == -ENOENT)
+		say_depmod(m->path, version);
 	for (i = 0; !err && i < array_size(optional); i++) {
-		err = text_read(optional[i].text, m->path, optional[i].name);
+		err = text_read(optional[i].text, m, optional[i].name);
 		if (err == -ENOENT)
 			err = 0;
 	}
@@ -355,13 +350,12 @@ int modules_open(const char *path, const char *version, struct modules **modules
 
 	if (!m)
 		return err;
+	m->folder = -1;
 	m->path = strdup(path);
 	if (m->path)
-		err = read_texts(m);
+		err = read_texts(m, version);
 	if (!err)
 		err = index_modules(m);
-	if (err == -ENOENT)
-		say_depmod(path, version);
 	if (err) {
 		modules_close(m);
 		return err;
@@ -379,8 +373,28 @@ void modules_close(struct modules *m)
 	free(m->alias.data);
 	free(m->softdep.data);
 	free(m->dep.data);
+	if (m->folder >= 0)
+		close(m->folder);
 	free(m->path);
 	free(m);
+}
+
+int modules_open_file(const struct modules *m, const char *file, size_t *size)
+{
+	/* Not to wait, should it be a pipe. */
+	int fd = openat(m->folder, file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
+	if (err) {
+		close(fd);
+		return err;
+	}
+	*size = st.st_size;
+	return fd;
 }
 
 /* The order of loading. */

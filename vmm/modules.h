@@ -38,6 +38,12 @@ struct modules;
 int modules_open(const char *path, const char *version, struct modules **modules);
 void modules_close(struct modules *modules);
 
+/*
+ * Opens a regular file of the tree for reading, and tells its size.  The
+ * descriptor, or -errno, without a message.
+ */
+int modules_open_file(const struct modules *modules, const char *file, size_t *size);
+
 bool modules_is_builtin(const struct modules *modules, const char *name);
 
 /* Files to load, in that order, relative to the tree's path. */

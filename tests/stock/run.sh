@@ -53,7 +53,10 @@ for kernel in cloud generic; do
 	"$here/../host/initrd.sh" "$out/initramfs-$kernel" "${!kernel}" "$busybox" \
 		"virtio_pci virtio_blk ext4" "$here/initramfs-init"
 done
-head -c 64M /dev/urandom > "$out/random.img"
+for size in 8M 64M; do
+	head -c "$size" /dev/urandom > "$out/random-$size.img"
+	sha256sum < "$out/random-$size.img" > "$out/random-$size.sum"
+done
 printf '%s=%q\n' cloud "$cloud" generic "$generic" > "$out/kernels"
 
 "$here/../host/run.sh" "$build/cache" "$here/cases.sh" "$out" "$@"
