@@ -74,13 +74,13 @@ int bus_add(struct bus *bus, const struct bus_region *region)
 
 void bus_remove(struct bus *bus, uint64_t base)
 {
-	struct bus_region *at;
 	unsigned i;
 
 	pthread_rwlock_wrlock(&bus->lock);
 	i = region_above(bus, base);
-	at = &bus->region[i];
-	if (i < bus->count && at->base == base) {
+	if (i < bus->count && bus->region[i].base == base) {
+		struct bus_region *at = &bus->region[i];
+
 		bus->count--;
 		memmove(at, at + 1, (bus->count - i) * sizeof(*at));
 	}

@@ -101,7 +101,17 @@ void boot_close(struct boot *boot)
 	kernel_close(&boot->kernel);
 }
 
-static int read_initrd(struct boot *boot, uint8_t *to)
+int boot_place(struct boot *boot, const struct guest_memory *mem)
+{
+	int ret = kernel_place(&boot->kernel, mem);
+
+	if (ret == 0 && boot->initrd_size)
+		ret = kernel_initrd_address(&boot->kernel, mem, boot->initrd_size,
+					    &boot->initrd_gpa);
+	return ret;
+}
+
+static int read_initrd(const struct boot *boot, uint8_t *to)
 {
 	uint64_t done = 0;
 
@@ -112,34 +122,31 @@ static int read_initrd(struct boot *boot, uint8_t *to)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
+			int ret = n ? -errno : -EIO;
+
 			log_error("initrd: cannot read it: %s",
-				  n ? strerror(errno) : "it became shorter");
-			return n ? -errno : -EIO;
+				  n ? strerror(-ret) : "it became shorter");
+			return ret;
 		}
 		done += (uint64_t)n;
 	}
 	return 0;
 }
 
-int boot_load(struct boot *boot, const struct guest_memory *mem, struct kernel_entry *entry)
+int boot_load(const struct boot *boot, const struct guest_memory *mem,
+	      struct kernel_entry *entry)
 {
-	struct kernel_boot info = { .cmdline = boot->cmdline, .initrd_size = boot->initrd_size };
-	int ret = kernel_place(&boot->kernel, mem);
+	const struct kernel_boot info = {
+		.cmdline = boot->cmdline,
+		.initrd_gpa = boot->initrd_gpa,
+		.initrd_size = boot->initrd_size,
+	};
+	uint8_t *initrd = guest_memory_ptr(mem, boot->initrd_gpa, boot->initrd_size);
+	int ret = 0;
 
-	if (ret)
-		return ret;
-	if (boot->initrd_size) {
-		uint8_t *to;
-
-		ret = kernel_initrd_address(&boot->kernel, mem, boot->initrd_size,
-					    &info.initrd_gpa);
-		if (ret)
-			return ret;
-		to = guest_memory_ptr(mem, info.initrd_gpa, boot->initrd_size);
-		ret = boot->initramfs ? initramfs_write(boot->initramfs, to, boot->initrd_size) :
-					read_initrd(boot, to);
-		if (ret)
-			return ret;
-	}
-	return kernel_load(&boot->kernel, mem, &info, entry);
+	if (boot->initramfs)
+		ret = initramfs_write(boot->initramfs, initrd, boot->initrd_size);
+	else if (boot->initrd_size)
+		ret = read_initrd(boot, initrd);
+	return ret ? ret : kernel_load(&boot->kernel, mem, &info, entry);
 }

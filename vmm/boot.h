@@ -16,6 +16,7 @@ struct boot {
 	char *cmdline;
 	int initrd_fd; /* -1: none */
 	uint64_t initrd_size;
+	uint64_t initrd_gpa; /* set by boot_place() */
 	struct initramfs *initramfs; /* NULL: none */
 };
 
@@ -23,8 +24,12 @@ struct boot {
 int boot_open(struct boot *boot, const struct options *options);
 void boot_close(struct boot *boot);
 
+/* Find a place in @mem for everything, or say that there is too little of it. */
+int boot_place(struct boot *boot, const struct guest_memory *mem);
+
 /*
  * Write it all into guest RAM, which reads as zeros so far, and say how the
  * first vCPU starts.  0 or -errno.
  */
-int boot_load(struct boot *boot, const struct guest_memory *mem, struct kernel_entry *entry);
+int boot_load(const struct boot *boot, const struct guest_memory *mem,
+	      struct kernel_entry *entry);

@@ -2,6 +2,7 @@
 #include "vmm/machine.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,7 +187,14 @@ static void io_thread_down(struct machine *m)
 
 static int ram_up(struct machine *m)
 {
-	return ram_create(&m->ram, m->options->memory);
+	int ret = ram_create(&m->ram, m->options->memory);
+
+	if (ret)
+		return ret;
+	ret = boot_place(&m->boot, &m->ram.memory);
+	if (ret)
+		ram_destroy(&m->ram);
+	return ret;
 }
 
 static void ram_down(struct machine *m)
@@ -377,6 +385,16 @@ static void pci_down(struct machine *m)
 
 /* --- virtio-blk --- */
 
+static void log_device(const struct machine_disk *disk, const struct blk_config *config)
+{
+	uint8_t devfn = virtio_pci_function(disk->pci)->devfn;
+
+	log_info("%s: virtio-blk at PCI 00:%02x.%u, %" PRIu64 " sectors%s, %u queue of %u",
+		 disk->name, devfn >> 3, devfn & 7u, disk->image.sectors,
+		 disk->image.read_only ? " (read-only)" : "",
+		 blk_virtio(disk->blk)->queue_count, config->queue_size);
+}
+
 static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk_config *config)
 {
 	static const struct doorbell_port exits = { NULL, NULL };
@@ -393,9 +411,11 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	if (ret == 0)
 		ret = pci_host_attach(&m->pci, virtio_pci_function(disk->pci));
 	disk->is_attached = ret == 0;
-	if (ret == -ENOSPC)
+	if (ret == 0)
+		log_device(disk, config);
+	else if (ret == -ENOSPC)
 		log_error("%s: the PCI bus has no place for one more disk", disk->name);
-	else if (ret)
+	else
 		log_error("%s: cannot make its device: %s", disk->name, strerror(-ret));
 	return ret;
 }

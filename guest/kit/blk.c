@@ -256,11 +256,18 @@ void blk_check(const struct blk *disk, const uint64_t *data, uint64_t sector, un
 			CHECK_EQUAL(data[i], word ^ flip);
 }
 
+void blk_check_interrupts(const struct blk *disk, unsigned entry, unsigned count)
+{
+	(void)WAIT_UNTIL(PATIENCE_MS, irq_count(blk_vector(disk, entry)) >= count);
+	CHECK_EQUAL(irq_count(blk_vector(disk, entry)), count);
+}
+
 void blk_check_quiet(struct blk *disk, unsigned interrupts)
 {
 	const struct msix *msix = &disk->device.msix;
 	unsigned config = irq_count(blk_vector(disk, ENTRY_CONFIG));
 
+	blk_check_interrupts(disk, ENTRY_QUEUE, interrupts);
 	irq_sleep(QUIET_MS);
 	CHECK_EQUAL(irq_count(blk_vector(disk, ENTRY_CONFIG)), config);
 	CHECK_EQUAL(irq_count(blk_vector(disk, ENTRY_QUEUE)), interrupts);

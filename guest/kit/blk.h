@@ -160,7 +160,13 @@ void blk_check(const struct blk *disk, const uint64_t *data, uint64_t sector, un
 	       bool complement);
 
 /*
- * After QUIET_MS: the queue's vector has come `interrupts` times in all, the configuration's not again,
+ * The vector of MSI-X entry `entry` has come, or comes soon, `count` times; no more than that. Check after
+ * each request: messages that meet in the local APIC become one.
+ */
+void blk_check_interrupts(const struct blk *disk, unsigned entry, unsigned count);
+
+/*
+ * The queue's vector has come `interrupts` times in all; for QUIET_MS the configuration's comes not again,
  * nothing is used that the driver did not take, and no MSI-X entry is pending. The disk uses MSI-X.
  */
 void blk_check_quiet(struct blk *disk, unsigned interrupts);

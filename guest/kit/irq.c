@@ -266,13 +266,13 @@ static void line_seen(void *gsi)
 	irq_line_mask(*(unsigned *)gsi);
 }
 
-bool irq_line_asserted(unsigned gsi)
+bool irq_line_asserted(unsigned gsi, unsigned ms)
 {
 	bool asserted;
 
 	irq_expect(VECTOR_INTX, line_seen, &gsi);
 	irq_line_arm(gsi);
-	asserted = WAIT_UNTIL(QUIET_MS, irq_count(VECTOR_INTX) > 0);
+	asserted = WAIT_UNTIL(ms, irq_count(VECTOR_INTX) > 0);
 	irq_line_mask(gsi);
 	irq_expect(VECTOR_INTX, NULL, NULL);
 	return asserted;

@@ -42,10 +42,10 @@ void irq_line_arm(unsigned gsi);
 void irq_line_mask(unsigned gsi);
 
 /*
- * True if level-triggered input `gsi` is asserted: unmasks it and sees whether an interrupt comes within
- * 20 ms. Takes over VECTOR_INTX and leaves the input masked.
+ * True if level-triggered input `gsi` is asserted or becomes so within `ms`: unmasks it and waits for an
+ * interrupt. Takes over VECTOR_INTX and leaves the input masked.
  */
-bool irq_line_asserted(unsigned gsi);
+bool irq_line_asserted(unsigned gsi, unsigned ms);
 
 /* A deadline by the local APIC timer. Expiry wakes a halted CPU. One at a time. */
 void deadline_start(unsigned ms);

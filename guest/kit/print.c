@@ -177,6 +177,8 @@ int memcmp(const void *a, const void *b, size_t length)
 {
 	const uint8_t *x = a, *y = b;
 
+	for (; length >= 8 && *(const uint64_t *)x == *(const uint64_t *)y; length -= 8)
+		x += 8, y += 8;
 	for (; length; length--, x++, y++)
 		if (*x != *y)
 			return *x - *y;

@@ -306,9 +306,11 @@ static void window_bad_aim(struct blk *disk)
 	for (unsigned i = 0; i < sizeof(aims) / sizeof(aims[0]); i++) {
 		test_context("bar %u, offset 0x%x, length 0x%x", aims[i].bar, aims[i].offset,
 			     aims[i].length);
+		CHECK_EQUAL(window_read(device, VIRTIO_CAP_COMMON, DEVICE_STATUS, 1) & 0xff,
+			    STATUS_FOUND);
 		window_aim(device, aims[i].bar, aims[i].offset, aims[i].length);
-		pci_write32(device->pci, window_data(device), 0);
 		CHECK_EQUAL(pci_read32(device->pci, window_data(device)), 0);
+		pci_write32(device->pci, window_data(device), 0);
 		CHECK_EQUAL(virtio_status(device), STATUS_FOUND);
 	}
 }

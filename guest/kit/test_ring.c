@@ -16,11 +16,6 @@ enum {
 	JUNK_EVENT = 0x4321,
 };
 
-static unsigned interrupts(const struct blk *disk)
-{
-	return irq_count(blk_vector(disk, ENTRY_QUEUE));
-}
-
 /* Publishes `count` one-sector reads under one kick. */
 static void publish_reads(struct blk *disk, struct blk_request *requests, unsigned count)
 {
@@ -99,7 +94,7 @@ static void interrupt_each(struct blk *disk)
 	virtq_set_used_event(&disk->queue, JUNK_EVENT);
 	for (unsigned i = 0; i < BATCH; i++) {
 		blk_check(disk, blk_read(disk, i, 1), i, 1, false);
-		CHECK(WAIT_UNTIL(PATIENCE_MS, interrupts(disk) == i + 1));
+		blk_check_interrupts(disk, ENTRY_QUEUE, i + 1);
 	}
 	CHECK(virtq_used_flags(&disk->queue) <= USED_NO_NOTIFY);
 }
@@ -140,7 +135,7 @@ static void event_ignores_flags(struct blk *disk)
 	for (unsigned i = 0; i < BATCH; i++) {
 		virtq_set_used_event(&disk->queue, virtq_used_idx(&disk->queue));
 		blk_check(disk, blk_read(disk, i, 1), i, 1, false);
-		CHECK(WAIT_UNTIL(PATIENCE_MS, interrupts(disk) == i + 1));
+		blk_check_interrupts(disk, ENTRY_QUEUE, i + 1);
 	}
 	CHECK_EQUAL(virtq_used_flags(&disk->queue), 0);
 }
@@ -158,7 +153,7 @@ static void event_exact(struct blk *disk)
 		if (i == 3)
 			blk_check_quiet(disk, 0);
 		if (i == 4)
-			CHECK(WAIT_UNTIL(PATIENCE_MS, interrupts(disk) == 1));
+			blk_check_interrupts(disk, ENTRY_QUEUE, 1);
 	}
 	blk_check_quiet(disk, 1);
 }
@@ -266,7 +261,7 @@ static void wrap(struct blk *disk)
 		virtq_set_used_event(queue, end - 1);
 		virtq_set_avail_idx(queue, end);
 		virtq_kick(queue);
-		CHECK(WAIT_UNTIL(PATIENCE_MS, interrupts(disk) == lap));
+		blk_check_interrupts(disk, ENTRY_QUEUE, lap);
 		check_lap(queue, heads, (uint16_t)lap, seen);
 	}
 	blk_check_quiet(disk, laps);
@@ -305,7 +300,7 @@ static void sizes(struct blk *disk)
 		virtio_set_status(&disk->device, STATUS_LIVE);
 		for (unsigned i = 0; i < BATCH; i++) {
 			read_small(disk);
-			CHECK(WAIT_UNTIL(PATIENCE_MS, interrupts(disk) == i + 1));
+			blk_check_interrupts(disk, ENTRY_QUEUE, i + 1);
 		}
 		heap_reset();
 	}

@@ -160,8 +160,11 @@ bool virtio_try_features(struct virtio_device *device, uint64_t features)
 
 void virtio_negotiate(struct virtio_device *device, uint64_t wanted)
 {
-	CHECK(virtio_try_features(device,
-				  (wanted & virtio_offered(device)) | FEATURE(F_VERSION_1)));
+	const uint64_t not_driven = FEATURE(F_RING_PACKED) | FEATURE(F_NOTIFICATION_DATA) |
+				    FEATURE(F_NOTIF_CONFIG_DATA);
+	uint64_t features = wanted & virtio_offered(device) & ~not_driven;
+
+	CHECK(virtio_try_features(device, features | FEATURE(F_VERSION_1)));
 }
 
 uintptr_t virtio_doorbell(const struct virtio_device *device, uint16_t index)

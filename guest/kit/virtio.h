@@ -142,7 +142,10 @@ void virtio_accept(const struct virtio_device *device, uint64_t features);
  */
 bool virtio_try_features(struct virtio_device *device, uint64_t features);
 
-/* The same with those of `wanted` that are offered, VERSION_1 always; a refusal fails the test. */
+/*
+ * The same with those of `wanted` that are offered, VERSION_1 always; a refusal fails the test. Features
+ * that ask for another ring or doorbell than virtq.h's are left out.
+ */
 void virtio_negotiate(struct virtio_device *device, uint64_t wanted);
 
 /* Address of queue `index`'s doorbell. */

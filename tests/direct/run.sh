@@ -121,7 +121,7 @@ qemu_command() {
 	local options drive device=virtio-blk-pci,disable-legacy=on
 
 	options=$(kit_options "$1")
-	command_line=("$program" -M q35 -accel kvm -cpu host,-arch-capabilities -m 64 -nodefaults
+	command_line=("$program" -M q35 -accel kvm -cpu "host,-arch-capabilities" -m 64 -nodefaults
 		-nic none -display none -monitor none -serial stdio -no-reboot -kernel "$kit")
 	if [[ $1 != rw ]]; then
 		command_line+=(-bios qboot.rom)
@@ -149,7 +149,7 @@ relay() {
 		elif [[ $line =~ ^1\.\.([0-9]+)$ ]]; then
 			plan=${BASH_REMATCH[1]}
 		elif [[ $line != 'TAP version 13' ]]; then
-			printf '# %s: %s\n' "$1" "$line"
+			printf '# %s: %s\n' "$1" "${line#\# }"
 		fi
 	done <"$work/out"
 	check "$1: every planned test ran ($seen of $plan)" test "$plan" -gt 0 -a "$seen" -eq "$plan"
@@ -190,5 +190,5 @@ for name in "${selected[@]}"; do
 	[[ " $configurations " == *" $name "* ]] || die "unknown configuration '$name'"
 	run "$name"
 done
-printf '1..%d\n# %d passed, %d failed\n' "$number" "$passed" "$failed"
+printf '1..%d\n%d passed, %d failed\n' "$number" "$passed" "$failed"
 ((failed == 0))

@@ -15,7 +15,7 @@ PATH=$PATH:/usr/sbin:/sbin
 # shellcheck disable=SC1091 # two lines: cloud=PATH, generic=PATH
 . "$out/kernels"
 : "${VMM:?} ${SCRATCH:?} ${cloud:?} ${generic:?}"
-limit=90
+limit=120
 
 fail()
 {
@@ -235,10 +235,10 @@ case_three_disks()
 	echo "the third disk" | dd of=three.img bs=5M conv=sync
 	before=$(sum two.img)
 	boot disks --kernel "$cloud" --cpus 2 --disk root.img,serial=first \
-		--disk two.img,ro,serial=second-serial-is20 --disk path=three.img
-	expect vda "49152 0 first "
-	expect vdb "6144 1 second-serial-is20 "
-	expect vdc "10240 0  "
+		--disk two.img,ro,serial=serial-of-20-letters --disk path=three.img
+	expect vda "49152 0 'first'"
+	expect vdb "6144 1 'serial-of-20-letters'"
+	expect vdc "10240 0 ''"
 	expect vdb.start "the second disk"
 	expect vdc.start "the third disk"
 	expect vdb.write 1
@@ -266,7 +266,7 @@ io()
 case_checksums()	{ io 64M; }
 case_doorbell_exit()	{ io 8M "" --doorbell=exit; }
 case_aio_sync()		{ io 8M ,aio=sync; }
-case_direct_io()	{ io 8M ,direct; }
+case_queue_size()	{ io 8M ,queue-size=16; }
 
 case_file_tree()
 {

@@ -192,7 +192,7 @@ START_TEST(amd_topology)
 			e = leaf_of(0x8000001e, 0);
 			ck_assert_uint_eq(e->eax, index);
 			ck_assert_uint_eq(e->ebx, index); /* core id, one thread */
-			ck_assert_uint_eq(e->ecx, 0); /* one node */
+			ck_assert_uint_eq(e->ecx, 0);     /* one node */
 			e = leaf_of(0x80000001, 0);
 			ck_assert_uint_eq(e->ecx, count > 1 ? 0x4003f3 : 0x4003f1);
 		}

@@ -2,7 +2,6 @@
 #include "hw/guest_memory.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "hw/base/util.h"
 #include "tests/unit/fakes.h"

@@ -263,13 +263,13 @@ START_TEST(bzimage_unfilled_paragraph)
 }
 END_TEST
 
-#define FAULT(change, part)                 \
-	do {                                \
-		make_bzimage();             \
-		header_get(&h);             \
-		change;                     \
-		header_put(&h);             \
-		assert_open_fails(part);    \
+#define FAULT(change, part)                                                                        \
+	do {                                                                                       \
+		make_bzimage();                                                                    \
+		header_get(&h);                                                                    \
+		change;                                                                            \
+		header_put(&h);                                                                    \
+		assert_open_fails(part);                                                           \
 	} while (0)
 
 START_TEST(bzimage_faults)
@@ -294,8 +294,7 @@ START_TEST(bzimage_faults)
 }
 END_TEST
 
-static void assert_version(uint16_t offset, const char *string, size_t len,
-			   const char *expected)
+static void assert_version(uint16_t offset, const char *string, size_t len, const char *expected)
 {
 	struct setup_header h;
 	struct kernel k;
@@ -470,8 +469,8 @@ START_TEST(bzimage_load)
 	ck_assert(entry.long_mode);
 	ck_assert_uint_eq(entry.rip, PREFERRED + 0x200);
 	ck_assert_uint_eq(entry.boot_info, LAYOUT_BOOT_PARAMS);
-	ck_assert_mem_eq(guest_memory_ptr(&mem, PREFERRED, BODY_SIZE),
-			 file.bytes + SETUP_SIZE, BODY_SIZE);
+	ck_assert_mem_eq(guest_memory_ptr(&mem, PREFERRED, BODY_SIZE), file.bytes + SETUP_SIZE,
+			 BODY_SIZE);
 	ck_assert_str_eq(guest_memory_ptr(&mem, LAYOUT_CMDLINE, 100), "console=ttyS0");
 
 	get(&mem, LAYOUT_BOOT_PARAMS, &params, sizeof(params));
@@ -573,8 +572,8 @@ struct elf {
 	Elf64_Phdr notes, text, bss;
 };
 
-static void add_note(size_t *at, const char *name, uint32_t type, const void *desc,
-		     uint32_t size, unsigned align)
+static void add_note(size_t *at, const char *name, uint32_t type, const void *desc, uint32_t size,
+		     unsigned align)
 {
 	const Elf64_Nhdr n = { strlen(name) + 1, size, type };
 
@@ -602,16 +601,19 @@ static struct elf *make_elf(unsigned note_size, unsigned align)
 	elf->h.e_phoff = offsetof(struct elf, notes);
 	elf->h.e_phentsize = sizeof(Elf64_Phdr);
 	elf->h.e_phnum = 3;
-	elf->text = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = TEXT_OFFSET,
-				  .p_paddr = MIB, .p_filesz = TEXT_SIZE,
+	elf->text = (Elf64_Phdr){ .p_type = PT_LOAD,
+				  .p_offset = TEXT_OFFSET,
+				  .p_paddr = MIB,
+				  .p_filesz = TEXT_SIZE,
 				  .p_memsz = 0x1000 };
-	elf->bss = (Elf64_Phdr){ .p_type = PT_LOAD, .p_paddr = 4 * MIB,
-				 .p_memsz = 2 * MIB };
+	elf->bss = (Elf64_Phdr){ .p_type = PT_LOAD, .p_paddr = 4 * MIB, .p_memsz = 2 * MIB };
 	add_note(&at, "GNU", NT_GNU_BUILD_ID, "12345", 5, align);
 	add_note(&at, "Xen", 1, "x", 1, align);
 	add_note(&at, "Xen", 18, &entry, note_size, align);
-	elf->notes = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = NOTES_OFFSET,
-				   .p_filesz = at - NOTES_OFFSET, .p_align = align };
+	elf->notes = (Elf64_Phdr){ .p_type = PT_NOTE,
+				   .p_offset = NOTES_OFFSET,
+				   .p_filesz = at - NOTES_OFFSET,
+				   .p_align = align };
 	return elf;
 }
 
@@ -662,11 +664,11 @@ START_TEST(pvh_sections_truncated)
 }
 END_TEST
 
-#define ELF_FAULT(change, part)            \
-	do {                               \
-		elf = make_elf(4, 4);      \
-		change;                    \
-		assert_open_fails(part);   \
+#define ELF_FAULT(change, part)                                                                    \
+	do {                                                                                       \
+		elf = make_elf(4, 4);                                                              \
+		change;                                                                            \
+		assert_open_fails(part);                                                           \
 	} while (0)
 
 START_TEST(pvh_faults)
@@ -689,8 +691,7 @@ START_TEST(pvh_faults)
 	ELF_FAULT(elf->text.p_paddr = UINT64_MAX - 1, "segment sizes");
 	ELF_FAULT(elf->text.p_memsz = TEXT_SIZE - 1, "segment sizes");
 	ELF_FAULT(elf->text.p_offset = UINT64_MAX, "outside the file");
-	ELF_FAULT(elf->text.p_filesz = elf->text.p_memsz = UINT64_MAX >> 1,
-		  "outside the file");
+	ELF_FAULT(elf->text.p_filesz = elf->text.p_memsz = UINT64_MAX >> 1, "outside the file");
 	ELF_FAULT(elf->bss.p_paddr = MIB + 0xfff, "overlap");
 	ELF_FAULT(elf->bss.p_paddr = elf->text.p_paddr, "overlap");
 	ELF_FAULT(elf->text.p_paddr = 2 * MIB, "PVH entry is in no segment");
@@ -747,7 +748,10 @@ struct start_info {
 START_TEST(pvh_load)
 {
 	const struct kernel_boot boot = { "kit test=1", 0x2000000, 777 };
-	struct { uint64_t address, size; uint32_t type, reserved; } range;
+	struct {
+		uint64_t address, size;
+		uint32_t type, reserved;
+	} range;
 	struct boot_e820_entry map[E820_ENTRIES];
 	struct guest_memory mem = { .count = 0 };
 	struct kernel_entry entry;
@@ -766,8 +770,8 @@ START_TEST(pvh_load)
 
 	ck_assert(!entry.long_mode);
 	ck_assert_uint_eq(entry.rip, ENTRY);
-	ck_assert_mem_eq(guest_memory_ptr(&mem, MIB, TEXT_SIZE),
-			 file.bytes + TEXT_OFFSET, TEXT_SIZE);
+	ck_assert_mem_eq(guest_memory_ptr(&mem, MIB, TEXT_SIZE), file.bytes + TEXT_OFFSET,
+			 TEXT_SIZE);
 	get(&mem, entry.boot_info, &start, sizeof(start));
 	ck_assert_uint_eq(start.magic, 0x336ec578);
 	ck_assert_uint_eq(start.version, 1);
@@ -911,8 +915,7 @@ int main(void)
 		   signed_bzimage_truncated, bzimage_unfilled_paragraph, bzimage_faults,
 		   bzimage_version, bzimage_place, bzimage_load, bzimage_short_header);
 	unit_tcase(s, "pvh", pvh_fields, pvh_truncated, pvh_sections_truncated, pvh_faults,
-		   pvh_bad_note_size, pvh_entry_above_4g, pvh_many_segments, pvh_load,
-		   pvh_place);
+		   pvh_bad_note_size, pvh_entry_above_4g, pvh_many_segments, pvh_load, pvh_place);
 	unit_tcase(s, "kernel", initrd_address, initrd_limits, file_shrinks, cmdline_length,
 		   not_a_file, not_a_kernel, mutants);
 	return unit_run(s);

@@ -195,6 +195,26 @@ static void write_all(int fd, const void *data, size_t len)
 	}
 }
 
+static uint64_t loop_cpu_ns(void)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	ck_assert_int_eq(pthread_getcpuclockid(loop_thread, &clock), 0);
+	clock_gettime(clock, &used);
+	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+}
+
+/* Over a tenth of a second, of which a spinning loop spends what it gets. */
+static void ck_loop_sleeps(void)
+{
+	struct timespec tenth = { .tv_nsec = 100000000 };
+	uint64_t start_ns = loop_cpu_ns();
+
+	nanosleep(&tenth, NULL);
+	ck_assert_uint_lt(loop_cpu_ns() - start_ns, 10000000);
+}
+
 /* --- Output. --- */
 
 START_TEST(output_reaches_a_pipe)
@@ -223,6 +243,7 @@ START_TEST(stalled_reader_stalls_the_uart_only)
 	put += n;
 	ck_assert_uint_ge(put, BUFFER);
 	ck_assert_uint_le(put, BUFFER + 4096);
+	ck_loop_sleeps();
 	/* Now the reader goes on, and so does the UART. */
 	read_all(fd[0], big, put / 4 * 3);
 	uart_wait(output_ready, 1);
@@ -259,6 +280,28 @@ static void *slow_reader(void *opaque)
 	read_all(*(int *)opaque, big, BUFFER);
 	return NULL;
 }
+
+static void *big_reader(void *opaque)
+{
+	read_all(*(int *)opaque, big, BIG);
+	return NULL;
+}
+
+/* Through a pipe of one page, so that the buffer wraps at all places. */
+START_TEST(much_output_comes_in_order)
+{
+	pthread_t reader;
+	int fd[2];
+
+	ck_assert_int_eq(pipe(fd), 0);
+	ck_assert_int_eq(fcntl(fd[1], F_SETPIPE_SZ, 4096), 4096);
+	start(null_fd(), fd[1]);
+	ck_assert_int_eq(pthread_create(&reader, NULL, big_reader, &fd[0]), 0);
+	guest_write_all(big, BIG);
+	pthread_join(reader, NULL);
+	finish();
+}
+END_TEST
 
 START_TEST(the_rest_is_flushed)
 {
@@ -371,6 +414,7 @@ START_TEST(pipe_input_is_taken_as_it_is)
 	write_all(in[1], text, sizeof(text));
 	close(in[1]);
 	ck_input(text, sizeof(text));
+	ck_loop_sleeps();
 	/* Its end is not ours. */
 	ck_assert_uint_eq(guest_write("on", 2), 2);
 	read_all(out[0], (const uint8_t *)"on", 2);
@@ -427,6 +471,7 @@ START_TEST(pipe_input_is_bounded)
 	ck_assert_int_eq(write(fd[1], "x", 1), -1);
 	ck_assert_int_eq(ioctl(fd[1], FIONREAD, &bytes), 0);
 	ck_assert_int_eq(bytes, 4096);
+	ck_loop_sleeps();
 	pthread_mutex_lock(&uart.lock);
 	uart.hold = false;
 	pthread_mutex_unlock(&uart.lock);
@@ -446,6 +491,7 @@ START_TEST(file_input)
 	lseek(fd, 0, SEEK_SET);
 	start(fd, null_fd());
 	ck_input(big, BIG);
+	ck_loop_sleeps();
 	finish();
 	ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
 }
@@ -611,6 +657,7 @@ START_TEST(a_hung_up_terminal_is_the_end_of_input)
 	write_all(master, "a", 1);
 	ck_input("a", 1);
 	close(master);
+	ck_loop_sleeps();
 	ck_assert_uint_eq(guest_write("on", 2), 2);
 	read_all(out[0], (const uint8_t *)"on", 2);
 	finish();
@@ -830,6 +877,7 @@ int main(void)
 	tcase_add_test(tcase, output_reaches_a_pipe);
 	tcase_add_test(tcase, stalled_reader_stalls_the_uart_only);
 	tcase_add_test(tcase, stalled_reader_does_not_delay_signals);
+	tcase_add_test(tcase, much_output_comes_in_order);
 	tcase_add_test(tcase, the_rest_is_flushed);
 	tcase_add_test(tcase, a_gone_reader_is_told_once);
 	tcase_add_test(tcase, output_is_appended_to_a_file);

@@ -19,12 +19,12 @@
 #define PARAGRAPH 16
 #define BOOT_FLAG 0xaa55
 #define HEADER_MAGIC 0x53726448 /* "HdrS" */
-#define PROTOCOL_2_12 0x020c /* the first with xloadflags */
+#define PROTOCOL_2_12 0x020c    /* the first with xloadflags */
 #define LOADER_UNDEFINED 0xff
 #define ENTRY_64 0x200
 
 #define HEADER_OFFSET offsetof(struct boot_params, hdr)
-#define HEADER_END(field) \
+#define HEADER_END(field)                                                                          \
 	(offsetof(struct setup_header, field) + sizeof(((struct setup_header *)0)->field))
 
 /* How many bytes of the header the kernel has: its first jump leaps over it. */
@@ -52,8 +52,7 @@ static const char *header_fault(const struct setup_header *h)
 		return "malformed: kernel_alignment is no power of two";
 	if (h->syssize <= ENTRY_64 / PARAGRAPH)
 		return "malformed: no kernel behind the setup part";
-	if ((uint64_t)h->payload_offset + h->payload_length >
-	    (uint64_t)h->syssize * PARAGRAPH)
+	if ((uint64_t)h->payload_offset + h->payload_length > (uint64_t)h->syssize * PARAGRAPH)
 		return "malformed: the payload ends outside the kernel";
 	return NULL;
 }
@@ -83,8 +82,7 @@ static int read_signature_end(const struct kernel *k, uint64_t *end)
 	if (err || at > k->file_size - sizeof(pe))
 		return err;
 	err = kernel_read(k, at, &pe, sizeof(pe));
-	if (err || memcmp(pe.magic, "PE\0", 4) != 0 || pe.format != 0x20b ||
-	    pe.directories < 5)
+	if (err || memcmp(pe.magic, "PE\0", 4) != 0 || pe.format != 0x20b || pe.directories < 5)
 		return err;
 	*end = (uint64_t)pe.offset + pe.size;
 	return 0;
@@ -106,8 +104,9 @@ static int parse_body(struct kernel *k)
 	if (k->file_size + unfilled < setup + len || k->file_size < signature_end)
 		return kernel_error(k, -ENOEXEC, "truncated: %llu bytes of %llu",
 				    (unsigned long long)k->file_size,
-				    (unsigned long long)(signature_end > setup + len ?
-							 signature_end : setup + len));
+				    (unsigned long long)(signature_end > setup + len
+								 ? signature_end
+								 : setup + len));
 	k->segment[0].offset = setup;
 	k->segment[0].filesz = min(len, k->file_size - setup);
 	k->segment_count = 1;
@@ -131,8 +130,7 @@ static int parse_version(struct kernel *k)
 	err = kernel_read(k, offset, k->version, room);
 	if (err)
 		return err;
-	while (len < room && isgraph((unsigned char)k->version[len]) &&
-	       k->version[len] != '/')
+	while (len < room && isgraph((unsigned char)k->version[len]) && k->version[len] != '/')
 		len++;
 	if (len == room || k->version[len] == '/')
 		len = 0;
@@ -206,8 +204,8 @@ static int put_page_tables(const struct kernel *k, const struct guest_memory *me
 	for (i = 0; i < 4; i++) {
 		table[1][i] = (base + (2 + i) * sizeof(table[0])) | PRESENT | WRITABLE;
 		for (j = 0; j < ENTRIES; j++)
-			table[2 + i][j] = ((uint64_t)i << 30 | (uint64_t)j << 21) |
-					  PRESENT | WRITABLE | LARGE;
+			table[2 + i][j] = ((uint64_t)i << 30 | (uint64_t)j << 21) | PRESENT |
+					  WRITABLE | LARGE;
 	}
 	return kernel_put(k, mem, base, table, sizeof(table));
 }

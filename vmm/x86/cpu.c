@@ -6,6 +6,7 @@
 #include "vmm/x86/kernel.h"
 #include "vmm/x86/layout.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -49,8 +50,8 @@ static void remove_leaf(struct kvm_cpuid2 *cpuid, uint32_t leaf)
 	cpuid->nent = kept;
 }
 
-static void add_subleaf(struct kvm_cpuid2 *cpuid, uint32_t leaf, uint32_t subleaf,
-			uint32_t eax, uint32_t ebx, uint32_t ecx, uint32_t edx)
+static void add_subleaf(struct kvm_cpuid2 *cpuid, uint32_t leaf, uint32_t subleaf, uint32_t eax,
+			uint32_t ebx, uint32_t ecx, uint32_t edx)
 {
 	cpuid->entries[cpuid->nent++] = (struct kvm_cpuid_entry2){
 		.function = leaf,
@@ -106,8 +107,7 @@ static void fill_cache(struct kvm_cpuid_entry2 *e, unsigned count)
  * Leaves 0BH and 1FH: one thread a core, @count cores, end.  KVM's own are the
  * host's, or empty, so they are made anew.
  */
-static void fill_topology(struct kvm_cpuid2 *cpuid, uint32_t leaf, unsigned index,
-			  unsigned count)
+static void fill_topology(struct kvm_cpuid2 *cpuid, uint32_t leaf, unsigned index, unsigned count)
 {
 	enum { SMT = 1 << 8, CORE = 2 << 8 };
 
@@ -121,8 +121,7 @@ static bool is_amd(const struct kvm_cpuid_entry2 *vendor)
 {
 	uint32_t name[3] = { vendor->ebx, vendor->edx, vendor->ecx };
 
-	return memcmp(name, "AuthenticAMD", 12) == 0 ||
-	       memcmp(name, "HygonGenuine", 12) == 0;
+	return memcmp(name, "AuthenticAMD", 12) == 0 || memcmp(name, "HygonGenuine", 12) == 0;
 }
 
 /* The leaves that mean this on AMD only; on Intel the bits are reserved. */
@@ -198,6 +197,19 @@ static void add_tsc_deadline(int kvm_fd, struct kvm_cpuid2 *cpuid)
 		e->ecx |= ECX_TSC_DEADLINE;
 }
 
+/* KVM leaves out the processor's name, which is all that these leaves hold. */
+static void add_name(struct kvm_cpuid2 *cpuid)
+{
+	struct kvm_cpuid_entry2 *e;
+	uint32_t leaf;
+
+	for (leaf = 0x80000002; leaf <= 0x80000004; leaf++) {
+		e = find_leaf(cpuid, leaf);
+		if (e)
+			__get_cpuid(leaf, &e->eax, &e->ebx, &e->ecx, &e->edx);
+	}
+}
+
 int cpu_get_supported(int kvm_fd, struct kvm_cpuid2 **base)
 {
 	struct kvm_cpuid2 *cpuid;
@@ -220,12 +232,12 @@ int cpu_get_supported(int kvm_fd, struct kvm_cpuid2 **base)
 		nent *= 2;
 	}
 	add_tsc_deadline(kvm_fd, cpuid);
+	add_name(cpuid);
 	*base = cpuid;
 	return 0;
 }
 
-int cpu_set_cpuid(int vcpu_fd, const struct kvm_cpuid2 *base, unsigned index,
-		  unsigned count)
+int cpu_set_cpuid(int vcpu_fd, const struct kvm_cpuid2 *base, unsigned index, unsigned count)
 {
 	struct kvm_cpuid2 *cpuid = cpuid_alloc(base->nent);
 	int err = 0;
@@ -274,8 +286,8 @@ static int msr_ioctl(int vcpu_fd, unsigned long request, uint32_t msr, uint64_t 
 
 	/* The number of MSRs done: 0 for one that KVM does not take. */
 	if (ioctl(vcpu_fd, request, &list) != 1) {
-		log_error("KVM: cannot %s MSR 0x%x",
-			  request == KVM_GET_MSRS ? "read" : "write", msr);
+		log_error("KVM: cannot %s MSR 0x%x", request == KVM_GET_MSRS ? "read" : "write",
+			  msr);
 		return -EIO;
 	}
 	*value = list.entry.data;
@@ -315,8 +327,13 @@ static int set_sregs(int vcpu_fd, bool long_mode)
 	enum { CR0_PE = 1, CR0_ET = 1 << 4, CR4_PAE = 1 << 5 };
 	enum { EFER_LME = 1 << 8, EFER_LMA = 1 << 10 };
 	const uint64_t cr0_pg = 1ULL << 31;
-	const struct kvm_segment data = { .limit = ~0u, .selector = KERNEL_DS, .type = 3,
-					  .present = 1, .db = 1, .s = 1, .g = 1 };
+	const struct kvm_segment data = { .limit = ~0u,
+					  .selector = KERNEL_DS,
+					  .type = 3,
+					  .present = 1,
+					  .db = 1,
+					  .s = 1,
+					  .g = 1 };
 	struct kvm_sregs s;
 
 	if (ioctl(vcpu_fd, KVM_GET_SREGS, &s) < 0)

@@ -17,9 +17,9 @@ struct kernel_entry;
 #define CPUID_ADDED 8
 
 /*
- * What KVM can offer a guest here (KVM_GET_SUPPORTED_CPUID), with the TSC
- * deadline timer where KVM has it, and room for CPUID_ADDED more entries.  The
- * caller frees *@base.
+ * What KVM can offer a guest here (KVM_GET_SUPPORTED_CPUID), with what it leaves
+ * out of that: the TSC deadline timer where it has one, and the processor's
+ * name.  There is room for CPUID_ADDED more entries.  The caller frees *@base.
  */
 int cpu_get_supported(int kvm_fd, struct kvm_cpuid2 **base);
 
@@ -31,8 +31,7 @@ int cpu_get_supported(int kvm_fd, struct kvm_cpuid2 **base);
 void cpuid_fill(struct kvm_cpuid2 *cpuid, unsigned index, unsigned count);
 
 /* Give the vCPU its own edition of @base.  Before it first runs. */
-int cpu_set_cpuid(int vcpu_fd, const struct kvm_cpuid2 *base, unsigned index,
-		  unsigned count);
+int cpu_set_cpuid(int vcpu_fd, const struct kvm_cpuid2 *base, unsigned index, unsigned count);
 
 /*
  * The number of guest physical address bits that can be mapped, which is where

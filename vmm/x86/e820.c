@@ -3,8 +3,8 @@
 
 #include "vmm/x86/layout.h"
 
-static unsigned insert(struct boot_e820_entry *map, unsigned count, uint64_t start,
-		       uint64_t end, uint32_t type)
+static unsigned insert(struct boot_e820_entry *map, unsigned count, uint64_t start, uint64_t end,
+		       uint32_t type)
 {
 	unsigned i;
 
@@ -14,8 +14,7 @@ static unsigned insert(struct boot_e820_entry *map, unsigned count, uint64_t sta
 	return count + 1;
 }
 
-unsigned e820_fill(struct boot_e820_entry map[static E820_ENTRIES],
-		   const struct guest_memory *mem)
+unsigned e820_fill(struct boot_e820_entry map[static E820_ENTRIES], const struct guest_memory *mem)
 {
 	const struct guest_region *r;
 	unsigned i, n = 0;

@@ -16,5 +16,4 @@
  * MiB that the PC keeps for itself, and what must not be taken for free
  * address space.  Returns the number of entries.
  */
-unsigned e820_fill(struct boot_e820_entry map[static E820_ENTRIES],
-		   const struct guest_memory *mem);
+unsigned e820_fill(struct boot_e820_entry map[static E820_ENTRIES], const struct guest_memory *mem);

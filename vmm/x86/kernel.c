@@ -22,8 +22,7 @@ int kernel_read(const struct kernel *k, uint64_t offset, void *buf, uint64_t len
 
 	if (len > k->file_size || offset > k->file_size - len)
 		return kernel_error(k, -ENOEXEC, "truncated: %llu bytes, but refers to offset %llu",
-				    (unsigned long long)k->file_size,
-				    (unsigned long long)offset);
+				    (unsigned long long)k->file_size, (unsigned long long)offset);
 	while (len > 0) {
 		n = pread(k->fd, to, len, offset);
 		if (n < 0 && errno == EINTR)
@@ -71,8 +70,7 @@ static int kernel_parse(struct kernel *k)
 	if (err == KERNEL_OTHER_FORMAT)
 		err = bzimage_parse(k);
 	if (err == KERNEL_OTHER_FORMAT)
-		return kernel_error(k, -ENOEXEC,
-				    "neither a bzImage nor an ELF with a PVH note");
+		return kernel_error(k, -ENOEXEC, "neither a bzImage nor an ELF with a PVH note");
 	return err;
 }
 
@@ -119,8 +117,7 @@ static int error_no_room(const struct kernel *k, const struct guest_memory *mem)
 		given += mem->region[i].len;
 	if (k->end <= given)
 		return kernel_error(k, -ENOSPC, "no RAM at 0x%llx to 0x%llx, where it must be",
-				    (unsigned long long)k->start,
-				    (unsigned long long)k->end - 1);
+				    (unsigned long long)k->start, (unsigned long long)k->end - 1);
 	return kernel_error(k, -ENOSPC, "needs more RAM than given: %llu MiB, not %llu MiB",
 			    (unsigned long long)align_up(k->end, 1 << 20) >> 20,
 			    (unsigned long long)given >> 20);
@@ -167,8 +164,8 @@ static bool highest_fit(uint64_t bottom, uint64_t top, uint64_t size, uint64_t *
 	return *gpa >= bottom;
 }
 
-int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem,
-			  uint64_t size, uint64_t *gpa)
+int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem, uint64_t size,
+			  uint64_t *gpa)
 {
 	uint64_t bottom, top, limit = min(k->initrd_max + 1, 4 * GIB);
 	unsigned i;
@@ -206,10 +203,9 @@ int kernel_load(const struct kernel *k, const struct guest_memory *mem,
 	for (i = 0; i < k->segment_count && !err; i++)
 		err = load_segment(k, mem, &k->segment[i]);
 	if (!err)
-		err = kernel_put(k, mem, LAYOUT_CMDLINE, boot->cmdline,
-				 strlen(boot->cmdline) + 1);
+		err = kernel_put(k, mem, LAYOUT_CMDLINE, boot->cmdline, strlen(boot->cmdline) + 1);
 	if (err)
 		return err;
-	return k->format == KERNEL_BZIMAGE ? bzimage_prepare(k, mem, boot, entry) :
-					     pvh_prepare(k, mem, boot, entry);
+	return k->format == KERNEL_BZIMAGE ? bzimage_prepare(k, mem, boot, entry)
+					   : pvh_prepare(k, mem, boot, entry);
 }

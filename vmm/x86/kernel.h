@@ -52,10 +52,10 @@ enum kernel_format { KERNEL_BZIMAGE, KERNEL_PVH };
 
 struct kernel {
 	/* For everyone to read. */
-	const char *path; /* borrowed from the caller of kernel_open() */
-	char version[96]; /* "6.1.0-53-cloud-amd64"; empty if not known */
+	const char *path;     /* borrowed from the caller of kernel_open() */
+	char version[96];     /* "6.1.0-53-cloud-amd64"; empty if not known */
 	uint32_t cmdline_max; /* bytes, without the terminating zero */
-	uint64_t initrd_max; /* an initrd's last byte is at or below this */
+	uint64_t initrd_max;  /* an initrd's last byte is at or below this */
 	/*
 	 * The kernel's own RAM: [start, end).  Until kernel_place(), where it
 	 * wants to be, so that a guest needs at least `end` bytes.
@@ -68,10 +68,9 @@ struct kernel {
 	uint64_t file_size;
 	enum kernel_format format;
 	struct setup_header setup; /* bzImage; zero for an ELF */
-	uint64_t entry; /* PVH; for a bzImage it follows from the placement */
+	uint64_t entry;            /* PVH; for a bzImage it follows from the placement */
 	unsigned segment_count;
 	struct kernel_segment segment[KERNEL_SEGMENTS];
-
 };
 
 /* What else the kernel is told. */
@@ -120,8 +119,8 @@ int kernel_place(struct kernel *k, const struct guest_memory *mem);
  * the kernel allows, is RAM, above the first MiB, and clear of the kernel.
  * After kernel_place().  -ENOSPC if there is none.
  */
-int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem,
-			  uint64_t size, uint64_t *gpa);
+int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem, uint64_t size,
+			  uint64_t *gpa);
 
 /*
  * Read the kernel straight into @mem, with the command line and what the boot

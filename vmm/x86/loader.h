@@ -13,7 +13,7 @@
 struct guest_memory;
 
 /* Print what is wrong with the kernel; the value is @err. */
-#define kernel_error(k, err, fmt, ...) \
+#define kernel_error(k, err, fmt, ...)                                                             \
 	(log_error("kernel '%s': " fmt, (k)->path, ##__VA_ARGS__), (err))
 
 /* What a parser returns, in silence, for a file that is not of its format. */
@@ -36,5 +36,5 @@ int pvh_prepare(const struct kernel *k, const struct guest_memory *mem,
 int kernel_read(const struct kernel *k, uint64_t offset, void *buf, uint64_t len);
 
 /* Copy into guest RAM; where there is none is an error, and printed. */
-int kernel_put(const struct kernel *k, const struct guest_memory *mem,
-	       uint64_t gpa, const void *data, uint64_t len);
+int kernel_put(const struct kernel *k, const struct guest_memory *mem, uint64_t gpa,
+	       const void *data, uint64_t len);

@@ -14,8 +14,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define NOTE_PHYS32_ENTRY 18 /* XEN_ELFNOTE_PHYS32_ENTRY */
-#define NOTES_MAX 65536 /* bytes; a vmlinux has some hundreds */
+#define NOTE_PHYS32_ENTRY 18   /* XEN_ELFNOTE_PHYS32_ENTRY */
+#define NOTES_MAX 65536        /* bytes; a vmlinux has some hundreds */
 #define START_MAGIC 0x336ec578 /* "xEn3" with the high bit of "E" set */
 
 struct pvh_module {
@@ -50,9 +50,9 @@ struct pvh_start {
 
 static bool is_elf_x86_64(const Elf64_Ehdr *h)
 {
-	return memcmp(h->e_ident, ELFMAG, SELFMAG) == 0 &&
-	       h->e_ident[EI_CLASS] == ELFCLASS64 && h->e_ident[EI_DATA] == ELFDATA2LSB &&
-	       h->e_machine == EM_X86_64 && h->e_phentsize == sizeof(Elf64_Phdr);
+	return memcmp(h->e_ident, ELFMAG, SELFMAG) == 0 && h->e_ident[EI_CLASS] == ELFCLASS64 &&
+	       h->e_ident[EI_DATA] == ELFDATA2LSB && h->e_machine == EM_X86_64 &&
+	       h->e_phentsize == sizeof(Elf64_Phdr);
 }
 
 /*
@@ -78,8 +78,7 @@ static int find_entry(struct kernel *k, const Elf64_Phdr *p)
 		if (note.n.n_type != NOTE_PHYS32_ENTRY || note.n.n_namesz != 4 ||
 		    memcmp(note.name, "Xen", 4) != 0)
 			continue;
-		if ((note.n.n_descsz != 4 && note.n.n_descsz != 8) ||
-		    desc + note.n.n_descsz > end)
+		if ((note.n.n_descsz != 4 && note.n.n_descsz != 8) || desc + note.n.n_descsz > end)
 			return kernel_error(k, -ENOEXEC, "malformed: PVH note of %u bytes",
 					    note.n.n_descsz);
 		err = kernel_read(k, p->p_offset + desc, &k->entry, note.n.n_descsz);
@@ -181,8 +180,7 @@ int pvh_parse(struct kernel *k)
 	return 0;
 }
 
-static unsigned fill_map(struct pvh_range map[static E820_ENTRIES],
-			 const struct guest_memory *mem)
+static unsigned fill_map(struct pvh_range map[static E820_ENTRIES], const struct guest_memory *mem)
 {
 	struct boot_e820_entry e820[E820_ENTRIES];
 	unsigned i, count = e820_fill(e820, mem);

@@ -1,0 +1,915 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "virtio/virtqueue.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hw/base/clock.h"
+#include "hw/base/fence.h"
+#include "hw/base/util.h"
+#include "tests/unit/unit.h"
+#include "tests/unit/vq-driver.h"
+#include "virtio/feature.h"
+
+#define GPA 0x100000
+#define RAM (1 << 20)
+#define EVENT VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX)
+#define INDIRECT VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC)
+
+static const uint16_t sizes[] = { 1, 2, 256, 32768 };
+
+/* Driver and device on one queue; the device's side is the code under test. */
+static struct vq_ram ram;
+static struct vq_driver *driver;
+static struct virtqueue vq;
+static struct iovec iov[VIRTQUEUE_CHAIN_MAX];
+static struct virtqueue_chain chain;
+static uint64_t state; /* of random numbers */
+
+static void begin(uint16_t size, uint64_t features)
+{
+	vq_ram_init(&ram, GPA, RAM);
+	driver = vq_driver_create(&ram, size, features);
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features), 0);
+	chain.iov = iov;
+	state = size;
+}
+
+static void end(void)
+{
+	vq_driver_free(driver);
+	vq_ram_free(&ram);
+}
+
+/* Is chain what the driver added, empty parts left out? */
+static bool chain_is(const struct vq_part *part, unsigned count)
+{
+	uint64_t len[2] = { 0, 0 };
+	unsigned parts[2] = { 0, 0 }, n = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		bool inside = part[i].gpa >= GPA && part[i].gpa < GPA + RAM &&
+			part[i].len <= GPA + RAM - part[i].gpa;
+
+		if (!part[i].len)
+			continue;
+		parts[part[i].writable]++;
+		len[part[i].writable] += part[i].len;
+		if (iov[n].iov_len != part[i].len ||
+		    iov[n].iov_base != (inside ? vq_ram_ptr(&ram, part[i].gpa) : NULL))
+			return false;
+		n++;
+	}
+	return chain.readable == parts[0] && chain.writable == parts[1] &&
+		chain.readable_len == len[0] && chain.writable_len == len[1];
+}
+
+/* --- Start --- */
+
+START_TEST(start_checks_the_areas)
+{
+	static const struct {
+		uint16_t size;
+		uint64_t desc, driver, device;
+		bool good;
+	} table[] = {
+		{ 0, GPA, GPA + 0x1000, GPA + 0x2000, false },
+		{ 1, GPA, GPA + 0x1000, GPA + 0x2000, true },
+		{ 2, GPA, GPA + 0x1000, GPA + 0x2000, true },
+		{ 3, GPA, GPA + 0x1000, GPA + 0x2000, false },
+		{ 6, GPA, GPA + 0x1000, GPA + 0x2000, false },
+		{ 32768, GPA, GPA + 0x80000, GPA + 0xa0000, true },
+		{ 32769, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+		{ 65535, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+		/* Least alignment, and one step below it. */
+		{ 8, GPA + 16, GPA + 0x1002, GPA + 0x2004, true },
+		{ 8, GPA + 8, GPA + 0x1000, GPA + 0x2000, false },
+		{ 8, GPA, GPA + 0x1001, GPA + 0x2000, false },
+		{ 8, GPA, GPA + 0x1000, GPA + 0x2002, false },
+		/* Outside RAM: at 0, below, above, at the end of all addresses. */
+		{ 8, 0, GPA + 0x1000, GPA + 0x2000, false },
+		{ 8, GPA - 16, GPA + 0x1000, GPA + 0x2000, false },
+		{ 8, GPA, GPA - 2, GPA + 0x2000, false },
+		{ 8, GPA, GPA + 0x1000, GPA - 4, false },
+		{ 8, GPA + RAM, GPA + 0x1000, GPA + 0x2000, false },
+		{ 8, GPA, GPA + RAM, GPA + 0x2000, false },
+		{ 8, GPA, GPA + 0x1000, GPA + RAM, false },
+		{ 8, -16ULL, GPA + 0x1000, GPA + 0x2000, false },
+		{ 8, GPA, -2ULL, GPA + 0x2000, false },
+		{ 8, GPA, GPA + 0x1000, -4ULL, false },
+		{ 32768, GPA + RAM - 0x7fff0, GPA, GPA + 0x20000, false },
+		/* The very end of RAM, and an aligned step beyond it. */
+		{ 8, GPA + RAM - 128, GPA, GPA + 0x1000, true },
+		{ 8, GPA + RAM - 112, GPA, GPA + 0x1000, false },
+		{ 8, GPA, GPA + RAM - 22, GPA + 0x1000, true },
+		{ 8, GPA, GPA + RAM - 20, GPA + 0x1000, false },
+		{ 8, GPA, GPA + 0x1000, GPA + RAM - 72, true },
+		{ 8, GPA, GPA + 0x1000, GPA + RAM - 68, false },
+	};
+
+	vq_ram_init(&ram, GPA, RAM);
+	for (unsigned i = 0; i < array_size(table); i++) {
+		const struct virtqueue_config config = {
+			.size = table[i].size,
+			.desc = table[i].desc,
+			.driver = table[i].driver,
+			.device = table[i].device,
+		};
+		/* The event words count even where they are not used. */
+		for (uint64_t features = 0; features <= EVENT; features += EVENT) {
+			int ret = virtqueue_start(&vq, &config, &ram.mem, features);
+
+			ck_assert_msg(ret == (table[i].good ? 0 : -EINVAL), "row %u: %d", i, ret);
+			ck_assert_msg(table[i].good || vq.why, "row %u gives no reason", i);
+		}
+	}
+	vq_ram_check(&ram);
+	vq_ram_free(&ram);
+}
+END_TEST
+
+/* --- Whole chains --- */
+
+/* Up to @count chains go through as one batch. */
+static void echo_batch(unsigned count, uint64_t buffers)
+{
+	struct vq_part part[2][2];
+	struct vq_used used;
+	unsigned n;
+
+	/* Two shapes by turns: writable alone, and readable before it. */
+	for (n = 0; n < count; n++) {
+		bool both = vq.size > 1 && n % 2;
+
+		part[n % 2][0] = (struct vq_part){ buffers + n % 64, 1 + n % 32, !both };
+		part[n % 2][1] = (struct vq_part){ buffers + 128 + n % 64, 1 + n % 16, true };
+		if (vq_driver_add_parts(driver, part[n % 2], 1 + both) < 0)
+			break;
+	}
+	must(n > 0);
+	vq_driver_publish(driver);
+	for (unsigned i = 0; i < n; i++) {
+		must(virtqueue_pop(&vq, &chain) == 1);
+		must(!chain.bad && chain.writable == 1 && chain.readable == (i % 2 && vq.size > 1));
+		must(iov[chain.readable].iov_len == chain.writable_len);
+		memset(iov[chain.readable].iov_base, 0xee, chain.writable_len);
+		virtqueue_push(&vq, chain.head, (uint32_t)chain.writable_len);
+	}
+	must(virtqueue_pop(&vq, &chain) == 0);
+	must(!virtqueue_rearm(&vq));
+	must(!vq_driver_get(driver, &used));
+	must(virtqueue_publish(&vq) == vq_driver_was_interrupt_due(driver));
+	for (unsigned i = 0; i < n; i++)
+		must(vq_driver_get(driver, &used) && used.len == used.writable);
+}
+
+START_TEST(positions_wrap)
+{
+	static const uint64_t features[] = { 0, EVENT };
+
+	for (unsigned s = 0; s < array_size(sizes); s++)
+		for (unsigned f = 0; f < array_size(features); f++) {
+			uint64_t buffers;
+			uint16_t before;
+			unsigned wraps = 0;
+
+			begin(sizes[s], features[f]);
+			buffers = vq_ram_alloc(&ram, 256, 1);
+			while (wraps < 2) {
+				before = vq.popped;
+				echo_batch(1 + vq_random(&state, sizes[s]), buffers);
+				wraps += vq.popped < before;
+				if (vq_random(&state, 4) == 0)
+					vq_driver_mute(driver);
+				else
+					vq_driver_listen(driver, 1 + (uint16_t)vq_random(&state, 4));
+			}
+			vq_driver_check(driver);
+			end();
+		}
+}
+END_TEST
+
+START_TEST(areas_may_end_where_ram_does)
+{
+	static const uint16_t small[] = { 1, 2, 256 };
+
+	for (unsigned s = 0; s < array_size(small); s++)
+		for (unsigned area = 0; area < 3; area++) {
+			const uint64_t len[3] = { 16 * small[s], 6 + 2 * small[s],
+						  align_up(6 + 8 * small[s], 4) };
+			uint64_t gpa[3] = { GPA, GPA + 0x4002, GPA + 0x8004 };
+			struct virtqueue_config config;
+
+			gpa[area] = GPA + RAM - len[area];
+			config = (struct virtqueue_config){
+				.size = small[s], .desc = gpa[0], .driver = gpa[1], .device = gpa[2],
+			};
+			vq_ram_init(&ram, GPA, RAM);
+			driver = vq_driver_create_at(&ram, &config, EVENT);
+			ck_assert_int_eq(virtqueue_start(&vq, &config, &ram.mem, EVENT), 0);
+			chain.iov = iov;
+			for (unsigned i = 0; i < 3000; i++)
+				echo_batch(small[s], GPA + 0x10000);
+			vq_driver_check(driver);
+			end();
+		}
+}
+END_TEST
+
+/* A permutation of [0, @entries) that starts with 0. */
+static void shuffle(uint16_t *order, unsigned entries)
+{
+	for (unsigned i = 0; i < entries; i++)
+		order[i] = (uint16_t)i;
+	for (unsigned i = 1; i < entries; i++) {
+		unsigned j = i + vq_random(&state, entries - i);
+		uint16_t swap = order[i];
+
+		order[i] = order[j];
+		order[j] = swap;
+	}
+}
+
+/* Any mix of direct and indirect, tables unaligned, in odd order, with junk. */
+START_TEST(chains_of_any_shape)
+{
+	static struct vq_part part[VIRTQUEUE_CHAIN_MAX];
+	static uint16_t order[512];
+	uint64_t tables, buffers;
+
+	begin(64, INDIRECT | EVENT);
+	buffers = vq_ram_alloc(&ram, 0x10000, 1);
+	tables = vq_ram_alloc(&ram, 0x4000, 1);
+	for (unsigned round = 0; round < 20000; round++) {
+		unsigned count = 1 + vq_random(&state, round % 4 ? 8 : VIRTQUEUE_CHAIN_MAX);
+		unsigned writable = vq_random(&state, count + 1);
+		struct vq_chain shape = { .part = part, .count = count, .order = order };
+		struct vq_used used;
+
+		for (unsigned i = 0; i < count; i++)
+			part[i] = (struct vq_part){
+				.gpa = buffers + vq_random(&state, 0x8000),
+				.len = vq_random(&state, 8) ? vq_random(&state, 0x8000) : 0,
+				.writable = i >= writable,
+			};
+		if (vq_random(&state, 4) || count > 64) {
+			shape.direct = vq_random(&state, min(count, 64U));
+			shape.entries = count - shape.direct + vq_random(&state, 256);
+			shape.table = tables + vq_random(&state, 64);
+			shape.pointer_writable = vq_random(&state, 2);
+			shuffle(order, shape.entries);
+		}
+		must(vq_driver_add(driver, &shape) >= 0);
+		vq_driver_publish(driver);
+		must(virtqueue_pop(&vq, &chain) == 1 && chain_is(part, count));
+		must(!chain.bad);
+		virtqueue_push(&vq, chain.head, 0);
+		virtqueue_publish(&vq);
+		must(vq_driver_get(driver, &used));
+	}
+	vq_driver_check(driver);
+	end();
+}
+END_TEST
+
+/* As long as the device serves, in the ring or out of it, and one part more. */
+START_TEST(longest_chains)
+{
+	static struct vq_part part[VIRTQUEUE_CHAIN_MAX + 1];
+	struct vq_chain shape = { .part = part };
+
+	for (unsigned over = 0; over < 2; over++)
+		for (unsigned direct = 0; direct <= VIRTQUEUE_CHAIN_MAX; direct += 64) {
+			begin(512, INDIRECT);
+			for (unsigned i = 0; i < array_size(part); i++)
+				part[i] = (struct vq_part){ GPA + RAM - 1, 1, i > 100 };
+			shape.count = VIRTQUEUE_CHAIN_MAX + over;
+			shape.direct = direct;
+			shape.entries = shape.count - direct;
+			shape.table = vq_ram_alloc(&ram, 16 * array_size(part), 1);
+			ck_assert_int_ge(vq_driver_add(driver, &shape), 0);
+			vq_driver_publish(driver);
+			ck_assert_int_eq(virtqueue_pop(&vq, &chain), over ? -EBADMSG : 1);
+			ck_assert(over || chain_is(part, shape.count));
+			end();
+			/* All of it in the ring. */
+			begin(512, 0);
+			ck_assert_int_ge(vq_driver_add_parts(driver, part, shape.count), 0);
+			vq_driver_publish(driver);
+			ck_assert_int_eq(virtqueue_pop(&vq, &chain), over ? -EBADMSG : 1);
+			end();
+		}
+}
+END_TEST
+
+/* HOST-22 to 24: such parts are told from others, and none of them is touched. */
+START_TEST(parts_outside_ram)
+{
+	static const struct vq_part bad[] = {
+		{ 0, 1, false },
+		{ GPA - 1, 1, true },
+		{ GPA - 1, 2, false },
+		{ GPA + RAM, 1, true },
+		{ GPA + RAM - 1, 2, true },
+		{ GPA + RAM - 4096, 4097, false },
+		{ GPA, UINT32_MAX, true },
+		{ UINT64_MAX, 1, true },
+		{ UINT64_MAX, 2, true },
+		{ UINT64_MAX - 4095, 4096, true },
+		{ UINT64_MAX - 4095, UINT32_MAX, true },
+	};
+	struct vq_part part[6];
+	struct vq_used used;
+
+	begin(8, 0);
+	for (unsigned i = 0; i < array_size(bad); i++) {
+		part[0] = (struct vq_part){ GPA + RAM - 32, 16, false };
+		part[1] = bad[i];
+		part[2] = bad[i];
+		part[3] = (struct vq_part){ GPA + RAM - 1, 1, true };
+		vq_driver_add_parts(driver, part, 4);
+		vq_driver_publish(driver);
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+		ck_assert(chain.bad);
+		ck_assert(chain_is(part, 4));
+		virtqueue_push(&vq, chain.head, 0);
+		virtqueue_publish(&vq);
+		ck_assert(vq_driver_get(driver, &used));
+	}
+	/* Five times almost 4 GiB: sums do not wrap at 32 bits. */
+	for (unsigned i = 0; i < 5; i++)
+		part[i] = (struct vq_part){ 0, UINT32_MAX, true };
+	vq_driver_add_parts(driver, part, 5);
+	vq_driver_publish(driver);
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+	ck_assert_uint_eq(chain.writable_len, 5ULL * UINT32_MAX);
+	virtqueue_push(&vq, chain.head, 0);
+	virtqueue_publish(&vq);
+	ck_assert(vq_driver_get(driver, &used));
+	vq_driver_check(driver);
+	end();
+}
+END_TEST
+
+/* HOST-23: regions that touch on both sides are one; across a hole is outside. */
+START_TEST(parts_across_regions)
+{
+	struct guest_memory mem = { .count = 0 };
+	struct vq_part part = { GPA + RAM / 2 - 8, 16, true };
+	uint8_t *high;
+
+	begin(8, 0);
+	high = ram.host + RAM / 2;
+	ck_assert_int_eq(guest_memory_add(&mem, GPA, RAM / 2, ram.host), 0);
+	ck_assert_int_eq(guest_memory_add(&mem, GPA + RAM / 2, RAM / 2, high), 0);
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, 0), 0);
+	vq_driver_add_parts(driver, &part, 1);
+	vq_driver_publish(driver);
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+	ck_assert(!chain.bad && chain_is(&part, 1));
+
+	mem = (struct guest_memory){ .count = 0 };
+	ck_assert_int_eq(guest_memory_add(&mem, GPA, RAM / 2, ram.host), 0);
+	ck_assert_int_eq(guest_memory_add(&mem, GPA + RAM, RAM / 2, high), 0);
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, 0), 0);
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+	ck_assert(chain.bad);
+	end();
+}
+END_TEST
+
+/* --- Malformed rings (HOST-10 to 21) --- */
+
+#define NEXT VRING_DESC_F_NEXT
+#define WRITE VRING_DESC_F_WRITE
+#define TABLE VRING_DESC_F_INDIRECT
+#define T (GPA + RAM - 0x1001) /* where tables stand: at an odd address */
+#define B (GPA + RAM - 0x800)  /* and a buffer */
+
+struct malformed {
+	const char *what;
+	uint64_t features;
+	int result;
+	uint16_t idx, head;
+	struct vring_desc desc[4];  /* of the ring */
+	struct vring_desc table[4]; /* at T */
+};
+
+static const struct malformed malformed[] = {
+	{ "a good one", 0, 1, 1, 0, { { B, 1, 0, 0 } }, { { 0 } } },
+	{ "idx too far", 0, -EBADMSG, 5, 0, { { B, 1, 0, 0 } }, { { 0 } } },
+	{ "idx backwards", 0, -EBADMSG, 65535, 0, { { B, 1, 0, 0 } }, { { 0 } } },
+	{ "idx half way round", 0, -EBADMSG, 32768, 0, { { B, 1, 0, 0 } }, { { 0 } } },
+	{ "head beyond", 0, -EBADMSG, 1, 4, { { B, 1, 0, 0 } }, { { 0 } } },
+	{ "head far beyond", 0, -EBADMSG, 1, 65535, { { B, 1, 0, 0 } }, { { 0 } } },
+	{ "next beyond", 0, -EBADMSG, 1, 0, { { B, 1, NEXT, 4 } }, { { 0 } } },
+	{ "next far beyond", 0, -EBADMSG, 1, 0, { { B, 1, NEXT, 65535 } }, { { 0 } } },
+	{ "next ignored without NEXT", 0, 1, 1, 0, { { B, 1, 0, 65535 } }, { { 0 } } },
+	{ "unknown flags ignored", 0, 1, 1, 0, { { B, 1, 0xfff8, 0 } }, { { 0 } } },
+	{ "next to itself", 0, -EBADMSG, 1, 3, { [3] = { B, 1, NEXT, 3 } }, { { 0 } } },
+	{ "two by turns", 0, -EBADMSG, 1, 0, { { B, 1, NEXT, 1 }, { B, 1, NEXT, 0 } }, { { 0 } } },
+	{ "two empty ones by turns", 0, -EBADMSG, 1, 0,
+	  { { B, 0, NEXT, 1 }, { B, 0, NEXT, 0 } }, { { 0 } } },
+	{ "empty", 0, 1, 1, 0, { { B, 0, 0, 0 } }, { { 0 } } },
+	{ "empty outside RAM", 0, 1, 1, 0, { { UINT64_MAX, 0, 0, 0 } }, { { 0 } } },
+	{ "readable after writable", 0, -EBADMSG, 1, 0,
+	  { { B, 1, NEXT | WRITE, 1 }, { B, 1, 0, 0 } }, { { 0 } } },
+	{ "readable after writable, through a table", INDIRECT, -EBADMSG, 1, 0,
+	  { { B, 1, NEXT | WRITE, 1 }, { T, 16, TABLE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "readable after writable in a table", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 32, TABLE, 0 } }, { { B, 1, NEXT | WRITE, 1 }, { B, 1, 0, 0 } } },
+	{ "table not negotiated", 0, -EBADMSG, 1, 0, { { T, 16, TABLE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "a good table", INDIRECT, 1, 1, 0, { { T, 16, TABLE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "WRITE on its pointer ignored", INDIRECT, 1, 1, 0,
+	  { { T, 16, TABLE | WRITE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "direct writable, then a table", INDIRECT, 1, 1, 0,
+	  { { B, 1, NEXT | WRITE, 1 }, { T, 16, TABLE, 0 } }, { { B, 1, WRITE, 0 } } },
+	{ "table in a table", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 16, TABLE, 0 } }, { { T, 16, TABLE, 0 } } },
+	{ "table in a table, later", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 32, TABLE, 0 } }, { { B, 1, NEXT, 1 }, { T, 16, TABLE, 0 } } },
+	{ "table and NEXT", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 16, TABLE | NEXT, 1 }, { B, 1, WRITE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "table of no bytes", INDIRECT, -EBADMSG, 1, 0, { { T, 0, TABLE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "table of 15 bytes", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 15, TABLE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "table of 17 bytes", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 17, TABLE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "table of 4 GiB - 16", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, -16U, TABLE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "table beyond RAM", INDIRECT, -EBADMSG, 1, 0,
+	  { { GPA + RAM - 15, 16, TABLE, 0 } }, { { 0 } } },
+	{ "table below RAM", INDIRECT, -EBADMSG, 1, 0, { { GPA - 16, 16, TABLE, 0 } }, { { 0 } } },
+	{ "table across the end of addresses", INDIRECT, -EBADMSG, 1, 0,
+	  { { -15ULL, 16, TABLE, 0 } }, { { 0 } } },
+	{ "next beyond a table", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 32, TABLE, 0 } }, { { B, 1, NEXT, 2 }, { B, 1, 0, 0 }, { B, 1, 0, 0 } } },
+	{ "next far beyond a table", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 32, TABLE, 0 } }, { { B, 1, NEXT, 65535 } } },
+	{ "loop in a table", INDIRECT, -EBADMSG, 1, 0, { { T, 16, TABLE, 0 } }, { { B, 1, NEXT, 0 } } },
+	{ "loop of empty ones in a table", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 32, TABLE, 0 } }, { { B, 0, NEXT, 1 }, { B, 0, NEXT, 0 } } },
+	{ "the ring's own table as a table", INDIRECT, -EBADMSG, 1, 0,
+	  { { GPA + 16, 64, TABLE, 0 } }, { { 0 } } },
+};
+
+START_TEST(malformed_rings)
+{
+	for (unsigned i = 0; i < array_size(malformed); i++) {
+		const struct malformed *m = &malformed[i];
+		int ret;
+
+		begin(4, m->features);
+		for (unsigned d = 0; d < 4; d++)
+			vq_split_desc(driver, d, &m->desc[d]);
+		vq_ram_put(&ram, T, m->table, sizeof(m->table));
+		vq_split_head(driver, 0, m->head);
+		vq_split_avail(driver, 0, m->idx, 0);
+		vq.why = NULL;
+		ret = virtqueue_pop(&vq, &chain);
+		ck_assert_msg(ret == m->result, "%s: %d (%s)", m->what, ret, vq.why);
+		ck_assert_msg(ret == 1 || vq.why, "%s: no reason", m->what);
+		/* But for used.flags. */
+		vq_ram_allow(&ram, vq_driver_config(driver)->device, 2);
+		vq_ram_check(&ram);
+		end();
+	}
+}
+END_TEST
+
+/* HOST-13: two requests, each to be given back. */
+START_TEST(one_head_twice)
+{
+	struct vq_part part = { B, 8, true };
+	struct vring_used *used;
+	int head;
+
+	begin(4, 0);
+	head = vq_driver_add_parts(driver, &part, 1);
+	vq_split_head(driver, 1, (uint16_t)head);
+	vq_split_avail(driver, 0, 2, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+		ck_assert_int_eq(chain.head, head);
+		virtqueue_push(&vq, chain.head, 8 + i);
+	}
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 0);
+	ck_assert(virtqueue_publish(&vq));
+	used = vq_ram_ptr(&ram, vq_driver_config(driver)->device);
+	ck_assert_uint_eq(used->idx, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_uint_eq(used->ring[i].id, head);
+		ck_assert_uint_eq(used->ring[i].len, 8 + i);
+	}
+	end();
+}
+END_TEST
+
+/* HOST-27: the device's positions are not read back from its own ring. */
+START_TEST(used_ring_is_never_read)
+{
+	struct vq_part part = { B, 8, true };
+	struct vring_used *used;
+
+	for (uint64_t features = 0; features <= EVENT; features += EVENT) {
+		begin(4, features);
+		used = vq_ram_ptr(&ram, vq_driver_config(driver)->device);
+		for (unsigned i = 1; i <= 70000; i++) {
+			memset(used, (int)vq_random(&state, 256), 6 + 8 * 4);
+			vq_split_head(driver, (i - 1) % 4, 0);
+			vq_split_desc(driver, 0, &(struct vring_desc){ part.gpa, part.len, WRITE, 0 });
+			vq_split_avail(driver, 0, (uint16_t)i, 0);
+			must(virtqueue_pop(&vq, &chain) == 1);
+			virtqueue_push(&vq, 0, i);
+			virtqueue_publish(&vq);
+			must(used->idx == (uint16_t)i && used->ring[(i - 1) % 4].len == i);
+		}
+		end();
+	}
+}
+END_TEST
+
+/* --- Who tells whom, when --- */
+
+/* Each batch against each wish, also where the positions wrap. */
+START_TEST(interrupts_exactly_when_wanted)
+{
+	static const uint16_t from[] = { 0, 1, 100, 32766, 65528, 65535 };
+
+	for (uint64_t features = 0; features <= EVENT; features += EVENT)
+		for (unsigned f = 0; f < array_size(from); f++) {
+			uint64_t buffers;
+
+			begin(8, features);
+			buffers = vq_ram_alloc(&ram, 256, 1);
+			while (vq.popped != from[f])
+				echo_batch(1, buffers);
+			/* echo_batch() compares with what the driver wants. */
+			for (unsigned round = 0; round < 5000; round++) {
+				if (vq_random(&state, 16) == 0)
+					vq_driver_mute(driver);
+				else
+					vq_driver_listen(driver, (uint16_t)vq_random(&state, 12));
+				echo_batch(1 + vq_random(&state, 5), buffers);
+			}
+			vq_driver_check(driver);
+			end();
+		}
+}
+END_TEST
+
+/* Each side's other way to ask is not heard (SPLIT-26, SPLIT-29). */
+START_TEST(wishes_in_the_wrong_field)
+{
+	struct vq_part part = { B, 8, true };
+	struct vq_used used;
+
+	for (uint64_t features = 0; features <= EVENT; features += EVENT) {
+		begin(4, features);
+		for (uint16_t n = 0; n < 1000; n++) {
+			/* Wanted by the field that counts, unwanted by the other; then not. */
+			bool wanted = n % 3 == 0;
+			bool flag = features ? wanted : !wanted;
+			uint16_t event = n + (features ? !wanted : wanted);
+
+			vq_driver_add_parts(driver, &part, 1);
+			vq_split_avail(driver, flag, n + 1, event);
+			must(virtqueue_pop(&vq, &chain) == 1);
+			virtqueue_push(&vq, chain.head, 0);
+			must(virtqueue_publish(&vq) == wanted);
+			must(!virtqueue_publish(&vq));
+			must(vq_driver_get(driver, &used));
+		}
+		vq_driver_check(driver);
+		end();
+	}
+}
+END_TEST
+
+/*
+ * Both sides sleep until they are told, in a random order of turns; neither may
+ * sleep while there is something for it, and no kick comes unasked.
+ */
+struct sleepers {
+	bool device_sleeps, kicked, armed;
+	bool driver_sleeps, interrupted;
+	bool found_empty;
+	uint16_t published;
+	unsigned kicks, interrupts, done;
+};
+
+static void driver_turn(struct sleepers *s, uint64_t buffers)
+{
+	struct vq_part part = { buffers, 8, true };
+	struct vq_used used;
+
+	if (s->driver_sleeps) {
+		must(s->interrupted || !vq_driver_get(driver, &used));
+		if (s->interrupted)
+			s->driver_sleeps = s->interrupted = false;
+	} else if (vq_driver_get(driver, &used)) {
+		s->done++;
+	} else if (vq_random(&state, 2)) {
+		s->driver_sleeps = !vq_driver_listen(driver, 1);
+	} else {
+		vq_driver_mute(driver);
+	}
+	if (vq_random(&state, 2) == 0 || vq_driver_in_flight(driver) == 16)
+		return;
+	for (unsigned n = vq_random(&state, 4); n && vq_driver_in_flight(driver) < 16; n--) {
+		vq_driver_add_parts(driver, &part, 1);
+		s->published++;
+	}
+	if (vq_driver_publish(driver)) {
+		must(s->armed);
+		s->kicks++;
+		s->kicked = true;
+	}
+}
+
+static void device_turn(struct sleepers *s)
+{
+	if (s->device_sleeps) {
+		must(s->kicked || s->published == vq.popped);
+		if (!s->kicked)
+			return;
+		s->device_sleeps = s->kicked = false;
+	}
+	if (vq_random(&state, 4) == 0 && virtqueue_publish(&vq)) {
+		s->interrupts++;
+		s->interrupted = true;
+	}
+	if (s->found_empty) {
+		s->found_empty = false;
+		s->armed = true;
+		if (virtqueue_rearm(&vq))
+			return;
+		s->device_sleeps = true;
+		if (virtqueue_publish(&vq)) {
+			s->interrupts++;
+			s->interrupted = true;
+		}
+	} else if (virtqueue_pop(&vq, &chain)) {
+		/* With EVENT_IDX the old wish is passed; without, it is withdrawn. */
+		s->armed = false;
+		virtqueue_push(&vq, chain.head, 8);
+	} else {
+		s->found_empty = true;
+	}
+}
+
+START_TEST(nobody_sleeps_through)
+{
+	for (uint64_t features = 0; features <= EVENT; features += EVENT) {
+		struct sleepers s = { .armed = true };
+		uint64_t buffers;
+
+		begin(16, features);
+		buffers = vq_ram_alloc(&ram, 8, 1);
+		for (unsigned quiet = 0; s.done < 200000;) {
+			unsigned before = s.done;
+
+			if (vq_random(&state, 2))
+				driver_turn(&s, buffers);
+			else
+				device_turn(&s);
+			quiet = s.done == before ? quiet + 1 : 0;
+			must(quiet < 10000);
+		}
+		/* Suppression is of use. */
+		ck_assert_uint_lt(s.kicks, s.done / 2);
+		ck_assert_uint_lt(s.interrupts, s.done / 2);
+		end();
+	}
+}
+END_TEST
+
+/* The same with a thread each, where the fences count. */
+struct race {
+	int kick, interrupt; /* eventfds */
+	bool stop;           /* atomic */
+};
+
+static void wait_for(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	eventfd_t count;
+
+	if (poll(&pfd, 1, 20 * 1000) != 1)
+		ck_abort_msg("it was never told");
+	eventfd_read(fd, &count);
+}
+
+static void *device_thread(void *opaque)
+{
+	struct race *race = opaque;
+
+	while (!load_acquire(&race->stop)) {
+		wait_for(race->kick);
+		do {
+			while (virtqueue_pop(&vq, &chain) > 0) {
+				memset(iov[0].iov_base, 0xee, iov[0].iov_len);
+				virtqueue_push(&vq, chain.head, (uint32_t)iov[0].iov_len);
+			}
+			if (virtqueue_publish(&vq))
+				eventfd_write(race->interrupt, 1);
+		} while (virtqueue_rearm(&vq));
+	}
+	return NULL;
+}
+
+static void race_for(uint64_t ns, unsigned depth, uint64_t features)
+{
+	struct race race = { .kick = eventfd(0, 0), .interrupt = eventfd(0, 0) };
+	uint64_t until = clock_ns() + ns, buffers, done = 0;
+	pthread_t device;
+
+	begin(16, features);
+	buffers = vq_ram_alloc(&ram, 16 * 64, 1);
+	ck_assert_int_eq(pthread_create(&device, NULL, device_thread, &race), 0);
+	while (clock_ns() < until || vq_driver_in_flight(driver)) {
+		struct vq_used used;
+
+		while (clock_ns() < until && vq_driver_in_flight(driver) < depth) {
+			struct vq_part part = { buffers + vq_random(&state, 64), 8, true };
+
+			vq_driver_add_parts(driver, &part, 1);
+		}
+		if (vq_driver_publish(driver))
+			eventfd_write(race.kick, 1);
+		while (vq_driver_get(driver, &used)) {
+			must(used.len == 8);
+			done++;
+		}
+		if (vq_random(&state, 8) == 0)
+			vq_driver_mute(driver);
+		else if (vq_driver_in_flight(driver) && !vq_driver_listen(driver, 1))
+			wait_for(race.interrupt);
+	}
+	store_release(&race.stop, true);
+	eventfd_write(race.kick, 1);
+	pthread_join(device, NULL);
+	ck_assert_uint_gt(done, 100);
+	vq_driver_check(driver);
+	end();
+	close(race.kick);
+	close(race.interrupt);
+}
+
+START_TEST(two_threads)
+{
+	for (unsigned depth = 1; depth <= 16; depth += 15) {
+		race_for(1000 * 1000 * 1000, depth, 0);
+		race_for(1000 * 1000 * 1000, depth, EVENT);
+	}
+}
+END_TEST
+
+/* --- Garbage --- */
+
+/* A descriptor that goes far before it is refused, or not so. */
+static struct vring_desc plausible(void)
+{
+	static const uint64_t odd[] = { 0, GPA - 1, GPA + RAM - 1, GPA + RAM, UINT64_MAX };
+	struct vring_desc desc = {
+		.addr = GPA + vq_random(&state, RAM),
+		.len = vq_random(&state, 4) ? 16 * vq_random(&state, 64) : vq_random(&state, 4096),
+		.flags = (uint16_t)(NEXT | (vq_random(&state, 2) ? WRITE : 0)),
+		.next = (uint16_t)vq_random(&state, 64),
+	};
+
+	switch (vq_random(&state, 16)) {
+	case 0: desc.flags = TABLE; break;
+	case 1: desc.flags = 0; break;
+	case 2: desc.flags = WRITE; break;
+	case 3: desc.flags = (uint16_t)vq_random(&state, UINT16_MAX); break;
+	case 4: desc.addr = odd[vq_random(&state, array_size(odd))]; break;
+	case 5: desc.len = vq_random(&state, UINT32_MAX); break;
+	case 6: desc.next = (uint16_t)vq_random(&state, UINT16_MAX); break;
+	default: break;
+	}
+	return desc;
+}
+
+/* All that a device may rely on in a chain. */
+static bool chain_is_sound(void)
+{
+	uint64_t len[2] = { 0, 0 };
+	bool bad = false;
+
+	if (chain.head >= vq.size || chain.readable + chain.writable > VIRTQUEUE_CHAIN_MAX)
+		return false;
+	for (unsigned i = 0; i < chain.readable + chain.writable; i++) {
+		uint8_t *base = iov[i].iov_base;
+
+		if (!iov[i].iov_len)
+			return false;
+		bad |= !base;
+		if (base && (base < ram.host || iov[i].iov_len > RAM ||
+			     base + iov[i].iov_len > ram.host + RAM))
+			return false;
+		len[i >= chain.readable] += iov[i].iov_len;
+	}
+	return bad == chain.bad && len[0] == chain.readable_len && len[1] == chain.writable_len;
+}
+
+START_TEST(garbage)
+{
+	unsigned good = 0, ended = 0;
+
+	begin(64, INDIRECT | EVENT);
+	for (uint64_t at = GPA; at < GPA + RAM; at += 16) {
+		struct vring_desc desc = plausible();
+
+		vq_ram_put(&ram, at, &desc, sizeof(desc));
+	}
+	for (unsigned i = 0; i < 1000000; i++) {
+		uint64_t features = vq_random(&state, 8) ? INDIRECT | EVENT : vq_random(&state, 2) * EVENT;
+		uint16_t ahead = vq_random(&state, 16) ? vq_random(&state, 64) : 1 + vq_random(&state, UINT16_MAX);
+		struct vring_desc desc = plausible();
+		int ret;
+
+		vq_split_desc(driver, vq_random(&state, 64), &desc);
+		vq_split_head(driver, vq.popped % 64,
+			      (uint16_t)vq_random(&state, vq_random(&state, 16) ? 64 : UINT16_MAX));
+		vq_split_avail(driver, 0, vq.popped + ahead, 0);
+		ret = virtqueue_pop(&vq, &chain);
+		if (ret > 0) {
+			must(chain_is_sound());
+			virtqueue_push(&vq, chain.head, 0);
+			virtqueue_publish(&vq);
+			virtqueue_rearm(&vq);
+			good++;
+		} else if (ret < 0) {
+			must(ret == -EBADMSG && vq.why);
+			must(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features) == 0);
+			ended++;
+		}
+	}
+	/* It was not all refused, nor all accepted. */
+	ck_assert_uint_gt(good, 10000);
+	ck_assert_uint_gt(ended, 10000);
+	vq_ram_allow(&ram, vq_driver_config(driver)->device, 6 + 8 * 64);
+	vq_ram_check(&ram);
+	end();
+}
+END_TEST
+
+/* Configurations without sense: refused, or areas in RAM. */
+START_TEST(garbage_configurations)
+{
+	unsigned good = 0;
+
+	vq_ram_init(&ram, GPA, RAM);
+	chain.iov = iov;
+	for (unsigned i = 0; i < 300000; i++) {
+		struct virtqueue_config config = {
+			.size = (uint16_t)(1 << vq_random(&state, 16)),
+			.desc = GPA + vq_random(&state, RAM),
+			.driver = GPA + vq_random(&state, RAM),
+			.device = GPA + vq_random(&state, RAM),
+		};
+
+		if (vq_random(&state, 16)) {
+			config.desc &= -16ULL;
+			config.driver &= -2ULL;
+			config.device &= -4ULL;
+		}
+		if (virtqueue_start(&vq, &config, &ram.mem, INDIRECT | EVENT))
+			continue;
+		good++;
+		/* Areas may overlap: whatever is there, it ends. */
+		for (unsigned n = 0; n < 8 && virtqueue_pop(&vq, &chain) > 0; n++) {
+			must(chain_is_sound());
+			virtqueue_push(&vq, chain.head, vq_random(&state, UINT32_MAX));
+			virtqueue_publish(&vq);
+			virtqueue_rearm(&vq);
+		}
+	}
+	ck_assert_uint_gt(good, 1000);
+	vq_ram_free(&ram);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("virtqueue");
+
+	unit_tcase(suite, "start", start_checks_the_areas);
+	unit_tcase(suite, "chains", positions_wrap, areas_may_end_where_ram_does,
+		   chains_of_any_shape, longest_chains, parts_outside_ram, parts_across_regions);
+	unit_tcase(suite, "malformed", malformed_rings, one_head_twice, used_ring_is_never_read);
+	unit_tcase(suite, "suppression", interrupts_exactly_when_wanted,
+		   wishes_in_the_wrong_field, nobody_sleeps_through, two_threads);
+	unit_tcase(suite, "garbage", garbage, garbage_configurations);
+	return unit_run(suite);
+}
