@@ -146,9 +146,9 @@ static uint64_t bar_address(const struct pci_device *dev, unsigned bar)
 
 /*
  * Software sizes a BAR by writing all ones into each of its registers, and
- * some does so with decoding on.  No real address has such a half, so the BAR
- * stays where it is until it has none: unmapping it would detach doorbells,
- * which can take milliseconds, for nothing.
+ * some does so with decoding on.  Hardly any real address has such a half, so
+ * a mapped BAR stays where it is until it has none: unmapping it would detach
+ * doorbells, which can take milliseconds, for nothing.
  */
 static bool bar_being_sized(const struct pci_device *dev, unsigned bar)
 {
@@ -177,7 +177,7 @@ static void bar_update(struct pci_device *dev, unsigned i)
 
 	if (!bar->size || !bus)
 		return;
-	if (decode && (bar_being_sized(dev, i) || (bar->mapped && bar->addr == region.base)))
+	if (decode && bar->mapped && (bar_being_sized(dev, i) || bar->addr == region.base))
 		return;
 	bar_unmap(bar, bus);
 	bar->addr = region.base;

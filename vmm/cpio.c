@@ -31,9 +31,9 @@ static void write_header(uint8_t *dst, const struct entry *e, uint32_t ino)
 
 	/* ino mode uid gid | nlink mtime size | dev rdev | name size, checksum */
 	snprintf(header, sizeof(header),
-		 "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", ino,
-		 e->mode, 0, 0, S_ISDIR(e->mode) ? 2 : 1, 0, (unsigned)e->size, 0, 0,
-		 e->major, e->minor, (unsigned)strlen(e->name) + 1, 0);
+		 "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", ino, e->mode, 0, 0,
+		 S_ISDIR(e->mode) ? 2 : 1, 0, (unsigned)e->size, 0, 0, e->major, e->minor,
+		 (unsigned)strlen(e->name) + 1, 0);
 	memcpy(dst, header, HEADER_SIZE);
 }
 
@@ -71,12 +71,11 @@ int cpio_add_folder(struct cpio *cpio, const char *name, mode_t mode)
 {
 	uint8_t *data;
 
-	return add_entry(cpio, &(struct entry){ .name = name, .mode = S_IFDIR | mode },
-			 &data);
+	return add_entry(cpio, &(struct entry){ .name = name, .mode = S_IFDIR | mode }, &data);
 }
 
-int cpio_add_char_device(struct cpio *cpio, const char *name, mode_t mode,
-			 unsigned major, unsigned minor)
+int cpio_add_char_device(struct cpio *cpio, const char *name, mode_t mode, unsigned major,
+			 unsigned minor)
 {
 	struct entry e = {
 		.name = name,
@@ -97,8 +96,7 @@ static int add_regular(struct cpio *cpio, const char *name, mode_t mode, size_t 
 	return add_entry(cpio, &e, data);
 }
 
-int cpio_add_data(struct cpio *cpio, const char *name, mode_t mode, const void *data,
-		  size_t size)
+int cpio_add_data(struct cpio *cpio, const char *name, mode_t mode, const void *data, size_t size)
 {
 	uint8_t *dst;
 	int err = add_regular(cpio, name, mode, size, &dst);
@@ -108,8 +106,7 @@ int cpio_add_data(struct cpio *cpio, const char *name, mode_t mode, const void *
 	return err;
 }
 
-int cpio_add_file(struct cpio *cpio, const char *name, mode_t mode, int fd,
-		  size_t size)
+int cpio_add_file(struct cpio *cpio, const char *name, mode_t mode, int fd, size_t size)
 {
 	size_t done = 0;
 	uint8_t *dst;

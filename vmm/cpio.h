@@ -33,10 +33,9 @@ void cpio_init(struct cpio *cpio, void *buf, size_t size);
  * format cannot express its size: then nothing was added.
  */
 int cpio_add_folder(struct cpio *cpio, const char *name, mode_t mode);
-int cpio_add_char_device(struct cpio *cpio, const char *name, mode_t mode,
-			 unsigned major, unsigned minor);
-int cpio_add_data(struct cpio *cpio, const char *name, mode_t mode,
-		  const void *data, size_t size);
+int cpio_add_char_device(struct cpio *cpio, const char *name, mode_t mode, unsigned major,
+			 unsigned minor);
+int cpio_add_data(struct cpio *cpio, const char *name, mode_t mode, const void *data, size_t size);
 
 /*
  * A file with the first @size bytes of @fd, which stays open and whose offset
@@ -45,8 +44,7 @@ int cpio_add_data(struct cpio *cpio, const char *name, mode_t mode,
  * size and holds nothing that was in the buffer before; the return value is
  * then the error of pread(2), or -ENODATA if the file has become shorter.
  */
-int cpio_add_file(struct cpio *cpio, const char *name, mode_t mode, int fd,
-		  size_t size);
+int cpio_add_file(struct cpio *cpio, const char *name, mode_t mode, int fd, size_t size);
 
 /* The archive's last entry. */
 int cpio_end(struct cpio *cpio);

@@ -18,17 +18,10 @@
 /* guest_init.S */
 extern const uint8_t guest_init_start[], guest_init_end[];
 
-/* What init loads modules for, by the name in /vmm/modules. */
-static const struct target {
-	const char *name;
-	const char *modules[2];
-} targets[] = {
-	{ "disk", { "virtio_pci", "virtio_blk" } },
-	{ "ext4", { "ext4" } },
-	{ "xfs", { "xfs" } },
-	{ "btrfs", { "btrfs" } },
-	{ "squashfs", { "squashfs" } },
-};
+static const char *const disk_modules[] = { "virtio_pci", "virtio_blk" };
+
+/* What init loads modules for; but for the disk, the module has the same name. */
+static const char *const targets[] = { "disk", "ext4", "xfs", "btrfs", "squashfs" };
 
 enum { DISK, EXT4, TARGETS = array_size(targets) };
 
@@ -39,7 +32,6 @@ struct module_file {
 };
 
 struct initramfs {
-	const char *kernel;
 	char *tree;
 	struct modules *modules;
 	struct modules_list list[TARGETS];
@@ -73,28 +65,27 @@ static void warn_no_modules(const struct initramfs_request *request, char *looke
 	log_warn("booting without; the guest has a disk only if virtio_blk is built in");
 }
 
-static int list_modules(struct initramfs *plan)
+static int list_disk_module(struct initramfs *plan, const char *kernel, const char *name)
 {
-	const char *name;
-	size_t i, j, before;
-	int err;
+	size_t before = plan->list[DISK].count;
+	int err = modules_add(plan->modules, name, &plan->list[DISK]);
 
-	for (i = 0; i < TARGETS; i++) {
-		for (j = 0; j < array_size(targets[i].modules); j++) {
-			name = targets[i].modules[j];
-			if (!name)
-				break;
-			before = plan->list[i].count;
-			err = modules_add(plan->modules, name, &plan->list[i]);
-			if (err)
-				return err;
-			if (i == DISK && plan->list[i].count == before &&
-			    !modules_is_builtin(plan->modules, name))
-				log_warn("kernel '%s' has no %s, neither built in nor in '%s'",
-					 plan->kernel, name, plan->tree);
-		}
-	}
-	return 0;
+	if (!err && plan->list[DISK].count == before && !modules_is_builtin(plan->modules, name))
+		log_warn("kernel '%s' has no %s, neither built in nor in '%s'", kernel, name,
+			 plan->tree);
+	return err;
+}
+
+static int list_modules(struct initramfs *plan, const char *kernel)
+{
+	size_t i;
+	int err = 0;
+
+	for (i = 0; !err && i < array_size(disk_modules); i++)
+		err = list_disk_module(plan, kernel, disk_modules[i]);
+	for (i = EXT4; !err && i < TARGETS; i++)
+		err = modules_add(plan->modules, targets[i], &plan->list[i]);
+	return err;
 }
 
 /* The value of the last word @key=VALUE in @cmdline, up to a blank; or NULL. */
@@ -120,7 +111,7 @@ static bool fstype_is_modular(const struct initramfs *plan, const char *fstype)
 	if (len == 4 && (!memcmp(fstype, "ext2", 4) || !memcmp(fstype, "ext3", 4)))
 		fstype = "ext4";
 	for (i = EXT4; i < TARGETS; i++) {
-		if (len == strlen(targets[i].name) && !memcmp(fstype, targets[i].name, len))
+		if (len == strlen(targets[i]) && !memcmp(fstype, targets[i], len))
 			return plan->list[i].count;
 	}
 	return false;
@@ -156,15 +147,13 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static int open_file(const struct initramfs *plan, struct module_file *file,
-		     const char *path)
+static int open_file(const struct initramfs *plan, struct module_file *file, const char *path)
 {
 	file->path = path;
 	file->fd = modules_open_file(plan->modules, path, &file->size);
 	if (file->fd >= 0)
 		return 0;
-	log_error("module '%s/%s': cannot open: %s", plan->tree, path,
-		  strerror(-file->fd));
+	log_error("module '%s/%s': cannot open: %s", plan->tree, path, strerror(-file->fd));
 	return file->fd;
 }
 
@@ -193,8 +182,7 @@ static int open_files(struct initramfs *plan)
 		for (j = 0; j < plan->list[i].count; j++) {
 			if (has_file(plan, plan->list[i].file[j]))
 				continue;
-			err = open_file(plan, &plan->file[plan->files++],
-					plan->list[i].file[j]);
+			err = open_file(plan, &plan->file[plan->files++], plan->list[i].file[j]);
 			if (err)
 				return err;
 		}
@@ -211,8 +199,7 @@ static int write_index(struct initramfs *plan)
 		return -errno;
 	for (i = 0; i < TARGETS; i++) {
 		for (j = 0; j < plan->list[i].count; j++)
-			fprintf(index, "%s %s\n", targets[i].name,
-				base_name(plan->list[i].file[j]));
+			fprintf(index, "%s %s\n", targets[i], base_name(plan->list[i].file[j]));
 	}
 	return fclose(index) ? -errno : 0;
 }
@@ -231,8 +218,7 @@ static int compose_base(const struct initramfs *plan, struct cpio *cpio)
 		err = cpio_add_data(cpio, "init", 0755, guest_init_start,
 				    guest_init_end - guest_init_start);
 	if (!err)
-		err = cpio_add_data(cpio, "vmm/modules", 0644, plan->index,
-				    plan->index_size);
+		err = cpio_add_data(cpio, "vmm/modules", 0644, plan->index, plan->index_size);
 	return err;
 }
 
@@ -269,8 +255,8 @@ static int find_tree(struct initramfs *plan, const struct initramfs_request *req
 			 request->kernel);
 		return 0;
 	}
-	err = modules_find(request->modules, request->kernel, request->version,
-			   &plan->tree, &looked);
+	err = modules_find(request->modules, request->kernel, request->version, &plan->tree,
+			   &looked);
 	if (!err && !plan->tree)
 		warn_no_modules(request, looked);
 	free(looked);
@@ -283,13 +269,12 @@ static int prepare(struct initramfs *plan, const struct initramfs_request *reque
 	struct cpio count;
 	int err;
 
-	plan->kernel = request->kernel;
 	err = find_tree(plan, request);
 	if (err || !plan->tree)
 		return err;
 	err = modules_open(plan->tree, request->version, &plan->modules);
 	if (!err)
-		err = list_modules(plan);
+		err = list_modules(plan, request->kernel);
 	if (err || !is_needed(plan, request->cmdline))
 		return err;
 	err = open_files(plan);
@@ -315,8 +300,7 @@ int initramfs_plan(const struct initramfs_request *request, struct initramfs **o
 		initramfs_free(plan);
 		return err;
 	}
-	log_info("initramfs: %zu modules of '%s', %zu bytes", plan->files, plan->tree,
-		 plan->size);
+	log_info("initramfs: %zu modules of '%s', %zu bytes", plan->files, plan->tree, plan->size);
 	*out = plan;
 	return 0;
 }
@@ -334,8 +318,8 @@ int initramfs_write(const struct initramfs *plan, void *dst, size_t size)
 	cpio_init(&cpio, dst, size);
 	err = compose(plan, &cpio);
 	if (err == -ENOSPC)
-		log_error("initramfs: it has %zu bytes, and there is room for %zu",
-			  plan->size, size);
+		log_error("initramfs: it has %zu bytes, and there is room for %zu", plan->size,
+			  size);
 	return err;
 }
 

@@ -31,15 +31,15 @@ struct initramfs_request {
 };
 
 /*
- * Finds and opens the modules and learns the archive's size.
+ * Finds and opens the modules and learns the archive's size.  @request is not
+ * kept; the module files stay open, so that what is written is what was found.
  *
  * Returns 0 with *@plan, or with NULL in it if the kernel is to boot without an
  * initramfs: it has the drivers built in (see initramfs.c for what counts), or
  * no modules were found, and then warnings list every place looked at.  -errno
  * with a message if modules exist but cannot be used.
  */
-int initramfs_plan(const struct initramfs_request *request,
-		   struct initramfs **plan);
+int initramfs_plan(const struct initramfs_request *request, struct initramfs **plan);
 
 /* Bytes that initramfs_write() needs. */
 size_t initramfs_size(const struct initramfs *plan);

@@ -19,7 +19,7 @@
 #define LIST_MAX 1024
 #define DEPTH_MAX 64
 
-#define NAME_SIZE 256    /* of an alias to look for */
+#define NAME_SIZE 256     /* of an alias to look for */
 #define PATTERN_SIZE 1024 /* of an alias in modules.alias */
 
 /* A file's lines, each ended by a NUL. */
@@ -115,9 +115,6 @@ static char *line_next(const struct text *text, const char *line)
 	return at < text->size ? text->data + at : NULL;
 }
 
-#define for_each_line(line, text) \
-	for (line = line_next(text, NULL); line; line = line_next(text, line))
-
 static void text_split(struct text *text)
 {
 	char *at = text->data, *end = text->data + text->size;
@@ -155,8 +152,7 @@ static int text_read(struct text *text, const struct modules *m, const char *nam
 	if (fd >= 0)
 		close(fd);
 	if (err && err != -ENOENT && err != -ENOMEM)
-		log_error("modules '%s': cannot read %s: %s", m->path, name,
-			  strerror(-err));
+		log_error("modules '%s': cannot read %s: %s", m->path, name, strerror(-err));
 	return err;
 }
 
@@ -164,8 +160,7 @@ static int text_read(struct text *text, const struct modules *m, const char *nam
 
 static int module_compare(const void *a, const void *b)
 {
-	return name_compare(((const struct module *)a)->name,
-			    ((const struct module *)b)->name);
+	return name_compare(((const struct module *)a)->name, ((const struct module *)b)->name);
 }
 
 static int index_modules(struct modules *m)
@@ -173,7 +168,7 @@ static int index_modules(struct modules *m)
 	size_t lines = 0;
 	char *line, *next, *colon;
 
-	for_each_line(line, &m->dep)
+	for (line = line_next(&m->dep, NULL); line; line = line_next(&m->dep, line))
 		lines += strchr(line, ':') != NULL;
 	m->module = calloc(lines + 1, sizeof(*m->module));
 	if (!m->module)
@@ -216,8 +211,7 @@ static bool is_tree(const char *path, const char *version)
 	/* Not yet seen by depmod, which asks for exactly this form. */
 	snprintf(file, sizeof(file), "%s/kernel", path);
 	end_len = snprintf(end, sizeof(end), "/lib/modules/%s", version);
-	return len >= (size_t)end_len && !strcmp(path + len - end_len, end) &&
-	       !access(file, F_OK);
+	return len >= (size_t)end_len && !strcmp(path + len - end_len, end) && !access(file, F_OK);
 }
 
 /* A search: the places seen so far, and the tree once found. */
@@ -280,8 +274,8 @@ static int look_around_kernel(struct search *s, const char *kernel)
 	return 0;
 }
 
-int modules_find(const char *folder, const char *kernel, const char *version,
-		 char **path, char **looked)
+int modules_find(const char *folder, const char *kernel, const char *version, char **path,
+		 char **looked)
 {
 	struct search s = { .version = version };
 	size_t size;
@@ -403,7 +397,7 @@ bool modules_is_builtin(const struct modules *m, const char *name)
 {
 	char *line;
 
-	for_each_line(line, &m->builtin) {
+	for (line = line_next(&m->builtin, NULL); line; line = line_next(&m->builtin, line)) {
 		if (!name_compare(file_name(line), name))
 			return true;
 	}
@@ -421,7 +415,7 @@ static int add_softdeps(const struct modules *m, const struct visit *visit,
 	bool pre;
 	int err;
 
-	for_each_line(line, &m->softdep) {
+	for (line = line_next(&m->softdep, NULL); line; line = line_next(&m->softdep, line)) {
 		word = word_first(line);
 		if (!word || !word_is(word, "softdep"))
 			continue;
@@ -442,14 +436,13 @@ static int add_softdeps(const struct modules *m, const struct visit *visit,
 	return 0;
 }
 
-static int list_append(const struct modules *m, struct modules_list *list,
-		       const char *file)
+static int list_append(const struct modules *m, struct modules_list *list, const char *file)
 {
 	const char **grown;
 
 	if (list->count >= LIST_MAX) {
-		log_error("modules '%s': more than %d modules depend on each other",
-			  m->path, LIST_MAX);
+		log_error("modules '%s': more than %d modules depend on each other", m->path,
+			  LIST_MAX);
 		return -E2BIG;
 	}
 	grown = reallocarray(list->file, list->count + 1, sizeof(*grown));
@@ -460,8 +453,7 @@ static int list_append(const struct modules *m, struct modules_list *list,
 	return 0;
 }
 
-static int add_deps(const struct modules *m, const struct visit *visit,
-		    struct modules_list *list)
+static int add_deps(const struct modules *m, const struct visit *visit, struct modules_list *list)
 {
 	const char *word = word_first(visit->module->deps);
 	int err = 0;
@@ -488,8 +480,8 @@ static int add_module(const struct modules *m, const struct module *module,
 			return 0;
 	}
 	if (visit.depth > DEPTH_MAX) {
-		log_error("modules '%s': dependencies nest deeper than %d at '%s'",
-			  m->path, DEPTH_MAX, module->file);
+		log_error("modules '%s': dependencies nest deeper than %d at '%s'", m->path,
+			  DEPTH_MAX, module->file);
 		return -ELOOP;
 	}
 	err = add_softdeps(m, &visit, list);
@@ -523,8 +515,8 @@ static bool may_match(const char *pattern, const char *name)
 }
 
 /* All modules that the lines "alias PATTERN MODULE" give for @word. */
-static int add_aliased(const struct modules *m, const char *word,
-		       const struct visit *from, struct modules_list *list)
+static int add_aliased(const struct modules *m, const char *word, const struct visit *from,
+		       struct modules_list *list)
 {
 	static const char key[] = "alias ";
 	char name[NAME_SIZE], pattern[PATTERN_SIZE];
@@ -534,7 +526,7 @@ static int add_aliased(const struct modules *m, const char *word,
 
 	if (!copy_alias(name, sizeof(name), word))
 		return 0;
-	for_each_line(line, &m->alias) {
+	for (line = line_next(&m->alias, NULL); line; line = line_next(&m->alias, line)) {
 		if (strncmp(line, key, strlen(key)))
 			continue;
 		alias = line + strlen(key);
@@ -560,8 +552,7 @@ static int add_name(const struct modules *m, const char *name, const struct visi
 	if (modules_is_builtin(m, name))
 		return 0;
 	module = find_module(m, name);
-	return module ? add_module(m, module, from, list) :
-			add_aliased(m, name, from, list);
+	return module ? add_module(m, module, from, list) : add_aliased(m, name, from, list);
 }
 
 int modules_add(const struct modules *m, const char *name, struct modules_list *list)

@@ -26,8 +26,8 @@
  * none, and the places looked at in *@looked, one a line.  The caller frees
  * both, also after an error: -errno, if @folder or @kernel is not there.
  */
-int modules_find(const char *folder, const char *kernel, const char *version,
-		 char **path, char **looked);
+int modules_find(const char *folder, const char *kernel, const char *version, char **path,
+		 char **looked);
 
 struct modules;
 
@@ -61,6 +61,5 @@ struct modules_list {
  * The list starts zeroed.  0, -ENOMEM, or -ELOOP and -E2BIG if there are more
  * modules than any real kernel has in a chain or list.
  */
-int modules_add(const struct modules *modules, const char *name,
-		struct modules_list *list);
+int modules_add(const struct modules *modules, const char *name, struct modules_list *list);
 void modules_list_free(struct modules_list *list);

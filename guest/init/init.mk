@@ -21,4 +21,5 @@ INIT_LDFLAGS := -static -no-pie -s -Wl,--gc-sections -Wl,--build-id=none \
 
 $(O)/guest/init/init: $(INIT_SRCS) guest/init/init.h guest/init/init.mk
 	@mkdir -p $(@D)
-	$(INIT_CC) $(INIT_CFLAGS) $(INIT_LDFLAGS) -o $@ $(INIT_SRCS)
+	$(call say,LD)
+	$(Q)$(INIT_CC) $(INIT_CFLAGS) $(INIT_LDFLAGS) -o $@ $(INIT_SRCS)

@@ -67,8 +67,7 @@ static void drain(int fd)
 }
 
 /* Waits until the root device is there, looking again after each uevent. */
-static void wait_for_root(const struct options *o, long deadline_ms,
-			  char dev[BLOCK_NAME_SIZE])
+static void wait_for_root(const struct options *o, long deadline_ms, char dev[BLOCK_NAME_SIZE])
 {
 	long deadline = now_ms() + deadline_ms, left;
 	bool told = o->quiet;
@@ -96,8 +95,7 @@ static void mount_root(const struct options *o, const char *dev)
 	int err;
 
 	if (!type)
-		die("%s holds no ext4, xfs, btrfs or squashfs; for others give rootfstype=",
-		    dev);
+		die("%s holds no ext4, xfs, btrfs or squashfs; for others give rootfstype=", dev);
 	modules_load(!strcmp(type, "ext3") || !strcmp(type, "ext2") ? "ext4" : type, o);
 	err = mount(dev, NEW_ROOT, type, flags, o->flags);
 	/* As the kernel does: a read-only disk is mounted so even under rw. */
@@ -106,14 +104,12 @@ static void mount_root(const struct options *o, const char *dev)
 		err = mount(dev, NEW_ROOT, type, flags, o->flags);
 	}
 	if (err)
-		die("cannot mount %s as %s, %s%s%s: %s", dev, type,
-		    flags & MS_RDONLY ? "ro" : "rw", o->flags ? "," : "",
-		    o->flags ? o->flags : "",
-		    errno == ENODEV ? "no such file system in the kernel, and no module" :
-				      strerror(errno));
+		die("cannot mount %s as %s, %s%s%s: %s", dev, type, flags & MS_RDONLY ? "ro" : "rw",
+		    o->flags ? "," : "", o->flags ? o->flags : "",
+		    errno == ENODEV ? "no such file system in the kernel, and no module"
+				    : strerror(errno));
 	if (!o->quiet && !statvfs(NEW_ROOT, &mounted))
-		say("root is %s, %s, %s", dev, type,
-		    mounted.f_flag & ST_RDONLY ? "ro" : "rw");
+		say("root is %s, %s, %s", dev, type, mounted.f_flag & ST_RDONLY ? "ro" : "rw");
 }
 
 /* Our own files, which would stay in RAM for ever. */
@@ -144,16 +140,14 @@ static void enter_root(void)
 		umount2("/dev", MNT_DETACH);
 	}
 	free_archive();
-	if (chdir(NEW_ROOT) || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") ||
-	    chdir("/"))
+	if (chdir(NEW_ROOT) || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
 		die("cannot make the root file system the root: %s", strerror(errno));
 }
 
 /* Runs the init that the kernel would, with the arguments it has left over. */
 static void run_init(const char *asked, char **argv)
 {
-	static const char *const usual[] = { "/sbin/init", "/etc/init", "/bin/init",
-					     "/bin/sh" };
+	static const char *const usual[] = { "/sbin/init", "/etc/init", "/bin/init", "/bin/sh" };
 	size_t i;
 
 	if (asked) {

@@ -66,7 +66,9 @@ static bool load(const char *file, const struct options *options)
 		return false;
 	}
 	error = syscall(SYS_finit_module, fd, parameters(file, options),
-			compressed ? MODULE_INIT_COMPRESSED_FILE : 0) ? errno : 0;
+			compressed ? MODULE_INIT_COMPRESSED_FILE : 0)
+			? errno
+			: 0;
 	close(fd);
 	/* ENODEV: crc32c_intel, say, on a CPU without it. */
 	if (!error || error == EEXIST || error == ENODEV)

@@ -34,8 +34,7 @@ static void take(struct options *o, char *word)
 		o->wait = true;
 	else if (!strcmp(word, "quiet"))
 		o->quiet = true;
-	else if (!value(&o->root, word, "root") &&
-		 !value(&o->fstype, word, "rootfstype") &&
+	else if (!value(&o->root, word, "root") && !value(&o->fstype, word, "rootfstype") &&
 		 !value(&o->flags, word, "rootflags"))
 		value(&o->init, word, "init");
 }

@@ -47,7 +47,10 @@ enum {
 
 #define USUAL_IOAPIC 0xfec00000u
 
-/* Tables are byte-aligned little-endian records; offsets are those of the ACPI specification. */
+/*
+ * Tables are byte-aligned little-endian records; offsets are those of the ACPI
+ * specification.
+ */
 static const uint8_t *fadt, *madt, *mcfg;
 
 static uint32_t read32(const uint8_t *at)
@@ -92,8 +95,9 @@ void acpi_init(uint64_t rsdp)
 }
 
 /*
- * \_S5 is Name(_S5, Package{SLP_TYPa, ...}): finds the name by its bytes and takes the first element. The
- * package head is one op, a one-byte length and a count; the element is a byte constant, zero or one.
+ * \_S5 is Name(_S5, Package{SLP_TYPa, ...}): finds the name by its bytes and takes the
+ * first element. The package head is one op, a one-byte length and a count; the element is
+ * a byte constant, zero or one.
  */
 static uint8_t s5_type(void)
 {

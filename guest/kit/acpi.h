@@ -8,9 +8,10 @@
 void acpi_init(uint64_t rsdp);
 
 /*
- * Enters S5, by PM1a control or, on hardware-reduced platforms, by the sleep control register. SLP_TYP comes
- * from the DSDT's \_S5 package, or is 5 where that is not found. If the power stays on, says so and causes a
- * triple fault: the monitor then ends with an error.
+ * Enters S5, by PM1a control or, on hardware-reduced platforms, by the sleep control
+ * register. SLP_TYP comes from the DSDT's \_S5 package, or is 5 where that is not found.
+ * If the power stays on, says so and causes a triple fault: the monitor then ends with an
+ * error.
  */
 _Noreturn void acpi_power_off(void);
 

@@ -134,7 +134,10 @@ uint64_t blk_config(const struct blk *disk, unsigned offset, unsigned width)
 	}
 }
 
-/* Data that the driver supplies for this type is readable; any other data is for the device to write. */
+/*
+ * Data that the driver supplies for this type is readable; any other data is for the
+ * device to write.
+ */
 static bool data_is_readable(uint32_t type)
 {
 	return type == BLK_OUT || type == BLK_DISCARD || type == BLK_WRITE_ZEROES ||
@@ -177,8 +180,8 @@ void blk_queue(struct blk *disk, struct blk_request *request)
 
 	pieces[count++] = (struct virtq_buffer){ request->readable, BLK_HEADER_SIZE, false };
 	if (out)
-		pieces[count++] = (struct virtq_buffer){ request->readable + BLK_HEADER_SIZE, out,
-							 false };
+		pieces[count++] =
+			(struct virtq_buffer){ request->readable + BLK_HEADER_SIZE, out, false };
 	if (in)
 		pieces[count++] = (struct virtq_buffer){ request->writable, in, true };
 	pieces[count++] = (struct virtq_buffer){ request->writable + in, 1, true };

@@ -32,7 +32,7 @@ enum blk_status {
 	BLK_OK = 0,
 	BLK_IOERR = 1,
 	BLK_UNSUPP = 2,
-	BLK_UNWRITTEN = 0xee,	/* what a status byte holds before the device writes it */
+	BLK_UNWRITTEN = 0xee, /* what a status byte holds before the device writes it */
 };
 
 enum blk_feature {
@@ -77,18 +77,19 @@ enum {
 struct blk {
 	struct virtio_device device;
 	struct virtq queue;
-	unsigned number;	/* this disk's place on the bus, and the seed of its pattern */
-	uint64_t capacity;	/* sectors */
+	unsigned number;   /* this disk's place on the bus, and the seed of its pattern */
+	uint64_t capacity; /* sectors */
 
 	/* What firmware, or nobody, left behind. */
 	uint8_t status_at_boot;
 	uint16_t msix_control_at_boot;
-	bool msix_masked_at_boot;	/* all entries */
+	bool msix_masked_at_boot; /* all entries */
 };
 
 /*
- * One request as two runs of bytes: what the device reads (header, then data for OUT) and what it writes
- * (data for IN, then the status byte). How they are cut into descriptors is up to whoever queues it.
+ * One request as two runs of bytes: what the device reads (header, then data for OUT) and
+ * what it writes (data for IN, then the status byte). How they are cut into descriptors is
+ * up to whoever queues it.
  */
 struct blk_request {
 	uint8_t *readable, *writable;
@@ -106,7 +107,10 @@ void blk_find(void);
 /* Puts the disk out of use: reset, MSI-X off and all its entries masked, INTx off. */
 void blk_quiesce(struct blk *disk);
 
-/* From reset to just before DRIVER_OK with MSI-X: `features` that are offered, queue 0 of `size`. */
+/*
+ * From reset to just before DRIVER_OK with MSI-X: `features` that are offered, queue 0 of
+ * `size`.
+ */
 void blk_prepare(struct blk *disk, uint64_t features, uint16_t size);
 
 /* The same and DRIVER_OK, with the queue's own size up to 256. */
@@ -134,7 +138,10 @@ uint8_t blk_status(const struct blk_request *request);
 /* Adds and publishes as header, data, status; does not kick. */
 void blk_queue(struct blk *disk, struct blk_request *request);
 
-/* Kicks and waits (by interrupt) until the device has used one request: this one. Fills used_length. */
+/*
+ * Kicks and waits (by interrupt) until the device has used one request: this one. Fills
+ * used_length.
+ */
 void blk_finish(struct blk *disk, struct blk_request *request);
 
 /* Takes the used element of this request, which must be the next. */
@@ -144,15 +151,19 @@ void blk_take(struct blk *disk, struct blk_request *request);
 uint8_t blk_run(struct blk *disk, struct blk_request *request, uint32_t type, uint64_t sector,
 		uint32_t length);
 
-/* Reads `sectors` from `sector`; fails the test if it does not succeed with the right used length. */
+/*
+ * Reads `sectors` from `sector`; fails the test if it does not succeed with the right used
+ * length.
+ */
 uint64_t *blk_read(struct blk *disk, uint64_t sector, unsigned sectors);
 
 /* Writes `sectors` of the complement of the pattern, or the pattern itself; must succeed. */
 void blk_write(struct blk *disk, uint64_t sector, unsigned sectors, bool complement);
 
 /*
- * The pattern that the runner puts on an image: 8-byte word n of disk d holds d << 56 | n. The kit writes
- * only the upper half of a disk; blk_check() compares, and `complement` asks for ~pattern.
+ * The pattern that the runner puts on an image: 8-byte word n of disk d holds d << 56 | n.
+ * The kit writes only the upper half of a disk; blk_check() compares, and `complement`
+ * asks for ~pattern.
  */
 void blk_fill(const struct blk *disk, uint64_t *data, uint64_t sector, unsigned sectors,
 	      bool complement);
@@ -160,14 +171,15 @@ void blk_check(const struct blk *disk, const uint64_t *data, uint64_t sector, un
 	       bool complement);
 
 /*
- * The vector of MSI-X entry `entry` has come, or comes soon, `count` times; no more than that. Check after
- * each request: messages that meet in the local APIC become one.
+ * The vector of MSI-X entry `entry` has come, or comes soon, `count` times; no more than
+ * that. Check after each request: messages that meet in the local APIC become one.
  */
 void blk_check_interrupts(const struct blk *disk, unsigned entry, unsigned count);
 
 /*
- * The queue's vector has come `interrupts` times in all; for QUIET_MS the configuration's comes not again,
- * nothing is used that the driver did not take, and no MSI-X entry is pending. The disk uses MSI-X.
+ * The queue's vector has come `interrupts` times in all; for QUIET_MS the configuration's
+ * comes not again, nothing is used that the driver did not take, and no MSI-X entry is
+ * pending. The disk uses MSI-X.
  */
 void blk_check_quiet(struct blk *disk, unsigned interrupts);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Entry by the PVH boot protocol: 32-bit protected mode, paging off, ebx holds the physical address of
- * struct hvm_start_info. Goes to long mode on constant page tables and calls kit_main(start_info).
- * Also the interrupt stubs.
+ * Entry by the PVH boot protocol: 32-bit protected mode, paging off, ebx holds the
+ * physical address of struct hvm_start_info. Goes to long mode on constant page tables and
+ * calls kit_main(start_info). Also the interrupt stubs.
  */
 
 #define PAGE_PRESENT_WRITE	0x3
@@ -59,8 +59,9 @@ long_mode:
 	ud2
 
 /*
- * One stub a vector. Each leaves the same frame (struct irq_frame): vectors for which the CPU pushes no
- * error code push a zero. The stubs are 16 bytes apart, so irq_init() computes their addresses.
+ * One stub a vector. Each leaves the same frame (struct irq_frame): vectors for which the
+ * CPU pushes no error code push a zero. The stubs are 16 bytes apart, so irq_init()
+ * computes their addresses.
  */
 	.globl irq_stubs
 	.balign 16
@@ -125,8 +126,8 @@ boot_gdt_pointer:
 	.long boot_gdt
 
 /*
- * The low 4 GiB one to one, in 2 MiB pages. Filled by the assembler: where CPL 0 is emulated, a loop over
- * 2,048 entries would be a tenth of the boot time.
+ * The low 4 GiB one to one, in 2 MiB pages. Filled by the assembler: where CPL 0 is
+ * emulated, a loop over 2,048 entries would be a tenth of the boot time.
  */
 	.balign 4096
 	.globl boot_pml4

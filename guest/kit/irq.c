@@ -45,8 +45,8 @@ enum {
 };
 
 /*
- * KVM's and QEMU's local APIC timers count a 1 GHz bus. On another bus deadlines get longer or shorter, and
- * nothing else depends on it.
+ * KVM's and QEMU's local APIC timers count a 1 GHz bus. On another bus deadlines get
+ * longer or shorter, and nothing else depends on it.
  */
 enum { APIC_TICKS_PER_MS = 1000000 / 16 };
 
@@ -111,7 +111,10 @@ static void gdt_load(void)
 	asm volatile("ltr %w0" : : "r"(SELECTOR_TSS) : "memory");
 }
 
-/* Exceptions run on a stack of their own, so that a broken stack pointer still gets its report. */
+/*
+ * Exceptions run on a stack of their own, so that a broken stack pointer still gets its
+ * report.
+ */
 static void idt_load(void)
 {
 	struct table_pointer pointer = { sizeof(idt) - 1, (uintptr_t)idt };
@@ -175,7 +178,7 @@ void irq_dispatch(const struct irq_frame *frame)
 	if (frame->vector < FIRST_DEVICE_VECTOR)
 		fault_report(frame);
 	if (frame->vector == VECTOR_SPURIOUS)
-		return;		/* nothing is in service, so it takes no EOI */
+		return; /* nothing is in service, so it takes no EOI */
 	if (frame->vector == VECTOR_TIMER) {
 		deadline_expired = true;
 	} else if (vector->expected) {
@@ -231,7 +234,10 @@ static void ioapic_write(uintptr_t ioapic, uint8_t index, uint32_t value)
 	mmio_write32(ioapic + IOAPIC_WINDOW, value);
 }
 
-/* Writes the redirection entry of `gsi`, target first, so that it is complete when it gets unmasked. */
+/*
+ * Writes the redirection entry of `gsi`, target first, so that it is complete when it gets
+ * unmasked.
+ */
 static void ioapic_route(unsigned gsi, uint32_t entry)
 {
 	uint32_t first_gsi;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interrupts: descriptor tables, exceptions, the local APIC and its timer, the I/O APICs, and waiting. The
- * kit runs with interrupts on and counts what arrives at each vector.
+ * Interrupts: descriptor tables, exceptions, the local APIC and its timer, the I/O APICs,
+ * and waiting. The kit runs with interrupts on and counts what arrives at each vector.
  */
 #pragma once
 
@@ -10,11 +10,11 @@
 
 enum {
 	VECTOR_TIMER = 0x20,
-	VECTOR_MSI = 0x30,	/* the first of VECTOR_MSI_COUNT for a test's own use */
+	VECTOR_MSI = 0x30, /* the first of VECTOR_MSI_COUNT for a test's own use */
 	VECTOR_MSI_COUNT = 0x20,
 	VECTOR_INTX = 0x50,
 	VECTOR_SPURIOUS = 0x5f,
-	VECTOR_COUNT = 0x60,	/* as many as boot.S has stubs */
+	VECTOR_COUNT = 0x60, /* as many as boot.S has stubs */
 };
 
 #define MSI_ADDRESS_BASE 0xfee00000u
@@ -22,13 +22,19 @@ enum {
 /* Loads GDT, TSS and IDT, masks the old PICs, starts the local APIC and turns interrupts on. */
 void irq_init(void);
 
-/* From now on `vector` is expected; `handler` (may be NULL) runs inside the interrupt, before its EOI. */
+/*
+ * From now on `vector` is expected; `handler` (may be NULL) runs inside the interrupt,
+ * before its EOI.
+ */
 void irq_expect(unsigned vector, void (*handler)(void *argument), void *argument);
 
 /* How often `vector` came since irq_expect(). */
 unsigned irq_count(unsigned vector);
 
-/* Forgets all counts and handlers and masks what irq_line_arm() armed: the next test starts clean. */
+/*
+ * Forgets all counts and handlers and masks what irq_line_arm() armed: the next test
+ * starts clean.
+ */
 void irq_forget(void);
 
 /* The last vector that came without irq_expect() since irq_forget(), or 0. */
@@ -42,8 +48,8 @@ void irq_line_arm(unsigned gsi);
 void irq_line_mask(unsigned gsi);
 
 /*
- * True if level-triggered input `gsi` is asserted or becomes so within `ms`: unmasks it and waits for an
- * interrupt. Takes over VECTOR_INTX and leaves the input masked.
+ * True if level-triggered input `gsi` is asserted or becomes so within `ms`: unmasks it
+ * and waits for an interrupt. Takes over VECTOR_INTX and leaves the input masked.
  */
 bool irq_line_asserted(unsigned gsi, unsigned ms);
 
@@ -59,31 +65,31 @@ enum { PATIENCE_MS = 10000 };
 enum { QUIET_MS = 20 };
 
 /* Sleeps until an interrupt has made `condition` true. False if it is not within `ms`. */
-#define WAIT_UNTIL(ms, condition) \
-	({ \
-		bool met_; \
-		deadline_start(ms); \
-		for (;;) { \
-			cpu_interrupts_off(); \
-			met_ = (condition); \
-			if (met_ || deadline_passed()) \
-				break; \
-			cpu_interrupts_on_and_halt(); \
-		} \
-		cpu_interrupts_on(); \
-		deadline_stop(); \
-		met_; \
+#define WAIT_UNTIL(ms, condition)                                                                  \
+	({                                                                                         \
+		bool met_;                                                                         \
+		deadline_start(ms);                                                                \
+		for (;;) {                                                                         \
+			cpu_interrupts_off();                                                      \
+			met_ = (condition);                                                        \
+			if (met_ || deadline_passed())                                             \
+				break;                                                             \
+			cpu_interrupts_on_and_halt();                                              \
+		}                                                                                  \
+		cpu_interrupts_on();                                                               \
+		deadline_stop();                                                                   \
+		met_;                                                                              \
 	})
 
 /* The same by looking again and again, for what no interrupt announces. */
-#define POLL_UNTIL(ms, condition) \
-	({ \
-		bool met_; \
-		deadline_start(ms); \
-		while (!(met_ = (condition)) && !deadline_passed()) \
-			cpu_relax(); \
-		deadline_stop(); \
-		met_; \
+#define POLL_UNTIL(ms, condition)                                                                  \
+	({                                                                                         \
+		bool met_;                                                                         \
+		deadline_start(ms);                                                                \
+		while (!(met_ = (condition)) && !deadline_passed())                                \
+			cpu_relax();                                                               \
+		deadline_stop();                                                                   \
+		met_;                                                                              \
 	})
 
 /* Sleeps for `ms`, interrupts on. */

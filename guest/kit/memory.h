@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A heap that is emptied before each test, and mappings for what lies above the boot page tables. */
+/*
+ * A heap that is emptied before each test, and mappings for what lies above the boot page
+ * tables.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -10,11 +13,17 @@ enum { PAGE_SIZE = 4096 };
 /* boot.S maps everything below this one to one. */
 #define BOOT_MAP_END (4ull << 30)
 
-/* Zeroed memory, aligned to `align` (a power of two). Never NULL: a full heap fails the test. */
+/*
+ * Zeroed memory, aligned to `align` (a power of two). Never NULL: a full heap fails the
+ * test.
+ */
 void *heap_alloc(size_t size, size_t align);
 
 /* Forgets all allocations. */
 void heap_reset(void);
 
-/* Makes physical [address, address + size) reachable at the same virtual address. Below 4 GiB it always is. */
+/*
+ * Makes physical [address, address + size) reachable at the same virtual address. Below 4
+ * GiB it always is.
+ */
 void memory_map(uint64_t address, uint64_t size);

@@ -24,8 +24,7 @@ bool msix_init(struct msix *msix, struct pci_function *pci)
 
 uintptr_t msix_entry(const struct msix *msix, unsigned index)
 {
-	return msix->pci->bars[msix->table_bar].base + msix->table_offset +
-	       index * MSIX_ENTRY_SIZE;
+	return msix->pci->bars[msix->table_bar].base + msix->table_offset + index * MSIX_ENTRY_SIZE;
 }
 
 uintptr_t msix_pba_word(const struct msix *msix, unsigned index)

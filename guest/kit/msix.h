@@ -8,7 +8,7 @@
 #include "guest/kit/pci.h"
 
 enum {
-	MSIX_CONTROL = 2,	/* offsets in the capability */
+	MSIX_CONTROL = 2, /* offsets in the capability */
 	MSIX_TABLE = 4,
 	MSIX_PBA = 8,
 	MSIX_CONTROL_SIZE_MASK = 0x7ff,
@@ -16,7 +16,7 @@ enum {
 	MSIX_CONTROL_ENABLE = 1 << 15,
 	MSIX_BAR_MASK = 7,
 
-	MSIX_ENTRY_SIZE = 16,	/* offsets in a table entry */
+	MSIX_ENTRY_SIZE = 16, /* offsets in a table entry */
 	MSIX_ENTRY_ADDRESS = 0,
 	MSIX_ENTRY_DATA = 8,
 	MSIX_ENTRY_CONTROL = 12,
@@ -25,8 +25,8 @@ enum {
 
 struct msix {
 	struct pci_function *pci;
-	uint8_t at;		/* position of the capability */
-	unsigned count;		/* entries */
+	uint8_t at;     /* position of the capability */
+	unsigned count; /* entries */
 	uint8_t table_bar, pba_bar;
 	uint32_t table_offset, pba_offset;
 };
@@ -34,7 +34,10 @@ struct msix {
 /* Reads the capability. False if the function has none. */
 bool msix_init(struct msix *msix, struct pci_function *pci);
 
-/* Address of table entry `index`, and of the PBA's quadword that holds its bit; both follow the BAR. */
+/*
+ * Address of table entry `index`, and of the PBA's quadword that holds its bit; both
+ * follow the BAR.
+ */
 uintptr_t msix_entry(const struct msix *msix, unsigned index);
 uintptr_t msix_pba_word(const struct msix *msix, unsigned index);
 

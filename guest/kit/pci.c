@@ -19,7 +19,10 @@ enum {
 
 #define CONFIG_ENABLE 0x80000000u
 
-/* Where BARs go if firmware gave them no address: no machine that runs the kit has RAM or ECAM there. */
+/*
+ * Where BARs go if firmware gave them no address: no machine that runs the kit has RAM or
+ * ECAM there.
+ */
 #define WINDOW_START 0xc0000000u
 #define WINDOW_END 0xfec00000u
 

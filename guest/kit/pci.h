@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* PCI bus 0: configuration space by ports 0xcf8/0xcfc and by ECAM, functions, BARs, capabilities. */
+/*
+ * PCI bus 0: configuration space by ports 0xcf8/0xcfc and by ECAM, functions, BARs,
+ * capabilities.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +24,7 @@ enum pci_register {
 	PCI_INTERRUPT_LINE = 0x3c,
 	PCI_INTERRUPT_PIN = 0x3d,
 	PCI_HEADER_SIZE = 0x40,
-	PCI_CONFIG_SIZE = 0x100,	/* what both views reach */
+	PCI_CONFIG_SIZE = 0x100, /* what both views reach */
 };
 
 enum {
@@ -44,7 +47,7 @@ enum {
 };
 
 struct pci_bar {
-	uint64_t base, size;	/* size 0: not implemented, or the upper half of the one before */
+	uint64_t base, size; /* size 0: not implemented, or the upper half of the one before */
 	bool io, is_64bit;
 };
 
@@ -54,7 +57,10 @@ struct pci_function {
 	struct pci_bar bars[PCI_BAR_COUNT];
 };
 
-/* One way to configuration space. An access is `width` (1, 2 or 4) bytes wide, naturally aligned. */
+/*
+ * One way to configuration space. An access is `width` (1, 2 or 4) bytes wide, naturally
+ * aligned.
+ */
 struct pci_view {
 	const char *name;
 	uint32_t (*read)(uint8_t devfn, uint16_t offset, unsigned width);
@@ -65,8 +71,8 @@ struct pci_view {
 const struct pci_view *pci_view(const char *name);
 
 /*
- * Finds the views and the functions on bus 0, and sizes their BARs. BARs that firmware left at 0 get an
- * address. Functions keep decode as it was.
+ * Finds the views and the functions on bus 0, and sizes their BARs. BARs that firmware
+ * left at 0 get an address. Functions keep decode as it was.
  */
 void pci_init(void);
 
@@ -84,11 +90,17 @@ void pci_write32(const struct pci_function *function, uint16_t offset, uint32_t 
 /* Position of the first capability `id` after position `after` (0: from the start), or 0. */
 uint8_t pci_capability(const struct pci_function *function, uint8_t id, uint8_t after);
 
-/* The BAR's size by writing all ones, its type bits kept apart; the old value is put back. Decode is off. */
+/*
+ * The BAR's size by writing all ones, its type bits kept apart; the old value is put back.
+ * Decode is off.
+ */
 uint64_t pci_bar_size(const struct pci_function *function, unsigned index);
 
 /* Writes a BAR's address and maps it. The caller has decode off. */
 void pci_bar_set(struct pci_function *function, unsigned index, uint64_t base);
 
-/* A free, aligned address for the BAR, other than its own, in the same window and above it if possible. */
+/*
+ * A free, aligned address for the BAR, other than its own, in the same window and above it
+ * if possible.
+ */
 uint64_t pci_bar_elsewhere(const struct pci_function *function, unsigned index);

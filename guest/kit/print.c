@@ -31,7 +31,10 @@ void print_init(void)
 	outb(UART_MCR, UART_MCR_DTR_RTS);
 }
 
-/* An empty FIFO takes 16 bytes at once: one status read for all of them, since each access is an exit. */
+/*
+ * An empty FIFO takes 16 bytes at once: one status read for all of them, since each access
+ * is an exit.
+ */
 static void uart_write(const char *text, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
@@ -161,7 +164,10 @@ void *memmove(void *to, const void *from, size_t length)
 	return to;
 }
 
-/* By quadwords where it can: where CPL 0 is emulated, each step of a string instruction costs. */
+/*
+ * By quadwords where it can: where CPL 0 is emulated, each step of a string instruction
+ * costs.
+ */
 void *memset(void *to, int value, size_t length)
 {
 	uint64_t pattern = (uint8_t)value * 0x0101010101010101u;

@@ -13,8 +13,8 @@ static void *test_exit[5];
 static bool test_running;
 
 static const struct test *const tables[] = {
-	pci_tests,  capability_tests, device_tests, msix_tests,
-	intx_tests, blk_tests,	      framing_tests, ring_tests,
+	pci_tests,  capability_tests, device_tests,  msix_tests,
+	intx_tests, blk_tests,        framing_tests, ring_tests,
 };
 
 /* Cuts the command line into NUL-terminated words, ended by an empty one. */
@@ -58,8 +58,9 @@ uint64_t option_number(const char *name, uint64_t otherwise)
 }
 
 /* Calls `match` with each comma-separated word of `list` until it says yes. */
-static bool list_any(const char *list, bool (*match)(const char *word, size_t length,
-						       const char *with), const char *with)
+static bool list_any(const char *list,
+		     bool (*match)(const char *word, size_t length, const char *with),
+		     const char *with)
 {
 	while (*list) {
 		size_t length = 0;
@@ -147,7 +148,10 @@ static unsigned provided(void)
 	return what;
 }
 
-/* A test that the options rule out is not run and not counted; so is one that nobody selected. */
+/*
+ * A test that the options rule out is not run and not counted; so is one that nobody
+ * selected.
+ */
 static bool test_selected(const struct test *test)
 {
 	const char *wanted = option("tests", "");

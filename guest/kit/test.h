@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a test is, and how it fails. Each test is one function in its file's table. A failing check prints
- * where and what, and leaves the test at once from any depth; the next test starts on a reset device.
+ * What a test is, and how it fails. Each test is one function in its file's table. A
+ * failing check prints where and what, and leaves the test at once from any depth; the
+ * next test starts on a reset device.
  */
 #pragma once
 
@@ -10,24 +11,28 @@
 
 struct blk;
 
-/* What must hold, by the kit's options, for a test to make sense. The device itself is not asked. */
+/*
+ * What must hold, by the kit's options, for a test to make sense. The device itself is not
+ * asked.
+ */
 enum test_needs {
 	NEEDS_NOTHING = 0,
 	NEEDS_WRITABLE = 1 << 0,
 	NEEDS_READ_ONLY = 1 << 1,
 	NEEDS_TWO_DISKS = 1 << 2,
-	NEEDS_BOTH_VIEWS = 1 << 3,	/* PCI configuration by ports and by ECAM */
+	NEEDS_BOTH_VIEWS = 1 << 3, /* PCI configuration by ports and by ECAM */
 	NEEDS_INTX = 1 << 4,
 };
 
 struct test {
-	const char *name;		/* group/what; NULL ends a table */
+	const char *name; /* group/what; NULL ends a table */
 	void (*run)(struct blk *disk);
-	const char *rows;		/* ids in virtio-conformance.md that the test observes */
+	const char *rows; /* ids in virtio-conformance.md that the test observes */
 	unsigned needs;
 };
 
-extern const struct test pci_tests[], capability_tests[], device_tests[], msix_tests[], intx_tests[];
+extern const struct test pci_tests[], capability_tests[], device_tests[], msix_tests[],
+	intx_tests[];
 extern const struct test blk_tests[], framing_tests[], ring_tests[];
 
 /* The value of option `name` (name=value on the kit's command line), or `otherwise`. */
@@ -45,10 +50,10 @@ void test_context(const char *format, ...) __attribute__((format(printf, 1, 2)))
 _Noreturn void test_fail(const char *file, int line, const char *what);
 void test_compare(const char *file, int line, const char *what, uint64_t got, uint64_t want);
 
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) \
-			test_fail(__FILE__, __LINE__, #condition); \
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			test_fail(__FILE__, __LINE__, #condition);                                 \
 	} while (0)
 
 #define CHECK_EQUAL(got, want) test_compare(__FILE__, __LINE__, #got, got, want)

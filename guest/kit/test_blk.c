@@ -10,7 +10,7 @@
 #include "guest/kit/x86.h"
 
 enum {
-	LARGE_SECTORS = 2048,	/* 1 MiB */
+	LARGE_SECTORS = 2048, /* 1 MiB */
 	FINAL_SECTORS = 64,
 	CANARY = 0xc3,
 };
@@ -59,11 +59,11 @@ static void config_zeros(struct blk *disk)
 		{ F_BLK_BLK_SIZE, BLK_BLK_SIZE, 4 },
 		{ F_BLK_TOPOLOGY, BLK_TOPOLOGY, 8 },
 		{ F_BLK_CONFIG_WCE, BLK_WRITEBACK, 1 },
-		{ F_VERSION_1 + 31, BLK_WRITEBACK + 1, 1 },	/* unused0: bit 63 is never offered */
+		{ F_VERSION_1 + 31, BLK_WRITEBACK + 1, 1 }, /* unused0: bit 63 is never offered */
 		{ F_BLK_MQ, BLK_NUM_QUEUES, 2 },
 		{ F_BLK_DISCARD, BLK_DISCARD_LIMITS, 12 },
 		{ F_BLK_WRITE_ZEROES, BLK_WRITE_ZEROES_LIMITS, 9 },
-		{ F_VERSION_1 + 31, BLK_WRITE_ZEROES_LIMITS + 9, 3 },	/* unused1 */
+		{ F_VERSION_1 + 31, BLK_WRITE_ZEROES_LIMITS + 9, 3 }, /* unused1 */
 	};
 	uint32_t length = disk->device.of_type[VIRTIO_CAP_DEVICE]->length;
 
@@ -133,7 +133,10 @@ static void check_id(const uint8_t *id)
 	}
 }
 
-/* A shorter buffer gets the first part. Of a longer one 20 bytes count; the rest is left alone or zeroed. */
+/*
+ * A shorter buffer gets the first part. Of a longer one 20 bytes count; the rest is left
+ * alone or zeroed.
+ */
 static void get_id(struct blk *disk)
 {
 	static const uint32_t lengths[] = { BLK_ID_SIZE, 1, 19, SECTOR_SIZE };
@@ -164,8 +167,8 @@ static void get_id(struct blk *disk)
 }
 
 /*
- * IOERR, and no byte of the data written. The used length counts from the first writable byte: a status byte
- * behind untouched data does not count (BLK-27).
+ * IOERR, and no byte of the data written. The used length counts from the first writable
+ * byte: a status byte behind untouched data does not count (BLK-27).
  */
 static void check_refused(struct blk *disk, uint32_t type, uint64_t sector, uint32_t length)
 {
@@ -187,9 +190,9 @@ static void out_of_range(struct blk *disk)
 		uint64_t sector;
 		uint32_t sectors;
 	} ranges[] = {
-		{ disk->capacity, 1 },	    { disk->capacity - 1, 2 }, { disk->capacity + 1, 1 },
-		{ 1ull << 55, 1 },	    { (1ull << 55) - 1, 2 },   { ~0ull, 1 },
-		{ ~0ull - 1, 2 },	    { ~0ull - 7, 16 },	       { 1ull << 63, 1 },
+		{ disk->capacity, 1 }, { disk->capacity - 1, 2 }, { disk->capacity + 1, 1 },
+		{ 1ull << 55, 1 },     { (1ull << 55) - 1, 2 },   { ~0ull, 1 },
+		{ ~0ull - 1, 2 },      { ~0ull - 7, 16 },         { 1ull << 63, 1 },
 	};
 
 	blk_start(disk, 0);
@@ -240,8 +243,28 @@ static void no_data(struct blk *disk)
 static void unknown_types(struct blk *disk)
 {
 	static const uint32_t types[] = {
-		2,  3,	5,  7,	9,  BLK_GET_LIFETIME, 12, 15, 16, 18, 20, 22, 24, 26, 27, 31,
-		BLK_DISCARD, BLK_WRITE_ZEROES, BLK_SECURE_ERASE, 0x80000000, 0x80000001, 0xffffffff,
+		2,
+		3,
+		5,
+		7,
+		9,
+		BLK_GET_LIFETIME,
+		12,
+		15,
+		16,
+		18,
+		20,
+		22,
+		24,
+		26,
+		27,
+		31,
+		BLK_DISCARD,
+		BLK_WRITE_ZEROES,
+		BLK_SECURE_ERASE,
+		0x80000000,
+		0x80000001,
+		0xffffffff,
 	};
 	struct blk_request request;
 
@@ -275,8 +298,8 @@ static void reserved_ignored(struct blk *disk)
 static void large(struct blk *disk)
 {
 	const uint64_t *data;
-	uint32_t sectors = disk->capacity < LARGE_SECTORS ? (uint32_t)disk->capacity
-							  : LARGE_SECTORS;
+	uint32_t sectors =
+		disk->capacity < LARGE_SECTORS ? (uint32_t)disk->capacity : LARGE_SECTORS;
 
 	blk_start(disk, 0);
 	data = blk_read(disk, 0, sectors);
@@ -354,7 +377,10 @@ static void two_disks(struct blk *disk)
 	blk_quiesce(other);
 }
 
-/* What the runner finds on the image afterwards: the complement of the pattern, and this much of it. */
+/*
+ * What the runner finds on the image afterwards: the complement of the pattern, and this
+ * much of it.
+ */
 static void final_pattern(struct blk *disk)
 {
 	struct blk_request request;

@@ -11,7 +11,10 @@
 
 enum { MSIX_CAP_SIZE = 12 };
 
-/* Each capability claims its bytes in a map of the configuration space; none may be claimed twice. */
+/*
+ * Each capability claims its bytes in a map of the configuration space; none may be
+ * claimed twice.
+ */
 static void claim(uint8_t *taken, unsigned at, unsigned length)
 {
 	CHECK(at >= PCI_HEADER_SIZE && at + length <= PCI_CONFIG_SIZE);
@@ -135,13 +138,16 @@ static void notify_geometry(struct blk *disk)
 	}
 }
 
-/* bar, offset, length and data of the window, and two bits of MSI-X control, may be written; nothing else. */
+/*
+ * bar, offset, length and data of the window, and two bits of MSI-X control, may be
+ * written; nothing else.
+ */
 static bool cap_byte_read_only(const struct pci_function *pci, uint8_t cap, uint8_t at)
 {
 	if (pci_read8(pci, cap) == PCI_CAP_MSIX)
 		return at != MSIX_CONTROL + 1;
-	return pci_read8(pci, cap + VIRTIO_CAP_TYPE) != VIRTIO_CAP_WINDOW ||
-	       at < VIRTIO_CAP_BAR || (at > VIRTIO_CAP_BAR && at < VIRTIO_CAP_OFFSET);
+	return pci_read8(pci, cap + VIRTIO_CAP_TYPE) != VIRTIO_CAP_WINDOW || at < VIRTIO_CAP_BAR ||
+	       (at > VIRTIO_CAP_BAR && at < VIRTIO_CAP_OFFSET);
 }
 
 static void cap_check_read_only(const struct pci_function *pci, uint8_t cap)
@@ -259,8 +265,7 @@ static void window_start(struct blk *disk)
 	}
 	window_common(device, QUEUE_ENABLE, 2, 1);
 	window_common(device, DEVICE_STATUS, 1, STATUS_LIVE);
-	CHECK_EQUAL(window_read(device, VIRTIO_CAP_COMMON, DEVICE_STATUS, 1) & 0xff,
-		    STATUS_LIVE);
+	CHECK_EQUAL(window_read(device, VIRTIO_CAP_COMMON, DEVICE_STATUS, 1) & 0xff, STATUS_LIVE);
 }
 
 static void window_only(struct blk *disk)
@@ -295,11 +300,11 @@ static void window_bad_aim(struct blk *disk)
 		uint8_t bar;
 		uint32_t offset, length;
 	} aims[] = {
-		{ common->bar, status_at, 0 },	     { common->bar, status_at, 3 },
-		{ common->bar, status_at, 8 },	     { common->bar, status_at, 0xffffffff },
-		{ common->bar, status_at - 1, 2 },   { common->bar, status_at - 2, 4 },
-		{ PCI_BAR_COUNT, status_at, 1 },     { 255, status_at, 1 },
-		{ common->bar, 0xffffffff, 1 },	     { common->bar, 0xfffffffc, 4 },
+		{ common->bar, status_at, 0 },     { common->bar, status_at, 3 },
+		{ common->bar, status_at, 8 },     { common->bar, status_at, 0xffffffff },
+		{ common->bar, status_at - 1, 2 }, { common->bar, status_at - 2, 4 },
+		{ PCI_BAR_COUNT, status_at, 1 },   { 255, status_at, 1 },
+		{ common->bar, 0xffffffff, 1 },    { common->bar, 0xfffffffc, 4 },
 	};
 
 	virtio_set_status(device, STATUS_FOUND);

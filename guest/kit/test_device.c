@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* What every virtio device owes: status, features, queue registers, reset, configuration space. */
+/*
+ * What every virtio device owes: status, features, queue registers, reset, configuration
+ * space.
+ */
 #include <stddef.h>
 
 #include "guest/kit/blk.h"
@@ -14,21 +17,21 @@ enum {
 	RENEGOTIATIONS = 100,
 	EMPTY_KICKS = 1000,
 	CANARY = 0xa5,
-	CONFIG_SHOWN = BLK_DISCARD_LIMITS,	/* capacity to num_queues */
+	CONFIG_SHOWN = BLK_DISCARD_LIMITS, /* capacity to num_queues */
 };
 
 /* Feature bits that a block device on PCI may offer (GEN-17). */
-#define BLK_FEATURES \
-	(FEATURE(F_BLK_SIZE_MAX) | FEATURE(F_BLK_SEG_MAX) | FEATURE(F_BLK_GEOMETRY) | \
-	 FEATURE(F_BLK_RO) | FEATURE(F_BLK_BLK_SIZE) | FEATURE(F_BLK_FLUSH) | \
-	 FEATURE(F_BLK_TOPOLOGY) | FEATURE(F_BLK_CONFIG_WCE) | FEATURE(F_BLK_MQ) | \
-	 FEATURE(F_BLK_DISCARD) | FEATURE(F_BLK_WRITE_ZEROES) | FEATURE(F_BLK_LIFETIME) | \
+#define BLK_FEATURES                                                                               \
+	(FEATURE(F_BLK_SIZE_MAX) | FEATURE(F_BLK_SEG_MAX) | FEATURE(F_BLK_GEOMETRY) |              \
+	 FEATURE(F_BLK_RO) | FEATURE(F_BLK_BLK_SIZE) | FEATURE(F_BLK_FLUSH) |                      \
+	 FEATURE(F_BLK_TOPOLOGY) | FEATURE(F_BLK_CONFIG_WCE) | FEATURE(F_BLK_MQ) |                 \
+	 FEATURE(F_BLK_DISCARD) | FEATURE(F_BLK_WRITE_ZEROES) | FEATURE(F_BLK_LIFETIME) |          \
 	 FEATURE(F_BLK_SECURE_ERASE) | FEATURE(F_BLK_ZONED))
-#define RING_FEATURES \
-	(FEATURE(F_INDIRECT_DESC) | FEATURE(F_EVENT_IDX) | FEATURE(F_VERSION_1) | \
-	 FEATURE(F_ACCESS_PLATFORM) | FEATURE(F_RING_PACKED) | FEATURE(F_IN_ORDER) | \
-	 FEATURE(F_ORDER_PLATFORM) | FEATURE(F_SR_IOV) | FEATURE(F_NOTIFICATION_DATA) | \
-	 FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_RING_RESET) | FEATURE(F_ADMIN_VQ) | \
+#define RING_FEATURES                                                                              \
+	(FEATURE(F_INDIRECT_DESC) | FEATURE(F_EVENT_IDX) | FEATURE(F_VERSION_1) |                  \
+	 FEATURE(F_ACCESS_PLATFORM) | FEATURE(F_RING_PACKED) | FEATURE(F_IN_ORDER) |               \
+	 FEATURE(F_ORDER_PLATFORM) | FEATURE(F_SR_IOV) | FEATURE(F_NOTIFICATION_DATA) |            \
+	 FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_RING_RESET) | FEATURE(F_ADMIN_VQ) |              \
 	 FEATURE(F_SUSPEND))
 
 static void status_at_boot(struct blk *disk)
@@ -70,8 +73,8 @@ static void status_nonsense(struct blk *disk)
 static void reset_from_any_state(struct blk *disk)
 {
 	static const uint8_t states[] = {
-		0, STATUS_ACKNOWLEDGE, STATUS_FOUND, STATUS_NEGOTIATED,
-		STATUS_LIVE, STATUS_FAILED, STATUS_DRIVER_OK,
+		0,           STATUS_ACKNOWLEDGE, STATUS_FOUND,     STATUS_NEGOTIATED,
+		STATUS_LIVE, STATUS_FAILED,      STATUS_DRIVER_OK,
 	};
 
 	for (unsigned i = 0; i < sizeof(states); i++) {
@@ -120,7 +123,10 @@ static void features_read_back(struct blk *disk)
 	CHECK_EQUAL(virtio_accepted(&disk->device), FEATURE(F_VERSION_1));
 }
 
-/* The lowest bit in each word that the device does not offer. After the refusal a good set is taken. */
+/*
+ * The lowest bit in each word that the device does not offer. After the refusal a good set
+ * is taken.
+ */
 static void features_refused(struct blk *disk)
 {
 	struct virtio_device *device = &disk->device;
@@ -179,7 +185,10 @@ static void features_without_version_1(struct blk *disk)
 	blk_check(disk, blk_read(disk, 4, 1), 4, 1, false);
 }
 
-/* EVENT_IDX was not accepted at FEATURES_OK: taking it on later must not change how interrupts work. */
+/*
+ * EVENT_IDX was not accepted at FEATURES_OK: taking it on later must not change how
+ * interrupts work.
+ */
 static void features_latched(struct blk *disk)
 {
 	blk_start(disk, 0);
@@ -288,7 +297,10 @@ static void queue_stays_enabled(struct blk *disk)
 	blk_check(disk, blk_read(disk, 0, 1), 0, 1, false);
 }
 
-/* While enabled, a queue's size and addresses are settled: what is written to them does not count. */
+/*
+ * While enabled, a queue's size and addresses are settled: what is written to them does
+ * not count.
+ */
 static void queue_settled(struct blk *disk)
 {
 	const struct virtio_device *device = &disk->device;
@@ -351,7 +363,8 @@ struct registers {
 	uint8_t status, isr;
 };
 
-static void registers_read(const struct virtio_device *device, uint16_t queue, struct registers *all)
+static void registers_read(const struct virtio_device *device, uint16_t queue,
+			   struct registers *all)
 {
 	memset(all, 0, sizeof(*all));
 	all->accepted = virtio_accepted(device);
@@ -402,7 +415,10 @@ static void reset_forgets(struct blk *disk)
 	registers_check(&after, &before);
 }
 
-/* Ring positions go back to 0: the first completion after a reset lies in slot 0 of a fresh ring. */
+/*
+ * Ring positions go back to 0: the first completion after a reset lies in slot 0 of a
+ * fresh ring.
+ */
 static void reset_forgets_positions(struct blk *disk)
 {
 	for (unsigned round = 0; round < 3; round++) {
@@ -430,7 +446,7 @@ static void check_painted(const void *memory, uint32_t length)
 	const uint8_t *bytes = memory;
 
 	CHECK_EQUAL(bytes[0], CANARY);
-	CHECK(!memcmp(bytes, bytes + 1, length - 1));	/* each byte is as the one before */
+	CHECK(!memcmp(bytes, bytes + 1, length - 1)); /* each byte is as the one before */
 }
 
 static void start_many(struct blk *disk, struct blk_request *requests, uint32_t type)
@@ -466,7 +482,10 @@ static void reset_in_flight(struct blk *disk)
 	blk_check_alive(disk);
 }
 
-/* Writes that were cut short may have reached the disk or not; each sector holds old or new, whole. */
+/*
+ * Writes that were cut short may have reached the disk or not; each sector holds old or
+ * new, whole.
+ */
 static void reset_in_flight_writes(struct blk *disk)
 {
 	struct blk_request requests[IN_FLIGHT];
@@ -554,7 +573,10 @@ static void kicks_are_hints(struct blk *disk)
 	blk_check(disk, blk_read(disk, 0, 1), 0, 1, false);
 }
 
-/* An available index that runs ahead by more than the ring holds breaks the device, not the monitor. */
+/*
+ * An available index that runs ahead by more than the ring holds breaks the device, not
+ * the monitor.
+ */
 static void needs_reset(struct blk *disk)
 {
 	struct virtio_device *device = &disk->device;
@@ -620,7 +642,10 @@ static void config_read_only(struct blk *disk)
 	CHECK_EQUAL(blk_config(disk, BLK_CAPACITY, 8), disk->capacity);
 }
 
-/* Behind the last field that version 1.4 of the specification defines, in the rest of the structure. */
+/*
+ * Behind the last field that version 1.4 of the specification defines, in the rest of the
+ * structure.
+ */
 static void config_beyond_end(struct blk *disk)
 {
 	uintptr_t config = virtio_address(&disk->device, VIRTIO_CAP_DEVICE);

@@ -20,8 +20,8 @@ enum {
 enum layout {
 	DIRECT,
 	INDIRECT,
-	INDIRECT_WRITE_FLAG,	/* the WRITE flag on the descriptor of the table means nothing */
-	HEAD_DIRECT,		/* the first piece direct, the others in a table */
+	INDIRECT_WRITE_FLAG, /* the WRITE flag on the descriptor of the table means nothing */
+	HEAD_DIRECT,         /* the first piece direct, the others in a table */
 	LAYOUTS,
 };
 
@@ -45,7 +45,10 @@ static const struct framing framings[] = {
 	{ "OUT, header runs into data", BLK_OUT, 512, { 20, 100 }, { 0 } },
 	{ "OUT, header in two, the second with data", BLK_OUT, 512, { 8 }, { 0 } },
 	{ "OUT, data in odd pieces", BLK_OUT, 512, { 16, 1, 2, 3, 5, 250 }, { 0 } },
-	{ "GET_ID in bytes", BLK_GET_ID, 20, { 1, 1, 1, 1, 1, 1, 1, 1 },
+	{ "GET_ID in bytes",
+	  BLK_GET_ID,
+	  20,
+	  { 1, 1, 1, 1, 1, 1, 1, 1 },
 	  { 1, 1, 1, 1, 1, 1, 1, 1 } },
 };
 
@@ -109,8 +112,8 @@ static void run_framing(struct blk *disk, const struct framing *framing, enum la
 		blk_fill(disk, blk_data(&request), sector, 1, true);
 	}
 	count = cut(pieces, request.readable, request.readable_length, framing->readable, false);
-	count += cut(pieces + count, request.writable, request.writable_length,
-		     framing->writable, true);
+	count += cut(pieces + count, request.writable, request.writable_length, framing->writable,
+		     true);
 	run_pieces(disk, &request, pieces, count, layout);
 	if (framing->type == BLK_IN)
 		blk_check(disk, blk_data(&request), sector, 1, false);
@@ -205,7 +208,10 @@ static void table_longer_than_queue(struct blk *disk)
 	run_segments(disk, segments < LONG_TABLE ? segments : LONG_TABLE, INDIRECT);
 }
 
-/* Table entries are followed by `next`, not by place; what the chain does not visit does not count. */
+/*
+ * Table entries are followed by `next`, not by place; what the chain does not visit does
+ * not count.
+ */
 static void table_out_of_order(struct blk *disk)
 {
 	struct virtq_desc *table = (void *)((uint8_t *)heap_alloc(256, 16) + 4);
@@ -216,13 +222,14 @@ static void table_out_of_order(struct blk *disk)
 	blk_request_init(&request, BLK_IN, 20, SECTOR_SIZE);
 	memset(table, 0xff, 6 * sizeof(*table));
 	table[0] = (struct virtq_desc){ (uintptr_t)request.readable, 16, DESC_NEXT, 2 };
-	table[2] = (struct virtq_desc){ (uintptr_t)request.writable, 100, DESC_NEXT | DESC_WRITE, 1 };
+	table[2] =
+		(struct virtq_desc){ (uintptr_t)request.writable, 100, DESC_NEXT | DESC_WRITE, 1 };
 	table[1] = (struct virtq_desc){ (uintptr_t)request.writable + 100, 412,
 					DESC_NEXT | DESC_WRITE, 4 };
 	table[4] = (struct virtq_desc){ (uintptr_t)request.writable + 512, 1, DESC_WRITE, 0xffff };
 	head = virtq_take_desc(&disk->queue, 1);
-	disk->queue.desc[head] = (struct virtq_desc){ (uintptr_t)table, 6 * sizeof(*table),
-						      DESC_INDIRECT, 0xffff };
+	disk->queue.desc[head] =
+		(struct virtq_desc){ (uintptr_t)table, 6 * sizeof(*table), DESC_INDIRECT, 0xffff };
 	request.head = head;
 	virtq_publish(&disk->queue, head);
 	blk_finish(disk, &request);

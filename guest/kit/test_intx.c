@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * ISR status and INTx. The line is looked at by unmasking its level-triggered I/O APIC input: a level that
- * stands delivers at once. That works where EOI means nothing, as on some KVMs, and on true hardware.
+ * ISR status and INTx. The line is looked at by unmasking its level-triggered I/O APIC
+ * input: a level that stands delivers at once. That works where EOI means nothing, as on
+ * some KVMs, and on true hardware.
  */
 #include <stddef.h>
 
@@ -50,7 +51,10 @@ static void complete_one(struct blk *disk)
 	CHECK_EQUAL(blk_status(&request), BLK_OK);
 }
 
-/* As complete_one(), then waits until the device has raised its interrupt: that comes after the used index. */
+/*
+ * As complete_one(), then waits until the device has raised its interrupt: that comes
+ * after the used index.
+ */
 static void raise_interrupt(struct blk *disk)
 {
 	blk_start_intx(disk, 0);
@@ -146,8 +150,8 @@ static void handle(void *argument)
 }
 
 /*
- * Requests by INTx alone. Where a level-triggered input is resampled at injection, as some KVMs do, the
- * handler runs once more an assertion; never more than that.
+ * Requests by INTx alone. Where a level-triggered input is resampled at injection, as some
+ * KVMs do, the handler runs once more an assertion; never more than that.
  */
 static void requests(struct blk *disk)
 {
@@ -172,7 +176,10 @@ static void requests(struct blk *disk)
 	CHECK(handler.spurious <= REQUESTS);
 }
 
-/* With MSI-X on, an event in the configuration still shows in the ISR: bit 1 comes before the message. */
+/*
+ * With MSI-X on, an event in the configuration still shows in the ISR: bit 1 comes before
+ * the message.
+ */
 static void isr_config_bit(struct blk *disk)
 {
 	blk_start(disk, 0);

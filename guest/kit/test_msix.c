@@ -99,7 +99,10 @@ static void start_on_entry(struct blk *disk, uint16_t entry)
 	virtio_set_status(&disk->device, STATUS_LIVE);
 }
 
-/* Routes the first entries, as many as there are vectors for, and counts from 0. Returns how many. */
+/*
+ * Routes the first entries, as many as there are vectors for, and counts from 0. Returns
+ * how many.
+ */
 static unsigned route_all(const struct blk *disk)
 {
 	const struct msix *msix = &disk->device.msix;
@@ -281,7 +284,7 @@ static void reset_drops_pending(struct blk *disk)
 struct order {
 	struct blk *disk;
 	struct blk_request *request;
-	unsigned late;		/* messages that came before what they announce */
+	unsigned late; /* messages that came before what they announce */
 };
 
 static void order_check(void *argument)

@@ -10,7 +10,7 @@
 #include "guest/kit/x86.h"
 
 enum {
-	COMMAND_WRITABLE_BY_PCI = 0x0557,	/* bits 0-2, 4, 6, 8, 10 of the PCI specification */
+	COMMAND_WRITABLE_BY_PCI = 0x0557, /* bits 0-2, 4, 6, 8, 10 of the PCI specification */
 	PCI_STATUS_ERRORS = 0xf900,
 	PCI_CLASS_STORAGE = 0x01,
 };
@@ -127,7 +127,10 @@ static void header(struct blk *disk)
 	CHECK(pin >= 1 && pin <= 4);
 }
 
-/* Command and status, cache line and latency, BARs, the ROM BAR and Interrupt Line have bits to write. */
+/*
+ * Command and status, cache line and latency, BARs, the ROM BAR and Interrupt Line have
+ * bits to write.
+ */
 static bool header_byte_read_only(uint16_t at)
 {
 	return !(at >= PCI_COMMAND && at < PCI_REVISION) && at != PCI_CACHE_LINE &&
@@ -305,11 +308,13 @@ static void bus_master_off(struct blk *disk)
 	struct blk_request request;
 
 	blk_start(disk, 0);
+	blk_read(disk, 0, 1);
+	blk_check_interrupts(disk, ENTRY_QUEUE, 1);
+	pci_write16(pci, PCI_COMMAND, on & ~PCI_COMMAND_MASTER);
 	blk_request_init(&request, BLK_IN, 1, SECTOR_SIZE);
 	blk_queue(disk, &request);
-	pci_write16(pci, PCI_COMMAND, on & ~PCI_COMMAND_MASTER);
 	virtq_kick(&disk->queue);
-	blk_check_quiet(disk, 0);
+	blk_check_quiet(disk, 1);
 	CHECK_EQUAL(blk_status(&request), BLK_UNWRITTEN);
 	CHECK_EQUAL(blk_data(&request)[1], 0);
 	pci_write16(pci, PCI_COMMAND, on);

@@ -10,7 +10,7 @@
 #include "guest/kit/x86.h"
 
 enum {
-	WRAP_REQUESTS = 70000,	/* past 65,535 */
+	WRAP_REQUESTS = 70000, /* past 65,535 */
 	KICK_MODEL_REQUESTS = 500,
 	BATCH = 8,
 	JUNK_EVENT = 0x4321,
@@ -158,7 +158,10 @@ static void event_exact(struct blk *disk)
 	blk_check_quiet(disk, 1);
 }
 
-/* A batch around used_event: one interrupt, wherever in the batch the event lies; none if before or behind. */
+/*
+ * A batch around used_event: one interrupt, wherever in the batch the event lies; none if
+ * before or behind.
+ */
 static void event_in_batch(struct blk *disk)
 {
 	struct blk_request requests[BATCH];
@@ -178,7 +181,10 @@ static bool kick_wanted(uint16_t event, uint16_t new_idx, uint16_t old_idx)
 	return (uint16_t)(new_idx - event - 1) < (uint16_t)(new_idx - old_idx);
 }
 
-/* A driver that kicks only when avail_event asks for it: if the device lets it lag, requests stall. */
+/*
+ * A driver that kicks only when avail_event asks for it: if the device lets it lag,
+ * requests stall.
+ */
 static void kick_when_asked(struct blk *disk)
 {
 	struct virtq *queue = &disk->queue;
@@ -206,8 +212,9 @@ static void kick_when_asked(struct blk *disk)
 }
 
 /*
- * The ring runs past index 65,535. All descriptors and ring entries are written once, and a batch is one move
- * of the index: half the ring's slots hold one lap's heads, the other half the same heads again.
+ * The ring runs past index 65,535. All descriptors and ring entries are written once, and
+ * a batch is one move of the index: half the ring's slots hold one lap's heads, the other
+ * half the same heads again.
  */
 static unsigned fill_for_laps(struct blk *disk, struct blk_request *requests)
 {

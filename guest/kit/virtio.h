@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A virtio device on PCI, driver side: capabilities, registers, status, features. Modern interface. */
+/*
+ * A virtio device on PCI, driver side: capabilities, registers, status, features. Modern
+ * interface.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -24,7 +27,7 @@ enum virtio_cap_type {
 	VIRTIO_CAP_NOTIFY = 2,
 	VIRTIO_CAP_ISR = 3,
 	VIRTIO_CAP_DEVICE = 4,
-	VIRTIO_CAP_WINDOW = 5,		/* VIRTIO_PCI_CAP_PCI_CFG */
+	VIRTIO_CAP_WINDOW = 5, /* VIRTIO_PCI_CAP_PCI_CFG */
 	VIRTIO_CAP_TYPES,
 };
 
@@ -35,8 +38,8 @@ enum {
 	VIRTIO_CAP_BAR = 4,
 	VIRTIO_CAP_OFFSET = 8,
 	VIRTIO_CAP_LENGTH = 12,
-	VIRTIO_CAP_MULTIPLIER = 16,	/* notify */
-	VIRTIO_CAP_DATA = 16,		/* window */
+	VIRTIO_CAP_MULTIPLIER = 16, /* notify */
+	VIRTIO_CAP_DATA = 16,       /* window */
 };
 
 /* The common configuration structure. */
@@ -103,18 +106,24 @@ struct virtio_device {
 	struct msix msix;
 	struct virtio_cap caps[VIRTIO_CAP_MAX];
 	unsigned cap_count;
-	const struct virtio_cap *of_type[VIRTIO_CAP_TYPES];	/* the first of each type */
+	const struct virtio_cap *of_type[VIRTIO_CAP_TYPES]; /* the first of each type */
 	uint32_t notify_multiplier;
-	uint64_t features;	/* accepted by virtio_negotiate() */
+	uint64_t features; /* accepted by virtio_negotiate() */
 };
 
-/* Reads capabilities, enables decode and bus master. False if a structure that the kit needs is missing. */
+/*
+ * Reads capabilities, enables decode and bus master. False if a structure that the kit
+ * needs is missing.
+ */
 bool virtio_init(struct virtio_device *device, struct pci_function *pci);
 
 /* Where a structure is now; follows its BAR. */
 uintptr_t virtio_address(const struct virtio_device *device, enum virtio_cap_type type);
 
-/* Registers of the common structure, with their natural widths. 64-bit fields are written low half first. */
+/*
+ * Registers of the common structure, with their natural widths. 64-bit fields are written
+ * low half first.
+ */
 uint8_t virtio_read8(const struct virtio_device *device, enum virtio_register at);
 uint16_t virtio_read16(const struct virtio_device *device, enum virtio_register at);
 uint32_t virtio_read32(const struct virtio_device *device, enum virtio_register at);
@@ -137,14 +146,14 @@ uint64_t virtio_accepted(const struct virtio_device *device);
 void virtio_accept(const struct virtio_device *device, uint64_t features);
 
 /*
- * From reset to FEATURES_OK with exactly `features`; true if the device took them. `features` are then in
- * device->features.
+ * From reset to FEATURES_OK with exactly `features`; true if the device took them.
+ * `features` are then in device->features.
  */
 bool virtio_try_features(struct virtio_device *device, uint64_t features);
 
 /*
- * The same with those of `wanted` that are offered, VERSION_1 always; a refusal fails the test. Features
- * that ask for another ring or doorbell than virtq.h's are left out.
+ * The same with those of `wanted` that are offered, VERSION_1 always; a refusal fails the
+ * test. Features that ask for another ring or doorbell than virtq.h's are left out.
  */
 void virtio_negotiate(struct virtio_device *device, uint64_t wanted);
 
@@ -154,6 +163,9 @@ uintptr_t virtio_doorbell(const struct virtio_device *device, uint16_t index);
 /* Reads the ISR status, which clears it. */
 uint8_t virtio_isr(const struct virtio_device *device);
 
-/* Connects the configuration event, or the queue's, to an MSI-X entry; fails the test if that is refused. */
+/*
+ * Connects the configuration event, or the queue's, to an MSI-X entry; fails the test if
+ * that is refused.
+ */
 void virtio_config_vector(const struct virtio_device *device, uint16_t entry);
 void virtio_queue_vector(const struct virtio_device *device, uint16_t index, uint16_t entry);

@@ -6,11 +6,11 @@
 #include "guest/kit/x86.h"
 
 enum {
-	AVAIL_FLAGS = 0,	/* in 16-bit words */
+	AVAIL_FLAGS = 0, /* in 16-bit words */
 	AVAIL_IDX = 1,
 	AVAIL_RING = 2,
 
-	USED_FLAGS = 0,		/* in bytes */
+	USED_FLAGS = 0, /* in bytes */
 	USED_IDX = 2,
 	USED_RING = 4,
 
@@ -99,7 +99,10 @@ uint16_t virtq_avail_idx(const struct virtq *queue)
 	return queue->avail[AVAIL_IDX];
 }
 
-/* Release: the ring entries and descriptors are written before the index that hands them over. */
+/*
+ * Release: the ring entries and descriptors are written before the index that hands them
+ * over.
+ */
 void virtq_set_avail_idx(struct virtq *queue, uint16_t idx)
 {
 	store(&queue->avail[AVAIL_IDX], idx);
@@ -124,8 +127,8 @@ void virtq_fill(struct virtq_desc *table, unsigned first, unsigned size,
 		table[(first + i) % size] = (struct virtq_desc){
 			.address = (uintptr_t)pieces[i].data,
 			.length = pieces[i].length,
-			.flags = (pieces[i].device_writes ? DESC_WRITE : 0) |
-				 (last ? 0 : DESC_NEXT),
+			.flags =
+				(pieces[i].device_writes ? DESC_WRITE : 0) | (last ? 0 : DESC_NEXT),
 			.next = last ? 0 : (uint16_t)((first + i + 1) % size),
 		};
 	}
@@ -170,7 +173,10 @@ void virtq_publish(struct virtq *queue, uint16_t head)
 	virtq_set_avail_idx(queue, idx + 1);
 }
 
-/* The doorbell store is uncached and cannot pass the index store on x86: no fence is needed between them. */
+/*
+ * The doorbell store is uncached and cannot pass the index store on x86: no fence is
+ * needed between them.
+ */
 void virtq_kick(const struct virtq *queue)
 {
 	mmio_write16(queue->doorbell, queue->index);

@@ -36,14 +36,17 @@ struct virtq {
 	struct virtio_device *device;
 	uint16_t index, size;
 	struct virtq_desc *desc;
-	uint16_t *avail;		/* flags, idx, ring[size], used_event */
-	uint8_t *used;			/* flags, idx, ring[size], avail_event */
+	uint16_t *avail; /* flags, idx, ring[size], used_event */
+	uint8_t *used;   /* flags, idx, ring[size], avail_event */
 	uintptr_t doorbell;
-	uint16_t next_desc;		/* descriptors are handed out round and round */
-	uint16_t last_used;		/* used elements taken so far */
+	uint16_t next_desc; /* descriptors are handed out round and round */
+	uint16_t last_used; /* used elements taken so far */
 };
 
-/* Sizes of the three areas of a ring of `size`, with their event words (section Split Virtqueues). */
+/*
+ * Sizes of the three areas of a ring of `size`, with their event words (section Split
+ * Virtqueues).
+ */
 uint32_t virtq_desc_bytes(uint16_t size);
 uint32_t virtq_avail_bytes(uint16_t size);
 uint32_t virtq_used_bytes(uint16_t size);
@@ -65,8 +68,9 @@ void virtq_set_avail_flags(struct virtq *queue, uint16_t flags);
 void virtq_set_used_event(struct virtq *queue, uint16_t event);
 
 /*
- * Writes the pieces as a chain of descriptors, or into an indirect table with one descriptor for it. Returns
- * the head. The caller keeps at most `size` descriptors in flight.
+ * Writes the pieces as a chain of descriptors, or into an indirect table with one
+ * descriptor for it. Returns the head. The caller keeps at most `size` descriptors in
+ * flight.
  */
 uint16_t virtq_add(struct virtq *queue, const struct virtq_buffer *pieces, unsigned count);
 uint16_t virtq_add_indirect(struct virtq *queue, const struct virtq_buffer *pieces, unsigned count);

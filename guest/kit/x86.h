@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The instructions that C has no words for. Device accesses are one `mov` of exactly the stated width, so
- * that a test decides what the device sees and the compiler does not.
+ * The instructions that C has no words for. Device accesses are one `mov` of exactly the
+ * stated width, so that a test decides what the device sees and the compiler does not.
  */
 #pragma once
 
@@ -124,7 +124,10 @@ static inline void cpu_interrupts_on(void)
 	asm volatile("sti" : : : "memory");
 }
 
-/* STI holds interrupts off for one more instruction: none can slip in before the HLT and be missed. */
+/*
+ * STI holds interrupts off for one more instruction: none can slip in before the HLT and
+ * be missed.
+ */
 static inline void cpu_interrupts_on_and_halt(void)
 {
 	asm volatile("sti; hlt" : : : "memory");

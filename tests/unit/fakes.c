@@ -137,6 +137,67 @@ bool fake_doorbells_ring(struct fake_doorbells *doorbells, uint64_t addr)
 	return false;
 }
 
+/* --- A board with a PCI host --- */
+
+void fake_board_init(struct fake_board *board)
+{
+	const struct pci_host_config config = {
+		.memory_bus = &board->memory,
+		.io_bus = &board->io,
+		.line = board->lines.line,
+		.ecam = FAKE_ECAM,
+		.memory32 = { .base = FAKE_WINDOW32, .len = FAKE_WINDOW },
+		.memory64 = { .base = FAKE_WINDOW64, .len = FAKE_WINDOW },
+	};
+
+	bus_init(&board->memory);
+	bus_init(&board->io);
+	fake_lines_init(&board->lines);
+	ck_assert_int_eq(pci_host_init(&board->host, &config), 0);
+}
+
+void fake_board_destroy(struct fake_board *board)
+{
+	pci_host_destroy(&board->host);
+	fake_lines_destroy(&board->lines);
+	bus_destroy(&board->io);
+	bus_destroy(&board->memory);
+}
+
+static uint64_t ecam_at(unsigned devfn, unsigned reg)
+{
+	return FAKE_ECAM + ((uint64_t)devfn << 12) + reg;
+}
+
+uint64_t fake_ecam_read(struct fake_board *board, unsigned devfn, unsigned reg, unsigned len)
+{
+	return bus_read(&board->memory, ecam_at(devfn, reg), len);
+}
+
+void fake_ecam_write(struct fake_board *board, unsigned devfn, unsigned reg, uint64_t value,
+		     unsigned len)
+{
+	bus_write(&board->memory, ecam_at(devfn, reg), value, len);
+}
+
+static void port_select(struct fake_board *board, unsigned devfn, unsigned reg)
+{
+	bus_write(&board->io, 0xcf8, 0x80000000u | devfn << 8 | (reg & 0xfc), 4);
+}
+
+uint32_t fake_port_read(struct fake_board *board, unsigned devfn, unsigned reg, unsigned len)
+{
+	port_select(board, devfn, reg);
+	return (uint32_t)bus_read(&board->io, 0xcfc + (reg & 3), len);
+}
+
+void fake_port_write(struct fake_board *board, unsigned devfn, unsigned reg, uint32_t value,
+		     unsigned len)
+{
+	port_select(board, devfn, reg);
+	bus_write(&board->io, 0xcfc + (reg & 3), value, len);
+}
+
 /* --- A virtio device type --- */
 
 static struct fake_device *from_virtio(struct virtio_device *dev)

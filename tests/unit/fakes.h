@@ -12,6 +12,7 @@
 #include "hw/doorbell.h"
 #include "hw/irq_line.h"
 #include "hw/msi.h"
+#include "hw/pci_host.h"
 #include "virtio/virtio_device.h"
 
 /* A random number; each @state gives its own fixed sequence. */
@@ -65,6 +66,30 @@ extern const struct doorbell_ops fake_doorbell_ops;
 
 /* A guest's write to @addr: true if a short-cut took it. */
 bool fake_doorbells_ring(struct fake_doorbells *doorbells, uint64_t addr);
+
+/* --- A board with a PCI host --- */
+
+#define FAKE_ECAM 0xe0000000ULL
+#define FAKE_WINDOW32 0xc0000000ULL
+#define FAKE_WINDOW64 0x100000000ULL
+#define FAKE_WINDOW 0x2000000 /* bytes, of both */
+
+struct fake_board {
+	struct bus memory, io;
+	struct fake_lines lines;
+	struct pci_host host;
+};
+
+void fake_board_init(struct fake_board *board);
+void fake_board_destroy(struct fake_board *board);
+
+/* Configuration accesses by ECAM, and by ports 0xCF8 and 0xCFC. */
+uint64_t fake_ecam_read(struct fake_board *board, unsigned devfn, unsigned reg, unsigned len);
+void fake_ecam_write(struct fake_board *board, unsigned devfn, unsigned reg, uint64_t value,
+		     unsigned len);
+uint32_t fake_port_read(struct fake_board *board, unsigned devfn, unsigned reg, unsigned len);
+void fake_port_write(struct fake_board *board, unsigned devfn, unsigned reg, uint32_t value,
+		     unsigned len);
 
 /* --- A virtio device type --- */
 

@@ -24,8 +24,7 @@ char *files_folder(void)
 	return folder;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type,
-		      struct FTW *ftw)
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st, (void)type, (void)ftw;
 	return remove(path);
@@ -47,8 +46,7 @@ const char *files_path(const char *folder, const char *name)
 	return out;
 }
 
-void files_write(const char *folder, const char *name, const void *data,
-		 size_t size)
+void files_write(const char *folder, const char *name, const void *data, size_t size)
 {
 	char path[PATH_MAX], *slash;
 	int fd;

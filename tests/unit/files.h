@@ -12,8 +12,7 @@ void files_remove(char *folder);
 const char *files_path(const char *folder, const char *name);
 
 /* Writes @size bytes to @folder/@name, making the folders in between. */
-void files_write(const char *folder, const char *name, const void *data,
-		 size_t size);
+void files_write(const char *folder, const char *name, const void *data, size_t size);
 void files_text(const char *folder, const char *name, const char *text);
 
 /* What the program writes to stderr from here on goes to a file ... */

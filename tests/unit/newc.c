@@ -30,8 +30,7 @@ static size_t padded(const uint8_t *archive, size_t len, size_t offset)
 	return offset;
 }
 
-bool newc_next(const uint8_t *archive, size_t len, size_t *offset,
-	       struct newc_entry *entry)
+bool newc_next(const uint8_t *archive, size_t len, size_t *offset, struct newc_entry *entry)
 {
 	const uint8_t *header = archive + *offset;
 	size_t at = *offset + HEADER;

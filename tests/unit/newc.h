@@ -16,8 +16,7 @@ struct newc_entry {
  * Takes the entry at *@offset and moves *@offset behind it; fails the test where
  * anything breaks the format.  False at the trailer, which must be the last.
  */
-bool newc_next(const uint8_t *archive, size_t len, size_t *offset,
-	       struct newc_entry *entry);
+bool newc_next(const uint8_t *archive, size_t len, size_t *offset, struct newc_entry *entry);
 
 /* The entry called @name; fails the test if there is not exactly one. */
 struct newc_entry newc_find(const uint8_t *archive, size_t len, const char *name);

@@ -44,14 +44,13 @@ static void tree_file(const char *name, const char *text)
 /* A stock kernel's tree in small: two modules for the disk, ext4 and btrfs. */
 static void make_tree(void)
 {
-	tree_file("modules.dep",
-		  "kernel/virtio.ko:\n"
-		  "kernel/virtio_pci.ko: kernel/virtio.ko\n"
-		  "kernel/virtio-blk.ko: kernel/virtio.ko\n"
-		  "kernel/fs/ext4.ko.xz: kernel/fs/jbd2.ko.xz\n"
-		  "kernel/fs/jbd2.ko.xz:\n"
-		  "kernel/crc32c_generic.ko:\n"
-		  "kernel/btrfs.ko:\n");
+	tree_file("modules.dep", "kernel/virtio.ko:\n"
+				 "kernel/virtio_pci.ko: kernel/virtio.ko\n"
+				 "kernel/virtio-blk.ko: kernel/virtio.ko\n"
+				 "kernel/fs/ext4.ko.xz: kernel/fs/jbd2.ko.xz\n"
+				 "kernel/fs/jbd2.ko.xz:\n"
+				 "kernel/crc32c_generic.ko:\n"
+				 "kernel/btrfs.ko:\n");
 	tree_file("modules.softdep", "softdep ext4 pre: crypto-crc32c\n"
 				     "softdep btrfs pre: crypto-crc32c\n");
 	tree_file("modules.alias", "alias crypto-crc32c crc32c_generic\n");
@@ -103,8 +102,7 @@ static uint8_t *write_archive(const struct initramfs *plan, int expected)
 	return archive;
 }
 
-static void check_file(const uint8_t *archive, size_t size, const char *name,
-		       const char *text)
+static void check_file(const uint8_t *archive, size_t size, const char *name, const char *text)
 {
 	struct newc_entry entry = newc_find(archive, size, name);
 
@@ -210,12 +208,10 @@ START_TEST(no_modules_lists_every_place)
 	ck_assert_ptr_null(plan);
 	snprintf(expected, sizeof(expected),
 		 W "no initrd, and no modules of kernel '%s' (Linux " VERSION
-		 "); looked for them in\n"
-		 W "  %s/boot/" TREE "\n" W "  %s/boot/usr/" TREE "\n"
-		 W "  %s/" TREE "\n" W "  %s/usr/" TREE "\n"
-		 W "  /tmp/" TREE "\n" W "  /tmp/usr/" TREE "\n"
-		 W "  /" TREE "\n" W "  /usr/" TREE "\n"
-		 W "booting without; the guest has a disk only if virtio_blk is built in\n",
+		   "); looked for them in\n" W "  %s/boot/" TREE "\n" W "  %s/boot/usr/" TREE "\n" W
+		   "  %s/" TREE "\n" W "  %s/usr/" TREE "\n" W "  /tmp/" TREE "\n" W
+		   "  /tmp/usr/" TREE "\n" W "  /" TREE "\n" W "  /usr/" TREE "\n" W
+		   "booting without; the guest has a disk only if virtio_blk is built in\n",
 		 kernel, folder, folder, folder, folder);
 	ck_assert_str_eq(said, expected);
 	free(said);
@@ -348,9 +344,9 @@ int main(void)
 {
 	Suite *suite = suite_create("initramfs");
 	const TTest *const tests[] = {
-		stock_kernel, needed_only_for_modules, no_modules_lists_every_place,
-		version_is_no_path, depmod_not_run, module_cannot_be_read,
-		kernel_without_virtio, room_is_too_small, module_gets_shorter,
+		stock_kernel,          needed_only_for_modules, no_modules_lists_every_place,
+		version_is_no_path,    depmod_not_run,          module_cannot_be_read,
+		kernel_without_virtio, room_is_too_small,       module_gets_shorter,
 	};
 	TCase *tcase = tcase_create("initramfs");
 	size_t i;

@@ -74,11 +74,10 @@ static void check_needs(const char *names, const char *expected)
 
 START_TEST(dependencies_come_first)
 {
-	tree_file("modules.dep",
-		  "kernel/a.ko: kernel/d/b.ko kernel/d/c.ko\n"
-		  "kernel/d/b.ko: kernel/d/c.ko\n"
-		  "kernel/d/c.ko:\n"
-		  "kernel/z.ko.xz: kernel/a.ko kernel/d/b.ko kernel/d/c.ko\n");
+	tree_file("modules.dep", "kernel/a.ko: kernel/d/b.ko kernel/d/c.ko\n"
+				 "kernel/d/b.ko: kernel/d/c.ko\n"
+				 "kernel/d/c.ko:\n"
+				 "kernel/z.ko.xz: kernel/a.ko kernel/d/b.ko kernel/d/c.ko\n");
 	check_needs("c", "kernel/d/c.ko");
 	check_needs("b", "kernel/d/c.ko kernel/d/b.ko");
 	check_needs("a", "kernel/d/c.ko kernel/d/b.ko kernel/a.ko");
@@ -110,12 +109,11 @@ START_TEST(softdeps_of_all_depths)
 {
 	tree_file("modules.dep", "ext4.ko: jbd2.ko\njbd2.ko:\nintel.ko:\ngeneric.ko:\n"
 				 "late.ko:\nnone.ko:\nbase.ko:\nsha.ko:\n");
-	tree_file("modules.softdep",
-		  "# comment\n"
-		  "softdep ext4 none pre: crypto-crc32c unheard-of post: late\n"
-		  "softdep ext4 pre: sha\n"
-		  "softdep intel pre: base\n"
-		  "softdep jbd2 post: none pre: generic\n");
+	tree_file("modules.softdep", "# comment\n"
+				     "softdep ext4 none pre: crypto-crc32c unheard-of post: late\n"
+				     "softdep ext4 pre: sha\n"
+				     "softdep intel pre: base\n"
+				     "softdep jbd2 post: none pre: generic\n");
 	tree_file("modules.alias", "alias crypto-crc32c intel\n"
 				   "alias crypto-crc32c generic\n");
 	check_needs("ext4", "base.ko intel.ko generic.ko sha.ko jbd2.ko ext4.ko");
@@ -125,13 +123,12 @@ END_TEST
 START_TEST(aliases_with_wildcards)
 {
 	tree_file("modules.dep", "a.ko:\nb_b.ko:\nc.ko:\nd.ko:\n");
-	tree_file("modules.alias",
-		  "# Aliases extracted from modules themselves.\n"
-		  "alias crypto-* a\n"
-		  "alias crypto-crc32? b-b\n"
-		  "alias crypto_crc[0-9]2[!x-z] c\n"
-		  "alias pci:v00001AF4d*sv*sd*bc*sc*i* d\n"
-		  "alias crypto-md5 gone\n");
+	tree_file("modules.alias", "# Aliases extracted from modules themselves.\n"
+				   "alias crypto-* a\n"
+				   "alias crypto-crc32? b-b\n"
+				   "alias crypto_crc[0-9]2[!x-z] c\n"
+				   "alias pci:v00001AF4d*sv*sd*bc*sc*i* d\n"
+				   "alias crypto-md5 gone\n");
 	check_needs("crypto-crc32c", "a.ko b_b.ko c.ko");
 	check_needs("crypto_crc32c", "a.ko b_b.ko c.ko");
 	check_needs("crypto-crc32z", "a.ko b_b.ko");
@@ -247,11 +244,32 @@ END_TEST
 START_TEST(random_files)
 {
 	static const char *const words[] = {
-		"alias ", "softdep ", "pre: ", "post: ", "a.ko", "k/b.ko", "c", ":", " ", "\n",
-		"*", "[", "?", "-", "_", "\\", "/", "\t", "crypto-crc32c", "]",
+		"alias ",
+		"softdep ",
+		"pre: ",
+		"post: ",
+		"a.ko",
+		"k/b.ko",
+		"c",
+		":",
+		" ",
+		"\n",
+		"*",
+		"[",
+		"?",
+		"-",
+		"_",
+		"\\",
+		"/",
+		"\t",
+		"crypto-crc32c",
+		"]",
 	};
 	static const char *const names[] = {
-		"modules.dep", "modules.softdep", "modules.alias", "modules.builtin",
+		"modules.dep",
+		"modules.softdep",
+		"modules.alias",
+		"modules.builtin",
 	};
 	char data[512], path[256];
 	struct modules *modules;
@@ -261,7 +279,7 @@ START_TEST(random_files)
 	srand(1);
 	for (round = 0; round < 500; round++) {
 		for (file = 0; file < 4; file++) {
-			for (size = 0; size < 400; ) {
+			for (size = 0; size < 400;) {
 				const char *word = words[rand() % 20];
 
 				if (rand() % 16) {
@@ -322,7 +340,8 @@ START_TEST(depmod_not_run)
 	tree_file("modules.builtin", "x.ko\n");
 	snprintf(text, sizeof(text),
 		 "vmm: modules '%s/" TREE "': modules.dep is missing: "
-		 "run depmod -b %s " VERSION "\n", folder, folder);
+		 "run depmod -b %s " VERSION "\n",
+		 folder, folder);
 	check_open_fails(-ENOENT, text);
 }
 END_TEST
@@ -362,8 +381,8 @@ static void check_find(const char *given, const char *kernel, const char *expect
 	char *path, *looked;
 
 	ck_assert_int_eq(modules_find(given ? files_path(folder, given) : NULL,
-				      files_path(folder, kernel), VERSION, &path,
-				      &looked), 0);
+				      files_path(folder, kernel), VERSION, &path, &looked),
+			 0);
 	if (expected)
 		ck_assert_str_eq(path, files_path(folder, expected));
 	else
@@ -425,9 +444,9 @@ START_TEST(not_found_lists_every_place)
 
 	files_text(folder, "k/boot/vmlinuz", "");
 	files_text(folder, "m/x", "");
-	ck_assert_int_eq(modules_find(files_path(folder, "m"),
-				      files_path(folder, "k/boot/vmlinuz"), VERSION,
-				      &path, &looked), 0);
+	ck_assert_int_eq(modules_find(files_path(folder, "m"), files_path(folder, "k/boot/vmlinuz"),
+				      VERSION, &path, &looked),
+			 0);
 	ck_assert_ptr_null(path);
 	snprintf(expected, sizeof(expected),
 		 "%s/m/" TREE "\n%s/m/usr/" TREE "\n%s/m/" VERSION "\n%s/m\n"
@@ -436,15 +455,16 @@ START_TEST(not_found_lists_every_place)
 		 "%s/" TREE "\n%s/usr/" TREE "\n"
 		 "%s/" TREE "\n%s/usr/" TREE "\n"
 		 "/" TREE "\n/usr/" TREE "\n",
-		 folder, folder, folder, folder, folder, folder, folder, folder, folder,
-		 folder, top, top);
+		 folder, folder, folder, folder, folder, folder, folder, folder, folder, folder,
+		 top, top);
 	ck_assert_str_eq(looked, expected);
 	free(looked);
 
 	files_capture();
 	ck_assert_int_eq(modules_find(files_path(folder, "nowhere"),
-				      files_path(folder, "k/boot/vmlinuz"), VERSION,
-				      &path, &looked), -ENOENT);
+				      files_path(folder, "k/boot/vmlinuz"), VERSION, &path,
+				      &looked),
+			 -ENOENT);
 	said = files_captured();
 	ck_assert_ptr_nonnull(strstr(said, "nowhere': No such file or directory\n"));
 	free(looked);
@@ -456,11 +476,22 @@ int main(void)
 {
 	Suite *suite = suite_create("modules");
 	const TTest *const tests[] = {
-		dependencies_come_first, dash_equals_underscore, softdeps_of_all_depths,
-		aliases_with_wildcards, builtins_are_left_out, absent_adds_nothing,
-		cycles_end, chain_too_deep, list_too_long, malformed_lines_are_skipped,
-		random_files, alias_longer_than_any, depmod_not_run,
-		files_that_cannot_be_read, found_around_the_kernel, found_by_option,
+		dependencies_come_first,
+		dash_equals_underscore,
+		softdeps_of_all_depths,
+		aliases_with_wildcards,
+		builtins_are_left_out,
+		absent_adds_nothing,
+		cycles_end,
+		chain_too_deep,
+		list_too_long,
+		malformed_lines_are_skipped,
+		random_files,
+		alias_longer_than_any,
+		depmod_not_run,
+		files_that_cannot_be_read,
+		found_around_the_kernel,
+		found_by_option,
 		not_found_lists_every_place,
 	};
 	TCase *tcase = tcase_create("modules");

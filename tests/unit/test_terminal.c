@@ -87,9 +87,13 @@ static void note_output_ready(struct uart *u)
 
 static void ck_input(const void *expected, size_t len)
 {
+	bool same;
+
 	uart_wait(in_len, len);
-	ck_assert_uint_eq(uart.in_len, len);
-	ck_assert(!memcmp(uart.in, expected, len));
+	pthread_mutex_lock(&uart.lock);
+	same = uart.in_len == len && !memcmp(uart.in, expected, len);
+	pthread_mutex_unlock(&uart.lock);
+	ck_assert(same);
 }
 
 static size_t guest_write(const void *data, size_t len)
