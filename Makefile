@@ -60,7 +60,14 @@ UNIT    := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
 UNIT_KIT := $(call objects,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 
 .PHONY: all
-all: $(O)/vmm
+all: $(O)/vmm $(O)/guest/kit/kit.elf
+
+ifeq ($(URING_LIBS),)
+$(O)/vmm: no-liburing
+.PHONY: no-liburing
+no-liburing:
+	@echo "liburing is missing; 'make deps' installs what this needs" >&2; exit 1
+endif
 
 include guest/init/init.mk guest/kit/kit.mk tests/tests.mk
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "hw/base/clock.h"
+#include "hw/base/fence.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 
@@ -193,6 +194,18 @@ static void advance(struct disk_request *request, uint64_t moved)
 	}
 }
 
+/*
+ * The kernel reports lost data once and forgets it: after that, no flush may
+ * tell the guest that what it wrote before is stable.
+ */
+static int flush_result(struct disk *disk, int result)
+{
+	if (result == 0)
+		return load_relaxed(&disk->flush_error);
+	store_relaxed(&disk->flush_error, result);
+	return result;
+}
+
 /* One system call's worth of a request is done. */
 static void step_done(struct io_completion *step, int result)
 {
@@ -211,6 +224,8 @@ static void step_done(struct io_completion *step, int result)
 	/* No error and no progress: the image was truncated under us. */
 	if (result == 0 && request->len)
 		result = -EIO;
+	if (request->op == DISK_FLUSH)
+		result = flush_result(request->disk, result);
 	request->done(request, result < 0 ? result : 0);
 }
 

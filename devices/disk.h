@@ -34,6 +34,7 @@ struct disk {
 	bool read_only;
 	enum disk_aio aio;
 	uint64_t sectors; /* of 512 bytes */
+	int flush_error;  /* atomic: that of a flush that failed, for good */
 };
 
 enum disk_op {

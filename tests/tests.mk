@@ -1,8 +1,28 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# The tests' part of the Makefile.
+# The tests' part of the Makefile, and the demo.
 
-.PHONY: check check-unit
-check: check-unit
+.PHONY: deps demo check check-unit check-cli check-direct check-stock
+
+deps:
+	@tests/deps.sh
+
+# Each in a make of its own: what pkg-config says is known only after deps.
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@tests/demo/run.sh $(O)
+
+check: deps
+	@$(MAKE) --no-print-directory all
+	@tests/check.sh $(O)
 
 check-unit: $(UNIT)
 	tests/unit/run.sh $(UNIT)
+
+check-cli: $(O)/vmm
+	tests/cli/run.sh $(O)/vmm
+
+check-direct: $(O)/vmm $(KIT_ELF)
+	tests/direct/run.sh --vmm $(O)/vmm --kit $(KIT_ELF)
+
+check-stock: $(O)/vmm
+	tests/stock/run.sh $(O)

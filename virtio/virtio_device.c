@@ -31,6 +31,8 @@ int virtio_device_init(struct virtio_device *dev)
 	dev->queue = calloc(dev->queue_count, sizeof(*dev->queue));
 	if (!dev->queue)
 		return -ENOMEM;
+	dev->config_changed = true; /* it was never read */
+	pthread_mutex_init(&dev->event_lock, NULL);
 	pthread_mutex_init(&dev->stop_lock, NULL);
 	pthread_cond_init(&dev->stop_done, NULL);
 	for (unsigned i = 0; i < dev->queue_count; i++)
@@ -55,6 +57,7 @@ void virtio_device_destroy(struct virtio_device *dev)
 			close(dev->queue[i].doorbell);
 	pthread_cond_destroy(&dev->stop_done);
 	pthread_mutex_destroy(&dev->stop_lock);
+	pthread_mutex_destroy(&dev->event_lock);
 	free(dev->queue);
 }
 
@@ -62,28 +65,30 @@ void virtio_device_destroy(struct virtio_device *dev)
 
 uint64_t virtio_config_read(struct virtio_device *dev, uint64_t offset, unsigned len)
 {
-	/* Zeros behind the end, for an access that straddles it. */
-	uint8_t config[VIRTIO_CONFIG_MAX + 8] = { 0 };
 	uint64_t value = 0;
 
 	if (offset >= dev->config_len)
 		return 0;
 	/*
 	 * The generation moves when changed configuration is read, not when it
-	 * changes: 256 changes between two reads would look like none.
+	 * changes: 256 changes between two reads would look like none.  Reads
+	 * are from a copy, so that none sees a change before its generation.
 	 */
-	if (__atomic_exchange_n(&dev->config_changed, false, __ATOMIC_ACQUIRE))
+	if (__atomic_exchange_n(&dev->config_changed, false, __ATOMIC_ACQUIRE)) {
 		dev->generation++;
-	dev->ops->config_read(dev, config);
-	memcpy(&value, config + offset, len);
+		dev->ops->config_read(dev, dev->config);
+	}
+	memcpy(&value, dev->config + offset, len);
 	return value;
 }
 
 void virtio_config_write(struct virtio_device *dev, uint64_t offset, uint64_t value,
 			 unsigned len)
 {
-	if (offset < dev->config_len && len <= dev->config_len - offset)
-		dev->ops->config_write(dev, (unsigned)offset, value, len);
+	if (offset >= dev->config_len || len > dev->config_len - offset)
+		return;
+	dev->ops->config_write(dev, (unsigned)offset, value, len);
+	store_release(&dev->config_changed, true);
 }
 
 void virtio_set_driver_features(struct virtio_device *dev, uint32_t word, uint32_t value)
@@ -197,8 +202,11 @@ static void go_live(struct virtio_device *dev)
 	for (unsigned i = 0; i < dev->queue_count; i++)
 		if (dev->queue[i].config.enabled)
 			queue_start(dev, &dev->queue[i]);
-	if (__atomic_exchange_n(&dev->notify_later, false, __ATOMIC_SEQ_CST))
+	pthread_mutex_lock(&dev->event_lock);
+	if (dev->notify_later)
 		dev->transport->ops->notify_config(dev);
+	dev->notify_later = false;
+	pthread_mutex_unlock(&dev->event_lock);
 }
 
 /* Complete a reset if every queue has stopped. */
@@ -212,9 +220,11 @@ static void reset_finish(struct virtio_device *dev)
 	dev->driver_features = 0;
 	dev->accepted = 0;
 	dev->resetting = false;
-	store_relaxed(&dev->notify_later, false);
+	pthread_mutex_lock(&dev->event_lock);
+	dev->notify_later = false;
 	dev->transport->ops->reset(dev);
 	store_release(&dev->status, 0);
+	pthread_mutex_unlock(&dev->event_lock);
 }
 
 static void reset(struct virtio_device *dev)
@@ -281,14 +291,16 @@ void virtio_device_shut_down(struct virtio_device *dev)
 static void tell_driver(struct virtio_device *dev)
 {
 	/*
-	 * Before DRIVER_OK this must wait for it (section 2.1.2).  The flag is
-	 * set before the status is read, and go_live() comes after the status is
-	 * set: one of the two sends the notification, or both do.
+	 * Before DRIVER_OK this must wait for it (section 2.1.2): go_live() comes
+	 * after the status is set, so one of the two sends it.  After a reset
+	 * there must be none: that drops it under the same lock (section 2.4.1).
 	 */
-	__atomic_store_n(&dev->notify_later, true, __ATOMIC_SEQ_CST);
-	if ((__atomic_load_n(&dev->status, __ATOMIC_SEQ_CST) & VIRTIO_CONFIG_S_DRIVER_OK) &&
-	    __atomic_exchange_n(&dev->notify_later, false, __ATOMIC_SEQ_CST))
+	pthread_mutex_lock(&dev->event_lock);
+	if (load_relaxed(&dev->status) & VIRTIO_CONFIG_S_DRIVER_OK)
 		dev->transport->ops->notify_config(dev);
+	else
+		dev->notify_later = true;
+	pthread_mutex_unlock(&dev->event_lock);
 }
 
 void virtio_notify_config(struct virtio_device *dev)

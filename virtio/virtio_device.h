@@ -96,10 +96,15 @@ struct virtio_device {
 	bool live;                /* DRIVER_OK was set: queues run */
 	bool resetting;           /* some queue has not acknowledged */
 
+	uint8_t config[VIRTIO_CONFIG_MAX + 8]; /* as last shown; zeros behind its end */
+
 	uint8_t status;      /* atomic: threads add NEEDS_RESET */
 	bool config_changed; /* atomic: the driver has not read it since */
-	bool notify_later;   /* atomic: changed before DRIVER_OK */
 	struct log_limit messages;
+
+	/* Held while the driver is told: a reset waits for that. */
+	pthread_mutex_t event_lock;
+	bool notify_later; /* changed before DRIVER_OK */
 
 	/* For whoever waits for queues to stop. */
 	pthread_mutex_t stop_lock;

@@ -53,11 +53,11 @@ struct terminal {
 	struct side in, out;
 	bool in_paused;   /* no room for input; lock */
 	bool out_stalled; /* the stream's write() was short; lock */
+	uint64_t written; /* bytes of output so far; lock */
 
 	/* The loop's thread only. */
 	struct loop_watch kick;  /* eventfd: output came, or room for input */
 	struct loop_watch timer; /* runs in the background */
-	uint64_t written;        /* bytes of output so far */
 	bool started;
 	bool is_tty; /* @in is */
 	bool background;
@@ -119,21 +119,44 @@ static size_t stream_read(void *opaque, uint8_t *buf, size_t len)
 	return len;
 }
 
+static bool would_block(ssize_t moved)
+{
+	return moved < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+/* Nobody reads any more.  With the lock. */
+static void drop_output(struct terminal *t)
+{
+	log_warn("stdout: %s; the guest's output is dropped from here on", strerror(errno));
+	t->out.ended = true;
+	ring_drop(&t->out.ring, t->out.ring.len);
+}
+
+/*
+ * What can be written at once is: waking the loop for it would cost the vCPU
+ * more.  The rest waits for the loop in the ring.
+ */
 static size_t stream_write(void *opaque, const uint8_t *buf, size_t len)
 {
 	struct terminal *t = opaque;
-	bool was_empty = false;
+	ssize_t moved = 0;
 	size_t put = len;
 
 	pthread_mutex_lock(&t->lock);
+	if (!t->out.ended && !t->out.ring.len) {
+		moved = write(t->out.watch.fd, buf, len);
+		if (moved < 0 && !would_block(moved))
+			drop_output(t);
+		moved = moved < 0 ? 0 : moved;
+		t->written += (uint64_t)moved;
+		if ((size_t)moved < len && !t->out.ended)
+			kick(t);
+	}
 	if (!t->out.ended) {
-		was_empty = t->out.ring.len == 0;
-		put = ring_put(&t->out.ring, buf, len);
+		put = (size_t)moved + ring_put(&t->out.ring, buf + moved, len - (size_t)moved);
 		t->out_stalled = put < len;
 	}
 	pthread_mutex_unlock(&t->lock);
-	if (was_empty && put)
-		kick(t);
 	return put;
 }
 
@@ -161,20 +184,6 @@ static void side_watch(struct terminal *t, struct side *side, uint32_t events, b
 		kick(t);
 }
 
-static bool would_block(ssize_t moved)
-{
-	return moved < 0 && (errno == EAGAIN || errno == EINTR);
-}
-
-static void drop_output(struct terminal *t)
-{
-	log_warn("stdout: %s; the guest's output is dropped from here on", strerror(errno));
-	pthread_mutex_lock(&t->lock);
-	t->out.ended = true;
-	ring_drop(&t->out.ring, t->out.ring.len);
-	pthread_mutex_unlock(&t->lock);
-}
-
 /* Write what can be written at once.  Returns how many bytes wait after that. */
 static size_t write_output(struct terminal *t)
 {
@@ -190,12 +199,12 @@ static size_t write_output(struct terminal *t)
 	/* Without the lock: write() of the stream only adds behind these. */
 	if (left)
 		moved = write(t->out.watch.fd, data, left);
+
+	pthread_mutex_lock(&t->lock);
 	if (moved < 0 && !would_block(moved))
 		drop_output(t);
-
 	moved = moved < 0 ? 0 : moved;
 	t->written += (uint64_t)moved;
-	pthread_mutex_lock(&t->lock);
 	ring_drop(ring, (size_t)moved);
 	left = ring->len;
 	ready = t->out_stalled && left <= RING_SIZE / 2;
@@ -319,8 +328,7 @@ static void input_work(void *opaque, uint32_t events)
 		return;
 	}
 	if (len > 0) {
-		if (t->is_tty)
-			len = (ssize_t)filter_escapes(t, buf, (size_t)len);
+		len = (ssize_t)filter_escapes(t, buf, (size_t)len);
 		pthread_mutex_lock(&t->lock);
 		ring_put(&t->in.ring, buf, (size_t)len);
 		pthread_mutex_unlock(&t->lock);

@@ -2,17 +2,17 @@
 /*
  * stdin and stdout as the other end of the guest's serial port.
  *
- * Output: the UART's write() puts bytes into a buffer, and the main loop writes
- * them out, never waiting for the reader.  A full buffer stalls the UART, so a
- * reader that stops stalls the guest's output and nothing else.  When the
- * reader is gone, output is dropped and the VM goes on.
+ * Output: the UART's write() writes what can be written at once, and puts the
+ * rest into a buffer that the main loop writes out; neither waits for the
+ * reader.  A full buffer stalls the UART, so a reader that stops stalls the
+ * guest's output and nothing else.  When the reader is gone, output is dropped
+ * and the VM goes on.
  *
  * Input: what the main loop reads waits in a buffer for the UART.  From a pipe
  * or a file it reads only as much as fits, and the end of the input is not the
  * end of the VM.  From a terminal it always reads, so that Ctrl-A x works also
  * while the guest takes nothing; then what does not fit is lost, as on a serial
- * line.  Ctrl-A is looked for on terminals only, since a pipe may carry
- * binary data:
+ * line.  Wherever input comes from:
  *
  *   Ctrl-A x       ends the loop with status 0
  *   Ctrl-A Ctrl-A  one Ctrl-A for the guest

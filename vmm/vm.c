@@ -63,7 +63,7 @@ static int check_kvm(struct vm *vm, unsigned cpus)
 	}
 	max = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	if (max > 0 && cpus > (unsigned)max) {
-		log_error("-c %u: KVM on this host runs at most %d vCPUs a VM", cpus, max);
+		log_error("--cpus %u: KVM on this host runs at most %d a VM", cpus, max);
 		return -EINVAL;
 	}
 	size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);

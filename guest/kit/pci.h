@@ -96,7 +96,7 @@ uint8_t pci_capability(const struct pci_function *function, uint8_t id, uint8_t 
  */
 uint64_t pci_bar_size(const struct pci_function *function, unsigned index);
 
-/* Writes a BAR's address and maps it. The caller has decode off. */
+/* Writes a BAR's address, low half first, and maps it. */
 void pci_bar_set(struct pci_function *function, unsigned index, uint64_t base);
 
 /*

@@ -35,7 +35,18 @@ extern const struct test pci_tests[], capability_tests[], device_tests[], msix_t
 	intx_tests[];
 extern const struct test blk_tests[], framing_tests[], ring_tests[];
 
-/* The value of option `name` (name=value on the kit's command line), or `otherwise`. */
+/*
+ * Options are name=value words on the kit's command line; other words are left alone. They say what
+ * the machine should be like, so that a device that is wrong about itself fails:
+ *   tests=PREFIX,...  run only tests whose names begin so (all)
+ *   disks=N           how many disks there are (1)
+ *   disk=rw|ro        whether the first may be written (rw)
+ *   sectors=N         its capacity (not checked)
+ *   views=cf8,ecam    the ways to configuration space (both)
+ *   ecam=ADDRESS      where the ECAM is, if no MCFG table says
+ *   intx=on|off       off: firmware has not routed INTx, leave those tests out (on)
+ * The value of option `name`, or `otherwise`.
+ */
 const char *option(const char *name, const char *otherwise);
 
 /* The same for a number, decimal or 0x and lower-case hexadecimal. */

@@ -13,8 +13,12 @@
 
 uint32_t fake_random(uint32_t *state)
 {
-	*state = *state * 1664525 + 1013904223;
-	return *state >> 8 | *state << 24;
+	uint32_t x = *state += 0x9e3779b9;
+
+	/* All bits must be good: tests take remainders. */
+	x = (x ^ x >> 16) * 0x21f0aaad;
+	x = (x ^ x >> 15) * 0x735a2d97;
+	return x ^ x >> 15;
 }
 
 /* --- Interrupt lines --- */
@@ -242,7 +246,7 @@ static void queue_stop(struct virtio_device *dev, unsigned index)
 
 	ck_assert_uint_lt(index, FAKE_QUEUES);
 	ck_assert_msg(fake->owned[index], "stopped a queue that nobody has");
-	fake->stops[index]++;
+	__atomic_fetch_add(&fake->stops[index], 1, __ATOMIC_RELEASE);
 	if (!fake->slow_stop)
 		fake_device_let_go(fake, index);
 }

@@ -107,7 +107,8 @@ struct fake_device {
 	uint8_t *ram; /* FAKE_RAM bytes at FAKE_RAM_AT */
 	uint8_t config[FAKE_CONFIG];
 	unsigned config_writes;
-	unsigned starts[FAKE_QUEUES], stops[FAKE_QUEUES];
+	unsigned starts[FAKE_QUEUES];
+	unsigned stops[FAKE_QUEUES]; /* atomic: orders to let go */
 	bool owned[FAKE_QUEUES]; /* its thread has the queue */
 	bool slow_stop;          /* acknowledge only in fake_device_let_go() */
 };

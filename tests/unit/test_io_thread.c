@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "devices/io_thread.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
@@ -16,6 +15,7 @@
 
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
+#include "tests/unit/leaks.h"
 #include "tests/unit/unit.h"
 
 #define DEADLINE_MS 20000
@@ -490,18 +490,6 @@ END_TEST
 
 /* --- Life --- */
 
-static unsigned entries_of(const char *folder)
-{
-	DIR *dir = opendir(folder);
-	unsigned count = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
-
 static void read_name(void *opaque)
 {
 	pthread_getname_np(pthread_self(), opaque, 16);
@@ -525,7 +513,7 @@ END_TEST
 
 START_TEST(many_lives)
 {
-	unsigned fds = entries_of("/proc/self/fd"), tasks = entries_of("/proc/self/task");
+	unsigned fds = leaks_fds(), threads = leaks_threads();
 
 	for (unsigned i = 0; i < 300; i++) {
 		begin(i % 2);
@@ -533,8 +521,8 @@ START_TEST(many_lives)
 			on_thread(nothing, NULL);
 		io_thread_destroy(thread);
 	}
-	ck_assert_uint_eq(entries_of("/proc/self/fd"), fds);
-	ck_assert_uint_eq(entries_of("/proc/self/task"), tasks);
+	ck_assert_uint_eq(leaks_fds(), fds);
+	ck_assert_uint_eq(leaks_threads(), threads);
 }
 END_TEST
 

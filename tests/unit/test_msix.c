@@ -447,7 +447,7 @@ START_TEST(against_model)
 
 	ready();
 	memset(m.masked, true, sizeof(m.masked));
-	for (step = 0; step < 1500; step++) {
+	for (step = 0; step < 1000; step++) {
 		bool on = fake_random(&seed) % 2;
 
 		v = fake_random(&seed) % VECTORS;

@@ -409,7 +409,7 @@ END_TEST
 
 START_TEST(pipe_input_is_taken_as_it_is)
 {
-	static const char text[] = "\x01x\x01h\0\r\n\x03";
+	static const char text[] = "\0\r\n\x03\x1a";
 	int in[2], out[2];
 
 	ck_assert_int_eq(pipe(in), 0);
@@ -632,6 +632,19 @@ START_TEST(quit_key)
 	terminal_destroy(terminal);
 	loop_destroy(&loop);
 	ck_restored();
+}
+END_TEST
+
+START_TEST(quit_key_works_from_a_pipe)
+{
+	int in[2];
+
+	ck_assert_int_eq(pipe(in), 0);
+	start(in[0], null_fd());
+	write_all(in[1], "\x01x", 2);
+	ck_assert_int_eq(join(), 0);
+	terminal_destroy(terminal);
+	loop_destroy(&loop);
 }
 END_TEST
 
@@ -891,6 +904,7 @@ int main(void)
 
 	tcase = group(suite, "input", setup);
 	tcase_add_test(tcase, pipe_input_is_taken_as_it_is);
+	tcase_add_test(tcase, quit_key_works_from_a_pipe);
 	tcase_add_test(tcase, pipe_input_waits_for_the_guest);
 	tcase_add_test(tcase, pipe_input_is_bounded);
 	tcase_add_test(tcase, file_input);

@@ -91,16 +91,21 @@ void vq_ram_allow(struct vq_ram *ram, uint64_t gpa, uint64_t len)
 	memcpy(shadow_ptr(ram, gpa), vq_ram_ptr(ram, gpa), len);
 }
 
+static void check_range(const struct vq_ram *ram, uint64_t from, uint64_t to)
+{
+	uint64_t at = from - ram->gpa;
+
+	if (memcmp(ram->host + at, ram->shadow + at, to - from) == 0)
+		return;
+	while (ram->host[at] == ram->shadow[at])
+		at++;
+	ck_abort_msg("the device changed the byte at %#llx from %#x to %#x",
+		     (unsigned long long)(ram->gpa + at), ram->shadow[at], ram->host[at]);
+}
+
 void vq_ram_check(const struct vq_ram *ram)
 {
-	uint64_t i = 0;
-
-	if (memcmp(ram->host, ram->shadow, ram->len) == 0)
-		return;
-	while (ram->host[i] == ram->shadow[i])
-		i++;
-	ck_abort_msg("the device changed the byte at %#llx from %#x to %#x",
-		     (unsigned long long)(ram->gpa + i), ram->shadow[i], ram->host[i]);
+	check_range(ram, ram->gpa, ram->gpa + ram->len);
 }
 
 /* --- The queue --- */
@@ -160,73 +165,6 @@ static void put_word(struct vq_driver *vq, uint64_t gpa, uint16_t value)
 static void fence(void)
 {
 	fence_full();
-}
-
-void vq_driver_reset(struct vq_driver *vq)
-{
-	unsigned i;
-
-	vq_ram_allow(vq->ram, vq->ram->gpa, vq->ram->len);
-	vq_ram_fill(vq->ram, vq->config.driver, 0, 6 + 2 * (uint64_t)vq->size);
-	vq_ram_fill(vq->ram, vq->config.device, 0, used_len(vq));
-	vq->free_count = vq->size;
-	for (i = 0; i < vq->size; i++)
-		vq->free[i] = (uint16_t)i;
-	for (i = vq->size; i > 1; i--) {
-		unsigned j = vq_random(&vq->random, i);
-		uint16_t swap = vq->free[j];
-
-		vq->free[j] = vq->free[i - 1];
-		vq->free[i - 1] = swap;
-	}
-	memset(vq->busy, 0, vq->size * sizeof(*vq->busy));
-	vq->in_flight = 0;
-	vq->added = vq->published = vq->seen = vq->judged = 0;
-	vq->muted = false;
-	vq->used_event = 0;
-}
-
-struct vq_driver *vq_driver_create_at(struct vq_ram *ram, const struct virtqueue_config *config,
-				      uint64_t features)
-{
-	struct vq_driver *vq = calloc(1, sizeof(*vq));
-
-	must(vq != NULL);
-	vq->ram = ram;
-	vq->config = *config;
-	vq->size = config->size;
-	vq->event_idx = features & VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX);
-	vq->random = 1;
-	vq->free = calloc(vq->size, sizeof(*vq->free));
-	vq->busy = calloc(vq->size, sizeof(*vq->busy));
-	must(vq->free && vq->busy);
-	vq_driver_reset(vq);
-	return vq;
-}
-
-struct vq_driver *vq_driver_create(struct vq_ram *ram, uint16_t size, uint64_t features)
-{
-	const struct virtqueue_config config = {
-		.size = size,
-		.enabled = true,
-		.desc = vq_ram_alloc(ram, 16 * (uint64_t)size, VRING_DESC_ALIGN_SIZE),
-		.driver = vq_ram_alloc(ram, 6 + 2 * (uint64_t)size, VRING_AVAIL_ALIGN_SIZE),
-		.device = vq_ram_alloc(ram, 6 + 8 * (uint64_t)size, VRING_USED_ALIGN_SIZE),
-	};
-
-	return vq_driver_create_at(ram, &config, features);
-}
-
-void vq_driver_free(struct vq_driver *vq)
-{
-	free(vq->free);
-	free(vq->busy);
-	free(vq);
-}
-
-const struct virtqueue_config *vq_driver_config(const struct vq_driver *vq)
-{
-	return &vq->config;
 }
 
 /* --- Add --- */
@@ -317,6 +255,17 @@ int vq_driver_add_parts(struct vq_driver *vq, const struct vq_part *part, unsign
 	return vq_driver_add(vq, &(struct vq_chain){ .part = part, .count = count });
 }
 
+static uint16_t avail_event(const struct vq_driver *vq)
+{
+	return load_relaxed((uint16_t *)&used_ring(vq)->ring[vq->size]);
+}
+
+bool vq_driver_all_popped(const struct vq_driver *vq)
+{
+	must(vq->event_idx);
+	return avail_event(vq) == vq->published;
+}
+
 bool vq_driver_publish(struct vq_driver *vq)
 {
 	uint16_t from = vq->published, event;
@@ -329,7 +278,7 @@ bool vq_driver_publish(struct vq_driver *vq)
 		return from != vq->added &&
 			!(load_relaxed(&used_ring(vq)->flags) & VRING_USED_F_NO_NOTIFY);
 	/* Was the entry at avail_event among those (section 2.7.10)? */
-	event = load_relaxed((uint16_t *)&used_ring(vq)->ring[vq->size]);
+	event = avail_event(vq);
 	for (; from != vq->added; from++)
 		asked |= from == event;
 	return asked;
@@ -401,6 +350,77 @@ unsigned vq_driver_in_flight(const struct vq_driver *vq)
 	return vq->in_flight;
 }
 
+/* --- Life --- */
+
+void vq_driver_reset(struct vq_driver *vq)
+{
+	unsigned i;
+
+	for (i = 0; i < vq->size; i++)
+		if (vq->busy[i])
+			settle(vq, (uint16_t)i);
+	vq_ram_fill(vq->ram, vq->config.driver, 0, 6 + 2 * (uint64_t)vq->size);
+	vq_ram_fill(vq->ram, vq->config.device, 0, used_len(vq));
+	vq->free_count = vq->size;
+	for (i = 0; i < vq->size; i++)
+		vq->free[i] = (uint16_t)i;
+	for (i = vq->size; i > 1; i--) {
+		unsigned j = vq_random(&vq->random, i);
+		uint16_t swap = vq->free[j];
+
+		vq->free[j] = vq->free[i - 1];
+		vq->free[i - 1] = swap;
+	}
+	memset(vq->busy, 0, vq->size * sizeof(*vq->busy));
+	vq->in_flight = 0;
+	vq->added = vq->published = vq->seen = vq->judged = 0;
+	vq->muted = false;
+	vq->used_event = 0;
+}
+
+struct vq_driver *vq_driver_create_at(struct vq_ram *ram, const struct virtqueue_config *config,
+				      uint64_t features)
+{
+	struct vq_driver *vq = calloc(1, sizeof(*vq));
+
+	must(vq != NULL);
+	vq->ram = ram;
+	vq->config = *config;
+	vq->size = config->size;
+	vq->event_idx = features & VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX);
+	vq->random = 1;
+	vq->free = calloc(vq->size, sizeof(*vq->free));
+	vq->busy = calloc(vq->size, sizeof(*vq->busy));
+	must(vq->free && vq->busy);
+	vq_driver_reset(vq);
+	return vq;
+}
+
+struct vq_driver *vq_driver_create(struct vq_ram *ram, uint16_t size, uint64_t features)
+{
+	const struct virtqueue_config config = {
+		.size = size,
+		.enabled = true,
+		.desc = vq_ram_alloc(ram, 16 * (uint64_t)size, VRING_DESC_ALIGN_SIZE),
+		.driver = vq_ram_alloc(ram, 6 + 2 * (uint64_t)size, VRING_AVAIL_ALIGN_SIZE),
+		.device = vq_ram_alloc(ram, 6 + 8 * (uint64_t)size, VRING_USED_ALIGN_SIZE),
+	};
+
+	return vq_driver_create_at(ram, &config, features);
+}
+
+void vq_driver_free(struct vq_driver *vq)
+{
+	free(vq->free);
+	free(vq->busy);
+	free(vq);
+}
+
+const struct virtqueue_config *vq_driver_config(const struct vq_driver *vq)
+{
+	return &vq->config;
+}
+
 /* --- Wishes --- */
 
 void vq_driver_mute(struct vq_driver *vq)
@@ -443,13 +463,15 @@ bool vq_driver_was_interrupt_due(struct vq_driver *vq)
 void vq_driver_check(struct vq_driver *vq)
 {
 	const struct vring_used *ring = used_ring(vq);
+	const struct vq_ram *memory = vq->ram;
 
 	must(vq->in_flight == 0 && vq->free_count == vq->size);
 	must(load_acquire(&ring->idx) == vq->seen);
 	/* Sections 2.7.10.1 and 2.7.10.2. */
-	must(ring->flags <= (vq->event_idx ? 0 : VRING_USED_F_NO_NOTIFY));
-	vq_ram_allow(vq->ram, vq->config.device, used_len(vq));
-	vq_ram_check(vq->ram);
+	must(load_relaxed(&ring->flags) <= (vq->event_idx ? 0 : VRING_USED_F_NO_NOTIFY));
+	/* The device may still be asking to be rung. */
+	check_range(memory, memory->gpa, vq->config.device);
+	check_range(memory, vq->config.device + used_len(vq), memory->gpa + memory->len);
 }
 
 /* --- For hostile drivers --- */

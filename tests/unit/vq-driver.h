@@ -104,7 +104,7 @@ void vq_driver_free(struct vq_driver *vq);
 /* What the driver writes to the registers. */
 const struct virtqueue_config *vq_driver_config(const struct vq_driver *vq);
 
-/* After a device reset: all memory is the driver's again, and the ring is new. */
+/* After a device reset: what was in flight is the driver's again, the ring is new. */
 void vq_driver_reset(struct vq_driver *vq);
 
 /* The id of the chain, or -1: no room. */
@@ -114,6 +114,9 @@ int vq_driver_add_parts(struct vq_driver *vq, const struct vq_part *part, unsign
 
 /* Show the device what was added.  True: it asked to be told. */
 bool vq_driver_publish(struct vq_driver *vq);
+
+/* Did the device ask to be told of what comes after all that was published?  (EVENT_IDX) */
+bool vq_driver_all_popped(const struct vq_driver *vq);
 
 /* Take a chain that the device gave back; false: there is none. */
 bool vq_driver_get(struct vq_driver *vq, struct vq_used *used);

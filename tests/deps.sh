@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Installs, as root, the Debian packages that building and testing take;
+# otherwise prints the one command that does, and fails. Says nothing where
+# nothing is missing.
+set -euo pipefail
+
+wanted=(
+	gcc make pkg-config libc6-dev linux-libc-dev liburing-dev # vmm
+	acpica-tools musl-tools                                   # its DSDT and init
+	check                                                     # unit tests
+	e2fsprogs kmod cpio util-linux procps xz-utils zstd       # the tests' scripts
+)
+missing=()
+for package in "${wanted[@]}"; do
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] ||
+		missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+install=(apt-get install -y --no-install-recommends "${missing[@]}")
+if [ "$(id -u)" -ne 0 ]; then
+	echo "Packages are missing. As root:" >&2
+	echo "  ${install[*]}" >&2
+	exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+"${install[@]}"
