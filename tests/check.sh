@@ -14,7 +14,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 passed=0 failed=0
-for tier in unit cli direct stock; do
+for tier in unit cli direct lifecycle stock; do
 	echo "== $tier"
 	status=0
 	make --no-print-directory "O=$build" "check-$tier" 2>&1 | tee "$log" || status=$?

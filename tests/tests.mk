@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The tests' part of the Makefile, and the demo.
 
-.PHONY: deps demo check check-unit check-cli check-direct check-stock
+.PHONY: deps demo check check-unit check-cli check-direct check-lifecycle check-stock
 
 deps:
 	@tests/deps.sh
@@ -23,6 +23,9 @@ check-cli: $(O)/vmm
 
 check-direct: $(O)/vmm $(KIT_ELF)
 	tests/direct/run.sh --vmm $(O)/vmm --kit $(KIT_ELF)
+
+check-lifecycle: $(O)/vmm $(KIT_ELF)
+	tests/direct/lifecycle.sh $(O)/vmm $(KIT_ELF)
 
 check-stock: $(O)/vmm
 	tests/stock/run.sh $(O)

@@ -45,6 +45,9 @@ static void describe(const struct kvm_run *run, char *text, size_t size)
 	else if (run->exit_reason == KVM_EXIT_FAIL_ENTRY)
 		snprintf(text, size, ": hardware reason 0x%llx",
 			 run->fail_entry.hardware_entry_failure_reason);
+	else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR &&
+		 run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+		snprintf(text, size, ": cannot emulate an instruction");
 	else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
 		snprintf(text, size, ": suberror %u", run->internal.suberror);
 	else if (run->exit_reason == KVM_EXIT_SYSTEM_EVENT)

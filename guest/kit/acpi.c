@@ -18,6 +18,8 @@ enum {
 	FADT_DSDT = 40,
 	FADT_PM1A_CONTROL = 64,
 	FADT_FLAGS = 112,
+	FADT_RESET_REGISTER = 116,
+	FADT_RESET_VALUE = 128,
 	FADT_X_DSDT = 140,
 	FADT_SLEEP_CONTROL = 244,
 	FADT_HW_REDUCED = 1 << 20,
@@ -128,14 +130,13 @@ static void sleep_control_write(uint8_t value)
 		mmio_write8(address, value);
 }
 
-static void triple_fault(void)
+/* The machine should be off by now. */
+static _Noreturn void no_effect(const char *what)
 {
-	struct {
-		uint16_t limit;
-		uint64_t base;
-	} __attribute__((packed)) nothing = { 0, 0 };
-
-	asm volatile("lidt %0; int3" : : "m"(nothing));
+	irq_sleep(POWER_OFF_PATIENCE_MS);
+	print("# %s had no effect\n", what);
+	print_flush();
+	cpu_triple_fault();
 }
 
 void acpi_power_off(void)
@@ -148,11 +149,16 @@ void acpi_power_off(void)
 	else if (fadt)
 		outw((uint16_t)read32(fadt + FADT_PM1A_CONTROL),
 		     (uint16_t)(s5_type() << PM1_SLP_TYP_SHIFT | PM1_SLP_EN));
-	irq_sleep(POWER_OFF_PATIENCE_MS);
-	print("# power-off had no effect\n");
+	no_effect("power-off");
+}
+
+void acpi_reset(void)
+{
 	print_flush();
-	for (;;)
-		triple_fault();
+	if (fadt)
+		outb((uint16_t)read64(fadt + FADT_RESET_REGISTER + GAS_ADDRESS),
+		     fadt[FADT_RESET_VALUE]);
+	no_effect("reset");
 }
 
 uint64_t acpi_ecam(void)

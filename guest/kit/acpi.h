@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the kit reads from ACPI: power-off, the ECAM's place, the I/O APICs. */
+/* What the kit reads from ACPI: power-off and reset, the ECAM's place, the I/O APICs. */
 #pragma once
 
 #include <stdint.h>
@@ -14,6 +14,9 @@ void acpi_init(uint64_t rsdp);
  * error.
  */
 _Noreturn void acpi_power_off(void);
+
+/* Writes the FADT's reset register; ends as power-off does where that has no effect. */
+_Noreturn void acpi_reset(void);
 
 /* Physical address of bus 0's ECAM by MCFG, or 0. */
 uint64_t acpi_ecam(void);

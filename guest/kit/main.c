@@ -8,6 +8,7 @@
 #include "guest/kit/pci.h"
 #include "guest/kit/print.h"
 #include "guest/kit/test.h"
+#include "guest/kit/x86.h"
 
 /* struct hvm_start_info, version 0, of the PVH boot protocol. */
 struct start_info {
@@ -16,6 +17,29 @@ struct start_info {
 };
 
 #define START_INFO_MAGIC 0x336ec578u
+
+#define I8042_COMMAND 0x64
+#define I8042_RESET 0xfe
+
+/* Ends in the way of option end=: what a monitor makes of it is seen from outside. */
+static _Noreturn void end(void)
+{
+	const char *how = option("end", "off");
+
+	print_flush();
+	if (list_has(how, "reset"))
+		acpi_reset();
+	if (list_has(how, "i8042"))
+		outb(I8042_COMMAND, I8042_RESET);
+	if (list_has(how, "fault"))
+		cpu_triple_fault();
+	while (list_has(how, "spin"))
+		cpu_relax();
+	cpu_interrupts_off();
+	while (list_has(how, "halt"))
+		asm volatile("hlt");
+	acpi_power_off();
+}
 
 _Noreturn void kit_main(const struct start_info *info);
 
@@ -37,5 +61,5 @@ void kit_main(const struct start_info *info)
 	if (count != option_number("disks", 1))
 		test_give_up("the number of usable disks is not that of the option disks=");
 	test_run_all(disks);
-	acpi_power_off();
+	end();
 }

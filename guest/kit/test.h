@@ -45,6 +45,8 @@ extern const struct test blk_tests[], framing_tests[], ring_tests[];
  *   views=cf8,ecam    the ways to configuration space (both)
  *   ecam=ADDRESS      where the ECAM is, if no MCFG table says
  *   intx=on|off       off: firmware has not routed INTx, leave those tests out (on)
+ *   end=off|reset|i8042|fault|spin|halt  how to end: power off, reset by ACPI or by the
+ *                     keyboard controller, triple fault, or not at all (off)
  * The value of option `name`, or `otherwise`.
  */
 const char *option(const char *name, const char *otherwise);

@@ -137,3 +137,15 @@ static inline void cpu_relax(void)
 {
 	asm volatile("pause" : : : "memory");
 }
+
+/* An exception without an interrupt table: the CPU gives up. */
+static inline _Noreturn void cpu_triple_fault(void)
+{
+	const struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) nothing = { 0, 0 };
+
+	asm volatile("lidt %0; int3" : : "m"(nothing));
+	__builtin_unreachable();
+}

@@ -1,0 +1,233 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# usage: lifecycle.sh VMM KIT
+#
+# How a VM starts and ends, as seen from outside: exit statuses, signals, what
+# is said and what is left behind. The guest is the test kit with no tests, told
+# how to end. TAP, then "N passed, N failed".
+set -euo pipefail
+
+[ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
+vmm=$(realpath "$1")
+kit=$(realpath "$2")
+work=$(mktemp -d)
+pid=
+trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
+cd "$work"
+
+number=0 passed=0 failed=0
+
+fail() {
+	echo "$*"
+	exit 1
+}
+
+# start KIT-OPTIONS ARGUMENT...: vmm in the background, ready when the kit is
+start() {
+	local options=$1
+	shift
+	truncate -s 1M disk.img
+	"$vmm" run -k "$kit" -m 64M -d disk.img -p "tests=none $options" "$@" \
+		</dev/null >console 2>errors &
+	pid=$!
+}
+
+# finish STATUS
+finish() {
+	local status=0
+	wait "$pid" || status=$?
+	pid=
+	[ "$status" -eq "$1" ] || fail "exit status $status instead of $1"
+}
+
+# The kit has printed its plan: it runs, and ends as it was told.
+until_it_runs() {
+	local tries
+	for tries in {1..300}; do
+		! grep -q '^1\.\.0' console || return 0
+		kill -0 "$pid" 2>/dev/null || fail "vmm ended early"
+		sleep 0.1
+	done
+	fail "no word from the kit after $tries tries"
+}
+
+silent() {
+	[ ! -s errors ] || fail "unexpected messages"
+}
+
+case_power_off() { start end=off; finish 0; silent; }
+case_acpi_reset() { start end=reset; finish 4; silent; }
+case_i8042_reset() { start end=i8042; finish 4; silent; }
+
+case_triple_fault() {
+	start end=fault
+	finish 3
+	# Where KVM emulates the guest's kernel, it gives up on the instruction.
+	grep -qE 'vCPU 0: the guest died: KVM exit (8 .SHUTDOWN.: triple fault|17 .INTERNAL_ERROR.: cannot emulate)' \
+		errors || fail "no exit reason"
+	grep -q 'rip [0-9a-f]\{16\}  rsp' errors || fail "no registers"
+}
+
+# signal NAME STATUS GUEST: also while the guest spins, or has halted for good
+signal() {
+	start "end=$3" -c 2
+	until_it_runs
+	kill "-$1" "$pid"
+	finish "$2"
+	silent
+}
+
+case_sigterm() { signal TERM 143 spin; }
+case_sigint_halted() { signal INT 130 halt; }
+case_sighup() { signal HUP 129 spin; }
+case_sigquit_halted() { signal QUIT 131 halt; }
+
+# Not deadly: statistics, and a look at the images.
+case_sigusr() {
+	start end=spin
+	until_it_runs
+	kill -USR1 "$pid"
+	kill -USR2 "$pid"
+	kill -TERM "$pid"
+	finish 143
+}
+
+# From signal to end within 0.1 s, in the best of five tries on a busy machine.
+case_stops_at_once() {
+	local best=999999999999 begin took
+	for _ in {1..5}; do
+		start end=spin -c 4
+		until_it_runs
+		begin=$(date +%s%N)
+		kill -TERM "$pid"
+		finish 143
+		took=$(($(date +%s%N) - begin))
+		[ "$took" -ge "$best" ] || best=$took
+	done
+	[ "$best" -lt 100000000 ] || fail "$best ns"
+}
+
+case_254_vcpus() {
+	start end=off -c 254
+	finish 0
+	silent
+}
+
+case_32_mebibytes() {
+	start end=off -m 32M
+	finish 0
+	silent
+}
+
+# A lock that a killed vmm held is free again.
+case_killed_and_started_again() {
+	start end=spin
+	until_it_runs
+	kill -KILL "$pid"
+	finish 137
+	start end=off
+	finish 0
+	silent
+}
+
+case_locked_image() {
+	start end=spin
+	until_it_runs
+	if "$vmm" run -k "$kit" -m 64M -d disk.img >other 2>&1; then
+		fail "the image was used twice"
+	fi
+	[ "$(cat other)" = "vmm: disk 'disk.img': locked by another process" ] || fail "$(cat other)"
+	kill -TERM "$pid"
+	finish 143
+}
+
+# Read-only use is shared.
+case_shared_image() {
+	truncate -s 1M disk.img
+	start end=spin -d disk.img,ro
+	finish 1 # twice in one VM is a mistake all the same
+	"$vmm" run -k "$kit" -m 64M -d disk.img,ro -p 'tests=none end=spin' </dev/null >console &
+	pid=$!
+	until_it_runs
+	"$vmm" run -k "$kit" -m 64M -d disk.img,ro -p tests=none </dev/null >/dev/null
+	kill -TERM "$pid"
+	finish 143
+}
+
+case_hidden_tail() {
+	truncate -s $((1048576 + 100)) disk.img
+	"$vmm" run -k "$kit" -m 64M -d disk.img -p tests=none </dev/null >/dev/null 2>errors
+	[ "$(cat errors)" = "vmm: warning: disk 'disk.img': size is not a multiple of 512 bytes; the last 100 are hidden" ] ||
+		fail "$(cat errors)"
+}
+
+# stdout closed, or with nobody at the other end: the guest still runs to its end.
+case_no_stdout() {
+	truncate -s 1M disk.img
+	"$vmm" run -k "$kit" -m 64M -d disk.img -p tests=none </dev/null >&-
+	"$vmm" run -k "$kit" -m 64M -d disk.img -p tests=none </dev/null 2>errors >/dev/full
+	grep -q "stdout: No space left on device; the guest's output is dropped" errors ||
+		fail "no warning"
+}
+
+# A reader that never reads does not keep a signal from ending the VM.
+case_stalled_reader() {
+	mkfifo pipe
+	exec 5<>pipe
+	yes | dd of=pipe oflag=nonblock status=none 2>/dev/null || true # it is full now
+	truncate -s 1M disk.img
+	"$vmm" run -k "$kit" -m 64M -d disk.img -p 'tests=none end=spin' </dev/null >pipe 2>errors &
+	pid=$!
+	until grep -q vcpu0 "/proc/$pid/task/"*/comm; do
+		kill -0 "$pid" || fail "vmm ended early"
+	done
+	kill -TERM "$pid"
+	finish 143
+}
+
+case_40_disks() {
+	local disks=() i
+	for i in {1..39}; do
+		truncate -s 1M "$i.img"
+		disks+=(-d "$i.img,ro")
+	done
+	start "disks=40" "${disks[@]}"
+	finish 0
+	silent
+}
+
+case_too_many_disks() {
+	local disks=() i
+	for i in {1..248}; do
+		truncate -s 512 "$i.img"
+		disks+=(-d "$i.img,ro")
+	done
+	start end=off "${disks[@]}"
+	finish 1
+	grep -q 'the PCI bus has no place for one more disk' errors || fail "$(cat errors)"
+}
+
+run() {
+	local status=0
+	number=$((number + 1))
+	mkdir "$work/$number"
+	(set -e; cd "$work/$number"; "case_$1") >"$work/log" 2>&1 || status=$?
+	if [ "$status" -eq 0 ]; then
+		passed=$((passed + 1))
+		echo "ok $number - lifecycle/$1"
+	else
+		failed=$((failed + 1))
+		echo "not ok $number - lifecycle/$1"
+		head -n 50 -q "$work/log" "$work/$number/errors" 2>/dev/null | sed 's/^/# /' || true
+	fi
+}
+
+mapfile -t cases < <(declare -F | sed -n 's/^declare -f case_//p')
+echo "TAP version 13"
+echo "1..${#cases[@]}"
+for name in "${cases[@]}"; do
+	run "$name"
+done
+echo "$passed passed, $failed failed"
+((failed == 0))
