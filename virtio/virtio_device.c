@@ -33,8 +33,7 @@ int virtio_device_init(struct virtio_device *dev)
 		return -ENOMEM;
 	dev->config_changed = true; /* it was never read */
 	pthread_mutex_init(&dev->event_lock, NULL);
-	pthread_mutex_init(&dev->stop_lock, NULL);
-	pthread_cond_init(&dev->stop_done, NULL);
+	pthread_cond_init(&dev->queue_stopped, NULL);
 	for (unsigned i = 0; i < dev->queue_count; i++)
 		dev->queue[i].doorbell = -1;
 	for (unsigned i = 0; i < dev->queue_count; i++) {
@@ -55,8 +54,7 @@ void virtio_device_destroy(struct virtio_device *dev)
 	for (unsigned i = 0; i < dev->queue_count; i++)
 		if (dev->queue[i].doorbell >= 0)
 			close(dev->queue[i].doorbell);
-	pthread_cond_destroy(&dev->stop_done);
-	pthread_mutex_destroy(&dev->stop_lock);
+	pthread_cond_destroy(&dev->queue_stopped);
 	pthread_mutex_destroy(&dev->event_lock);
 	free(dev->queue);
 }
@@ -151,10 +149,10 @@ void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue)
 
 void virtio_queue_stopped(struct virtio_device *dev, unsigned index)
 {
-	pthread_mutex_lock(&dev->stop_lock);
+	pthread_mutex_lock(&dev->event_lock);
 	store_release(&dev->queue[index].state, QUEUE_STOPPED);
-	pthread_cond_broadcast(&dev->stop_done);
-	pthread_mutex_unlock(&dev->stop_lock);
+	pthread_cond_broadcast(&dev->queue_stopped);
+	pthread_mutex_unlock(&dev->event_lock);
 }
 
 void virtio_queue_notify(struct virtio_device *dev, unsigned index)
@@ -178,13 +176,13 @@ static size_t list_features(const struct virtio_device *dev, const struct virtio
 	return min(used, size);
 }
 
-static void log_features(const struct virtio_device *dev)
+static void log_features(struct virtio_device *dev)
 {
 	char text[512] = "";
 	size_t used = list_features(dev, virtio_features, text, sizeof(text));
 
 	list_features(dev, dev->feature_names, text + used, sizeof(text) - used);
-	log_info("%s: in use with%s", dev->name, text);
+	log_info_limited(&dev->messages, "%s: in use with%s", dev->name, text);
 }
 
 static bool features_usable(struct virtio_device *dev)
@@ -278,11 +276,11 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 void virtio_device_shut_down(struct virtio_device *dev)
 {
 	reset(dev);
-	pthread_mutex_lock(&dev->stop_lock);
+	pthread_mutex_lock(&dev->event_lock);
 	for (unsigned i = 0; i < dev->queue_count; i++)
 		while (load_relaxed(&dev->queue[i].state) != QUEUE_STOPPED)
-			pthread_cond_wait(&dev->stop_done, &dev->stop_lock);
-	pthread_mutex_unlock(&dev->stop_lock);
+			pthread_cond_wait(&dev->queue_stopped, &dev->event_lock);
+	pthread_mutex_unlock(&dev->event_lock);
 	reset_finish(dev);
 }
 

@@ -102,13 +102,10 @@ struct virtio_device {
 	bool config_changed; /* atomic: the driver has not read it since */
 	struct log_limit messages;
 
-	/* Held while the driver is told: a reset waits for that. */
+	/* Held while the driver is told of an event, for which a reset waits. */
 	pthread_mutex_t event_lock;
-	bool notify_later; /* changed before DRIVER_OK */
-
-	/* For whoever waits for queues to stop. */
-	pthread_mutex_t stop_lock;
-	pthread_cond_t stop_done;
+	bool notify_later;           /* event_lock: something came before DRIVER_OK */
+	pthread_cond_t queue_stopped; /* event_lock: some queue has stopped */
 };
 
 /* The device type sets all constant fields, then calls this.  0 or -errno. */

@@ -368,7 +368,6 @@ static void bar_write(struct pci_device *pci, unsigned bar, uint64_t offset, uin
 static bool window_target(const struct virtio_pci *vp, uint32_t *offset, uint32_t *len)
 {
 	const uint8_t *cap = &vp->pci.config[vp->window];
-	uint32_t last;
 
 	memcpy(offset, cap + offsetof(struct virtio_pci_cap, offset), 4);
 	memcpy(len, cap + offsetof(struct virtio_pci_cap, length), 4);
@@ -376,8 +375,7 @@ static bool window_target(const struct virtio_pci *vp, uint32_t *offset, uint32_
 		return false;
 	if ((*len != 1 && *len != 2 && *len != 4) || *offset % *len)
 		return false;
-	last = *offset + *len - 1;
-	return last >= *offset && last / PAGE <= NOTIFY;
+	return *offset / PAGE <= NOTIFY;
 }
 
 /* Does an access to configuration space touch the window's data? */

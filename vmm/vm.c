@@ -335,11 +335,13 @@ static int set_ioeventfd(struct vm *vm, const struct doorbell *doorbell, uint32_
 
 static int doorbell_attach(void *opaque, const struct doorbell *doorbell)
 {
-	int ret = set_ioeventfd(opaque, doorbell, 0);
+	struct vm *vm = opaque;
+	int ret = set_ioeventfd(vm, doorbell, 0);
 
 	if (ret)
-		log_info("KVM takes no doorbell at 0x%" PRIx64 " (%s): its writes exit",
-			 doorbell->addr, strerror(-ret));
+		log_info_limited(&vm->messages,
+				 "KVM takes no doorbell at 0x%" PRIx64 " (%s): its writes exit",
+				 doorbell->addr, strerror(-ret));
 	return ret;
 }
 

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hw/base/log.h"
 #include "hw/doorbell.h"
 #include "hw/irq_line.h"
 #include "hw/msi.h"
@@ -26,6 +27,7 @@ struct vm {
 	bool any_length; /* doorbells may match writes of any width */
 	pthread_mutex_t lock;
 	struct vm_routes *routes; /* lock */
+	struct log_limit messages;
 };
 
 /*

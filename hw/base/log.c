@@ -13,6 +13,11 @@ void log_set_verbose(bool verbose)
 	log_verbose = verbose;
 }
 
+bool log_is_verbose(void)
+{
+	return log_verbose;
+}
+
 __attribute__((format(printf, 2, 0)))
 static void log_line(const char *kind, const char *fmt, va_list args)
 {

@@ -40,8 +40,17 @@ struct log_limit {
 /* True if another line may be printed now. */
 bool log_allowed(struct log_limit *limit);
 
+/* Will log_info() print? */
+bool log_is_verbose(void);
+
 #define log_limited(limit, ...)                        \
 	do {                                           \
 		if (log_allowed(limit))                \
 			log_warn(__VA_ARGS__);         \
+	} while (0)
+
+#define log_info_limited(limit, ...)                             \
+	do {                                                     \
+		if (log_is_verbose() && log_allowed(limit))      \
+			log_info(__VA_ARGS__);                   \
 	} while (0)

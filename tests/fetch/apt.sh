@@ -6,12 +6,21 @@
 # list APT makes apt use lists and a cache of our own where that matters.
 
 APT=(-q -o Acquire::Retries=3 -o Acquire::http::Timeout=30
-     -o APT::Sandbox::User=root -o APT::Install-Recommends=false)
+     -o APT::Update::Error-Mode=any -o APT::Sandbox::User=root
+     -o APT::Install-Recommends=false)
 
 die()
 {
 	echo "${0##*/}: $*" >&2
 	exit 1
+}
+
+# die_of LOG WHAT: WHAT failed, and the line of apt's output that says most about it.
+die_of()
+{
+	local cause
+	cause=$(grep '^E: Failed' "$1" || grep '^E:' "$1" || tail -n 1 "$1")
+	die "$2: ${cause##*$'\n'}"
 }
 
 # apt_own_state DIR [SOURCES]: from here on keep lists and cache in DIR, with the
@@ -40,12 +49,13 @@ apt_unpack()
 }
 
 # with_fresh_lists DIR COMMAND...: run COMMAND with the machine's lists; when these
-# are absent or out of date, once more with fresh lists of our own in DIR.
+# are absent or out of date, once more with fresh lists of our own in DIR. One
+# source of many that cannot be reached is no reason to give up.
 with_fresh_lists()
 {
 	local state=$1
 	shift
-	"$@" || { apt_own_state "$state" && "$@"; }
+	"$@" || { apt_own_state "$state" || true; "$@"; }
 }
 
 # publish NEW DIR: NEW becomes DIR, unless another process was faster.

@@ -20,7 +20,7 @@ fetch()
 	trap 'rm -rf "$new"' EXIT
 	mkdir -p "$new"
 	with_fresh_lists "$new/apt" apt_unpack "$new" busybox-static > "$new/log" 2>&1 ||
-		die "cannot fetch busybox-static: $(grep '^E:' "$new/log" | tail -n 1)"
+		die_of "$new/log" "cannot fetch busybox-static"
 	publish "$new" "$dir"
 }
 

@@ -31,7 +31,7 @@ fetch()
 	trap 'rm -rf "$new"' EXIT
 	mkdir -p "$new"
 	with_fresh_lists "$new/apt" unpack_image > "$new/log" 2>&1 ||
-		die "cannot fetch $package: $(grep '^E:' "$new/log" | tail -n 1)"
+		die_of "$new/log" "cannot fetch $package"
 	# Debian 13 packages hold usr/lib/modules only.
 	[ -e "$new/lib" ] || ln -s usr/lib "$new/lib"
 	for modules in "$new"/lib/modules/*; do

@@ -56,11 +56,11 @@ fetch()
 	mkdir -p "$new"
 	sources > "$state.list"
 	unpack_qemu > "$new/log" 2>&1 ||
-		die "cannot fetch QEMU 10: $(grep '^E:' "$new/log" | tail -n 1)"
+		die_of "$new/log" "cannot fetch QEMU 10"
 	wrapper > "$new/qemu-system-x86_64"
 	chmod +x "$new/qemu-system-x86_64"
 	"$new/qemu-system-x86_64" --version >> "$new/log" 2>&1 ||
-		die "QEMU does not start: $(tail -n 1 "$new/log")"
+		die_of "$new/log" "QEMU does not start"
 	publish "$new" "$dir"
 }
 

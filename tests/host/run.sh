@@ -39,7 +39,10 @@ pid=
 tty=
 clean_up()
 {
-	[ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+	if [ -n "$pid" ]; then
+		kill "$pid" || true
+		wait "$pid" || true
+	fi 2>/dev/null
 	[ -z "$tty" ] || stty "$tty"
 	rm -rf "$work"
 }
@@ -69,9 +72,17 @@ job()
 
 run_here()
 {
+	local status=0 foreground=()
 	mkdir "$work/scratch"
 	job "$work/scratch" "$@" > "$work/job"
-	timeout --foreground -k 5 "$deadline" bash "$work/job" <&3
+	# Without --foreground the deadline ends the script's children too.
+	[ -z "$interactive" ] || foreground=(--foreground)
+	timeout "${foreground[@]}" -k 5 "$deadline" bash "$work/job" <&3 &
+	pid=$!
+	wait "$pid" || status=$?
+	pid=
+	[ "$status" -ne 124 ] || say "the script took over $deadline s"
+	return "$status"
 }
 
 # qemu_start: QEMU in the background, its standard input from descriptor 3.
@@ -121,7 +132,7 @@ run_emulated()
 	if [ -z "$status" ]; then
 		say "the emulated host failed or took over $deadline s; QEMU and its console say:"
 		grep -hv "TCG doesn't support" "$work/qemu.log" "$work/console" |
-			tail -n 40 >&2
+			tail -n 40 >&2 || true
 		status=124
 	fi
 	return "$status"

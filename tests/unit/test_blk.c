@@ -692,9 +692,14 @@ END_TEST
 
 START_TEST(devices_come_and_go)
 {
-	unsigned fds = leaks_fds(), threads = leaks_threads();
+	unsigned fds = 0, threads = 0;
 
 	for (unsigned i = 0; i < 100; i++) {
+		/* The first may make what stays, such as a sanitizer's own thread. */
+		if (i == 1) {
+			fds = leaks_fds();
+			threads = leaks_threads();
+		}
 		begin(kinds[i % 2], 64, ALL);
 		ck_assert_uint_eq(rig_do(&rig, &read_one), 0);
 		end();

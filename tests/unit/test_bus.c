@@ -137,11 +137,12 @@ START_TEST(top_of_space)
 	bus_remove(&bus, 1);
 	ck_assert_int_eq(add(UINT64_MAX - 7, 8, &r), 0);
 	ck_assert_uint_eq(bus_read(&bus, UINT64_MAX - 7, 8), 7);
+	ck_assert_uint_eq(bus_read(&bus, UINT64_MAX - 7, 4), 7);
 	ck_assert_uint_eq(bus_read(&bus, UINT64_MAX, 1), 7);
 	ck_assert_uint_eq(r.offset, 7);
 	/* This one would go on at 0. */
 	ck_assert_uint_eq(bus_read(&bus, UINT64_MAX - 3, 8), UINT64_MAX);
-	ck_assert_uint_eq(r.reads, 2);
+	ck_assert_uint_eq(r.reads, 3);
 	ck_assert_int_eq(add(0, UINT64_MAX - 7, &all), 0);
 	ck_assert_uint_eq(bus_read(&bus, UINT64_MAX - 8, 1), 8);
 }

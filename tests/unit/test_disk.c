@@ -18,9 +18,11 @@
 #include <unistd.h>
 
 #include "hw/base/clock.h"
+#include "hw/base/fence.h"
 #include "hw/base/util.h"
 #include "tests/unit/fault.h"
 #include "tests/unit/files.h"
+#include "tests/unit/leaks.h"
 #include "tests/unit/unit.h"
 #include "tests/unit/vq-driver.h"
 
@@ -76,19 +78,12 @@ static void refused(const char *path, bool read_only, int error, const char *why
 	free(text);
 }
 
-static int count_fds(void)
-{
-	int next = dup(0);
-
-	close(next);
-	return next;
-}
-
 START_TEST(what_cannot_be_a_disk)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const char *path;
-	int fds = count_fds(), fd;
+	unsigned fds = leaks_fds();
+	int fd;
 
 	for (unsigned ro = 0; ro < 2; ro++) {
 		refused(files_path(folder, "none"), ro, -ENOENT,
@@ -111,7 +106,7 @@ START_TEST(what_cannot_be_a_disk)
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	refused(path, false, -ENXIO, "cannot open: No such device or address");
 	close(fd);
-	ck_assert_int_eq(count_fds(), fds);
+	ck_assert_uint_eq(leaks_fds(), fds);
 }
 END_TEST
 
@@ -313,17 +308,19 @@ struct job {
 	struct io_order order;
 	struct disk_request request;
 	struct iovec iov[8];
-	int result, times;
-	int told; /* a semaphore */
+	int result;
+	int times; /* atomic */
+	int told;  /* a semaphore */
 };
 
 static void job_done(struct disk_request *request, int result)
 {
 	struct job *job = container_of(request, struct job, request);
+	int told = job->told;
 
 	job->result = result;
-	job->times++;
-	eventfd_write(job->told, 1);
+	__atomic_fetch_add(&job->times, 1, __ATOMIC_RELEASE);
+	eventfd_write(told, 1);
 }
 
 static void job_start(struct io_order *order)
@@ -353,8 +350,11 @@ static void job_init(struct job *job, enum disk_op op, uint64_t offset, void *da
 static int job_wait(struct job *job)
 {
 	struct pollfd pfd = { .fd = job->told, .events = POLLIN };
+	eventfd_t count;
 
 	ck_assert_msg(poll(&pfd, 1, DEADLINE_MS) == 1, "the request does not come back");
+	eventfd_read(job->told, &count);
+	must(load_acquire(&job->times) == 1);
 	close(job->told);
 	return job->result;
 }
@@ -452,7 +452,7 @@ START_TEST(many_at_once)
 			eventfd_read(told, &one);
 		}
 		for (unsigned i = 0; i < MANY; i++) {
-			must(many[i].times == 1 && many[i].result == 0);
+			must(load_acquire(&many[i].times) == 1 && many[i].result == 0);
 			for (unsigned n = 0; n < 512; n++)
 				expected[n] = (uint8_t)((i * 512 + n) * 13 + i);
 			must(i % 2 == 0 || !memcmp(buffer[i], expected, 512));

@@ -410,16 +410,18 @@ static void complete_inline(void *opaque)
 
 static void inline_steps(void)
 {
-	reset_steps();
-	on_thread(complete_inline, NULL);
-	wait_for(steps_told);
-	on_thread(nothing, NULL);
-	ck_assert(in_turn);
-	for (unsigned i = 0; i < STEPS; i++) {
-		ck_assert_int_eq(steps[i].result, (int)i);
-		ck_assert_uint_eq(steps[i].times, 1);
+	for (unsigned round = 0; round < 3; round++) {
+		reset_steps();
+		on_thread(complete_inline, NULL);
+		wait_for(steps_told);
+		on_thread(nothing, NULL);
+		ck_assert(in_turn);
+		for (unsigned i = 0; i < STEPS; i++) {
+			ck_assert_int_eq(steps[i].result, (int)i);
+			ck_assert_uint_eq(steps[i].times, 1);
+		}
+		close(steps_told);
 	}
-	close(steps_told);
 }
 
 START_TEST(completions_without_a_ring)
@@ -513,9 +515,14 @@ END_TEST
 
 START_TEST(many_lives)
 {
-	unsigned fds = leaks_fds(), threads = leaks_threads();
+	unsigned fds = 0, threads = 0;
 
 	for (unsigned i = 0; i < 300; i++) {
+		/* The first may make what stays, such as a sanitizer's own thread. */
+		if (i == 1) {
+			fds = leaks_fds();
+			threads = leaks_threads();
+		}
 		begin(i % 2);
 		if (i % 3 == 0)
 			on_thread(nothing, NULL);

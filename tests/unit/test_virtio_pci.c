@@ -1174,8 +1174,11 @@ static void check_invariants(void)
 	ck_assert_uint_eq(doorbells.attached, rings);
 	if (!pci->bar[4].mapped)
 		return;
-	for (i = 0; i < VECTORS; i++)
-		unmasked += !(bus_read(&board.memory, pci->bar[4].addr + table + 16 * i + 12, 4) & 1);
+	for (i = 0; i < VECTORS; i++) {
+		uint64_t mask_at = pci->bar[4].addr + table + 16 * i + 12;
+
+		unmasked += !(bus_read(&board.memory, mask_at, 4) & 1);
+	}
 	ck_assert_uint_eq(msi.attached, sends ? unmasked : 0);
 }
 
