@@ -5,9 +5,10 @@
 #   make check        every test
 #   make deps         install what all of this needs (Debian, root)
 #   make install      into $(DESTDIR)$(PREFIX)
+#   make clean
 #
-# SANITIZE=address,undefined or thread; CC=gcc or clang; WERROR= to go on
-# after a warning.
+# SANITIZE=address,undefined or thread, CC=gcc or clang, CFLAGS=; WERROR= to go
+# on after a warning; V=1 shows the commands.
 
 O       ?= build
 PREFIX  ?= /usr/local
@@ -92,6 +93,13 @@ $(OBJ)/%.o: %.S
 	$(call say,AS)
 	$(Q)$(CC) $(CPPFLAGS) -Wa,-I$(O),-I$(OBJ) -MMD -MP -c -o $@ $<
 
+# Other flags make other objects.
+FLAGS_NOW := $(CC) $(CFLAGS) $(SANITIZE) $(WERROR)
+ifneq ($(FLAGS_NOW),$(shell cat $(OBJ)/flags 2>/dev/null))
+$(shell mkdir -p $(OBJ) && echo '$(FLAGS_NOW)' > $(OBJ)/flags)
+endif
+$(MAIN) $(foreach room,$(ROOMS),$(call objects,$($(room)_SRC))) $(UNIT_KIT): $(OBJ)/flags
+
 # What the binary carries: the init of guests without an initrd, and the DSDT.
 $(OBJ)/vmm/guest_init.o: $(O)/guest/init/init
 $(OBJ)/vmm/$(ARCH)/dsdt.o: $(OBJ)/vmm/$(ARCH)/dsdt.aml
@@ -118,4 +126,4 @@ install: $(O)/vmm
 clean:
 	rm -rf $(O)
 
--include $(shell [ -d $(O) ] && find $(O) -name '*.d')
+-include $(shell find $(OBJ) $(O)/guest -type f -name '*.d' 2>/dev/null)

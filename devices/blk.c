@@ -51,7 +51,7 @@ struct blk {
 	struct blk_queue queue;
 };
 
-const struct virtio_feature blk_features[] = {
+static const struct virtio_feature blk_features[] = {
 	{ VIRTIO_BLK_F_SEG_MAX, "SEG_MAX", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_RO, "RO", "with readonly", "5.2.3" },
 	{ VIRTIO_BLK_F_BLK_SIZE, "BLK_SIZE", "always", "5.2.3" },
@@ -99,7 +99,7 @@ static void complete(struct blk_request *request, uint8_t result, uint64_t data)
 	virtqueue_push(ring_of(queue), request->chain.head,
 		       blk_used_len(request->chain.writable_len, data));
 	put_free(queue, request);
-	io_thread_want_flush(queue->blk->thread, &queue->io);
+	io_thread_want_flush(&queue->io);
 }
 
 /* The guest learns no more than IOERR; here is why. */
@@ -168,7 +168,7 @@ static void execute(struct blk_request *request)
 		/* Given back unanswered: a driver must not wait for it forever. */
 		virtqueue_push(ring_of(queue), request->chain.head, 0);
 		put_free(queue, request);
-		io_thread_want_flush(blk->thread, &queue->io);
+		io_thread_want_flush(&queue->io);
 		break;
 	case BLK_DONE:
 		complete(request, request->command.result, request->command.written);
@@ -265,7 +265,7 @@ static void stop_on_thread(struct io_order *order)
 
 	/* What completed in this round must be published first. */
 	queue->stopping = true;
-	io_thread_want_flush(queue->blk->thread, &queue->io);
+	io_thread_want_flush(&queue->io);
 }
 
 /* --- The device, on vCPU threads --- */
@@ -368,7 +368,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 		.name = name,
 		.id = VIRTIO_ID_BLOCK,
 		.offered = offered_features(disk),
-		/* As far as the last field of any feature that may be offered. */
+		/* The longest layout that some driver expects, zeros where unused. */
 		.config_len = offsetof(struct virtio_blk_config, unused1) + 3,
 		.queue_count = 1,
 		.queue_size_max = config->queue_size,

@@ -27,9 +27,6 @@ struct blk_config {
 
 struct blk;
 
-/* Feature bits of this device type, by name. */
-extern const struct virtio_feature blk_features[];
-
 /*
  * Make the device for an open @disk, served by @thread; both outlive it.
  * @name is for messages and outlives it too.  Returns 0 or -errno.

@@ -67,8 +67,8 @@ static int lock(const struct disk *disk)
 		.l_type = disk->read_only ? F_RDLCK : F_WRLCK,
 		.l_whence = SEEK_SET,
 	};
-	const struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
-	uint64_t deadline = clock_ns() + DISK_LOCK_WAIT_MS * 1000000ULL;
+	const struct timespec pause = { .tv_nsec = 20 * NS_PER_MS };
+	uint64_t deadline = clock_ns() + DISK_LOCK_WAIT_MS * NS_PER_MS;
 
 	while (fcntl(disk->fd, F_OFD_SETLK, &whole)) {
 		if (errno == EAGAIN || errno == EACCES) {
@@ -107,8 +107,8 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 	}
 	ret = set_geometry(disk);
 	/* With O_NONBLOCK, io_uring would fail what cannot complete at once. */
-	if (ret == 0 && fcntl(disk->fd, F_SETFL, 0))
-		ret = -errno;
+	if (ret == 0)
+		fcntl(disk->fd, F_SETFL, 0);
 	if (ret == 0)
 		ret = lock(disk);
 	if (ret)

@@ -5,7 +5,6 @@
 #include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +13,10 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 
+/*
+ * Submissions beyond these go to the kernel early; completions beyond twice as
+ * many wait there until there is room.
+ */
 #define RING_ENTRIES 256
 
 struct io_thread {
@@ -70,7 +73,6 @@ void io_thread_complete(struct io_thread *thread, struct io_completion *completi
 	completion->next = NULL;
 	*thread->completed_end = completion;
 	thread->completed_end = &completion->next;
-	thread->work_left = true;
 }
 
 static void run_completed(struct io_thread *thread)
@@ -100,10 +102,9 @@ void io_thread_ring_again(struct io_thread *thread, struct io_queue *queue)
 	thread->work_left = true;
 }
 
-void io_thread_want_flush(struct io_thread *thread, struct io_queue *queue)
+void io_thread_want_flush(struct io_queue *queue)
 {
 	queue->flush_wanted = true;
-	thread->work_left = true;
 }
 
 /* What follows each wait. */

@@ -8,9 +8,10 @@
  * everything and waits.  Where io_uring is refused, the thread waits in
  * poll(2) on the same eventfds, and disks do their I/O inline.
  *
- * One round: wait; run orders; let completions call done(); let the queues
- * that rang pop their requests; then flush each queue that asked for it, so
- * that a batch is published once and interrupts at most once.
+ * One round: wait; call done() for what completed; run orders; let the queues
+ * that rang pop their requests; call done() for what was done inline; then
+ * flush each queue that asked for it, so that a batch is published once and
+ * interrupts at most once.
  */
 #pragma once
 
@@ -73,7 +74,7 @@ void io_thread_add_queue(struct io_thread *thread, struct io_queue *queue);
 void io_thread_ring_again(struct io_thread *thread, struct io_queue *queue);
 
 /* Call queue->flush() once at the end of this round. */
-void io_thread_want_flush(struct io_thread *thread, struct io_queue *queue);
+void io_thread_want_flush(struct io_queue *queue);
 
 /*
  * An empty submission entry; once prepared, its data is set to a struct

@@ -9,18 +9,11 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
-enum doorbell_space { DOORBELL_MMIO, DOORBELL_PIO };
-
 struct doorbell {
-	enum doorbell_space space;
-	uint64_t addr;
-	unsigned len;    /* width of the write in bytes; 0 for any */
-	bool match;      /* only writes of @value count */
-	uint64_t value;
-	int eventfd;     /* borrowed */
+	uint64_t addr; /* in memory space; a write of any width counts */
+	int eventfd;   /* borrowed */
 };
 
 /* Filled in by the hypervisor's side; any thread. */

@@ -38,7 +38,10 @@ void irq_line_init(struct irq_line *line, unsigned gsi, const struct irq_line_op
 		   void *opaque);
 void irq_line_destroy(struct irq_line *line);
 
-/* Connect @source, not asserted.  @line outlives it. */
+/*
+ * Connect @source, not asserted.  @line outlives it; it may be NULL until the
+ * first update.
+ */
 void irq_source_init(struct irq_source *source, struct irq_line *line,
 		     bool (*asserted)(void *opaque), void *opaque);
 

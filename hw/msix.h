@@ -20,7 +20,6 @@
 #include "hw/pci.h"
 
 #define MSIX_ENTRY_LENGTH 16
-#define MSIX_VECTORS_MAX 2048
 
 struct msix_vector {
 	uint32_t entry[4]; /* address low and high, data, vector control */

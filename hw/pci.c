@@ -80,7 +80,6 @@ static unsigned bar_register(unsigned bar)
 void pci_device_add_memory_bar(struct pci_device *dev, unsigned bar, uint64_t size)
 {
 	dev->bar[bar].size = size;
-	dev->bar[bar].wide = true;
 	set_config(dev, bar_register(bar),
 		   PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH, 8);
 	set_writable(dev, bar_register(bar), ~(size - 1), 8);
@@ -131,17 +130,15 @@ static void bar_bus_write(void *opaque, uint64_t offset, uint64_t value, unsigne
 	pthread_mutex_unlock(&dev->lock);
 }
 
-static const struct bus_ops bar_bus_ops = { bar_bus_read, bar_bus_write };
+static const struct bus_ops bar_bus_ops = { .read = bar_bus_read, .write = bar_bus_write };
 
 /* The address in the registers of @bar. */
 static uint64_t bar_address(const struct pci_device *dev, unsigned bar)
 {
 	unsigned at = bar_register(bar);
-	uint64_t addr = pci_config_dword(dev, at);
+	uint64_t high = pci_config_dword(dev, at + 4);
 
-	if (dev->bar[bar].wide)
-		addr |= (uint64_t)pci_config_dword(dev, at + 4) << 32;
-	return addr & ~(dev->bar[bar].size - 1);
+	return (high << 32 | pci_config_dword(dev, at)) & ~(dev->bar[bar].size - 1);
 }
 
 /*
@@ -156,39 +153,37 @@ static bool bar_being_sized(const struct pci_device *dev, unsigned bar)
 	uint64_t addr = bar_address(dev, bar);
 	uint32_t low_ones = (uint32_t)~(b->size - 1);
 
-	return (uint32_t)addr == low_ones || (b->wide && addr >> 32 == UINT32_MAX);
+	return (uint32_t)addr == low_ones || addr >> 32 == UINT32_MAX;
 }
 
-static void bar_unmap(struct pci_bar *bar, struct bus *bus)
+void pci_device_unmap_bar(struct pci_device *dev, unsigned bar)
 {
-	if (bar->mapped)
-		bus_remove(bus, bar->addr);
-	bar->mapped = false;
+	if (dev->bar[bar].mapped)
+		bus_remove(dev->memory_bus, dev->bar[bar].addr);
+	dev->bar[bar].mapped = false;
 }
 
-/* A BAR whose new place is taken stays unmapped until it is moved again. */
+/* A BAR whose new place is taken stays unmapped; the next write tries again. */
 static void bar_update(struct pci_device *dev, unsigned i)
 {
 	struct pci_bar *bar = &dev->bar[i];
-	struct bus *bus = bar->io ? dev->io_bus : dev->memory_bus;
-	bool decode = pci_config_word(dev, PCI_COMMAND) &
-		(bar->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);
+	bool decode = pci_config_word(dev, PCI_COMMAND) & PCI_COMMAND_MEMORY;
 	struct bus_region region = { bar_address(dev, i), bar->size, &bar_bus_ops, bar };
 
-	if (!bar->size || !bus)
+	if (!bar->size)
 		return;
 	if (decode && bar->mapped && (bar_being_sized(dev, i) || bar->addr == region.base))
 		return;
-	bar_unmap(bar, bus);
+	pci_device_unmap_bar(dev, i);
 	bar->addr = region.base;
-	bar->mapped = decode && bus_add(bus, &region) == 0;
+	bar->mapped = decode && bus_add(dev->memory_bus, &region) == 0;
 }
 
 void pci_device_set_bar(struct pci_device *dev, unsigned bar, uint64_t addr)
 {
 	unsigned at = bar_register(bar);
 
-	set_config(dev, at, addr | (pci_config_dword(dev, at) & 0xf), dev->bar[bar].wide ? 8 : 4);
+	set_config(dev, at, addr | (dev->config[at] & ~PCI_BASE_ADDRESS_MEM_MASK), 8);
 }
 
 /* --- Configuration space --- */
@@ -240,4 +235,4 @@ static void config_write(void *opaque, uint64_t offset, uint64_t value, unsigned
 	pthread_mutex_unlock(&dev->lock);
 }
 
-const struct bus_ops pci_config_ops = { config_read, config_write };
+const struct bus_ops pci_config_ops = { .read = config_read, .write = config_write };

@@ -5,7 +5,7 @@
  * and a capability list.
  *
  * Each function has one lock for all its registers: accesses to configuration
- * space and BARs arrive on vCPU threads, and every op below runs under it.
+ * space and BARs arrive on vCPU threads, and the ops below run under it.
  */
 #pragma once
 
@@ -22,7 +22,7 @@
 
 struct pci_device;
 
-/* All but bar_read and bar_write may be NULL. */
+/* Each may be NULL; without BARs none is needed. */
 struct pci_device_ops {
 	uint64_t (*bar_read)(struct pci_device *dev, unsigned bar, uint64_t offset, unsigned len);
 	void (*bar_write)(struct pci_device *dev, unsigned bar, uint64_t offset, uint64_t value,
@@ -31,16 +31,15 @@ struct pci_device_ops {
 	void (*config_written)(struct pci_device *dev, unsigned offset, unsigned len);
 	/* Before configuration bytes are read, which have side effects here. */
 	void (*config_reading)(struct pci_device *dev, unsigned offset, unsigned len);
-	/* Does the function want its INTx line high?  Any thread, without the lock. */
+	/* Does the function want its INTx line high?  Any thread, also without the lock. */
 	bool (*intx_pending)(struct pci_device *dev);
 };
 
+/* A memory BAR of 64 bits: it takes two registers. */
 struct pci_bar {
 	struct pci_device *dev;
 	uint64_t size; /* a power of two; 0: there is none */
 	uint64_t addr; /* where it is mapped */
-	bool io;
-	bool wide;     /* 64 bits: it takes the next register too */
 	bool mapped;   /* it decodes at @addr */
 };
 
@@ -54,10 +53,10 @@ struct pci_device {
 	unsigned last_capability;            /* its offset; 0: none */
 
 	/* Set by pci_host_attach(), then constant. */
-	struct bus *memory_bus, *io_bus;
+	struct bus *memory_bus;
 	uint8_t devfn;
 
-	struct irq_source intx;
+	struct irq_source intx; /* no line until pci_host_attach() */
 	bool intx_disabled; /* Command bit 10; atomic, the line reads it */
 };
 
@@ -73,7 +72,7 @@ void pci_device_init(struct pci_device *dev, const struct pci_device_ops *ops,
 /* Not mapped any more: no thread can reach it. */
 void pci_device_destroy(struct pci_device *dev);
 
-/* Declare a memory BAR of @size bytes, 64 bits wide and prefetchable. */
+/* Declare a prefetchable memory BAR of @size bytes. */
 void pci_device_add_memory_bar(struct pci_device *dev, unsigned bar, uint64_t size);
 
 /*
@@ -84,7 +83,7 @@ void pci_device_add_memory_bar(struct pci_device *dev, unsigned bar, uint64_t si
 unsigned pci_device_add_capability(struct pci_device *dev, uint8_t id, const void *body,
 				   const void *writable, unsigned len);
 
-/* Does the function decode memory, and may it send messages and do DMA? */
+/* May the function send messages and do DMA (Command, Bus Master)? */
 bool pci_device_bus_master(const struct pci_device *dev);
 
 /*
@@ -93,8 +92,11 @@ bool pci_device_bus_master(const struct pci_device *dev);
  */
 extern const struct bus_ops pci_config_ops;
 
-/* Map BARs as the registers say; for pci_host, once addresses are assigned. */
+/* Set the address in a BAR, as firmware does; nothing is mapped by it. */
 void pci_device_set_bar(struct pci_device *dev, unsigned bar, uint64_t addr);
+
+/* Take a BAR off the bus, if it is there; for pci_host. */
+void pci_device_unmap_bar(struct pci_device *dev, unsigned bar);
 
 uint16_t pci_config_word(const struct pci_device *dev, unsigned offset);
 uint32_t pci_config_dword(const struct pci_device *dev, unsigned offset);

@@ -7,8 +7,6 @@
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 
-#define CONFIG_ADDRESS 0xcf8
-#define CONFIG_DATA 0xcfc
 #define CONFIG_ENABLE 0x80000000u
 #define HEADER_MULTI_FUNCTION 0x80
 #define FUNCTION_SHIFT 12 /* in ECAM, and so in the bus of configuration space */
@@ -31,7 +29,7 @@ static void address_write(void *opaque, uint64_t offset, uint64_t value, unsigne
 		store_relaxed(&host->address, (uint32_t)value & (CONFIG_ENABLE | 0xfffffc));
 }
 
-static const struct bus_ops address_ops = { address_read, address_write };
+static const struct bus_ops address_ops = { .read = address_read, .write = address_write };
 
 /* Where a data access goes in the bus of configuration space. */
 static uint64_t data_target(struct pci_host *host, uint64_t offset)
@@ -58,7 +56,7 @@ static void data_write(void *opaque, uint64_t offset, uint64_t value, unsigned l
 	bus_write(&host->config, data_target(host, offset), value, len);
 }
 
-static const struct bus_ops data_ops = { data_read, data_write };
+static const struct bus_ops data_ops = { .read = data_read, .write = data_write };
 
 /* --- ECAM: the bus of configuration space as it is --- */
 
@@ -76,7 +74,7 @@ static void ecam_write(void *opaque, uint64_t offset, uint64_t value, unsigned l
 	bus_write(&host->config, offset, value, len);
 }
 
-static const struct bus_ops ecam_ops = { ecam_read, ecam_write };
+static const struct bus_ops ecam_ops = { .read = ecam_read, .write = ecam_write };
 
 /* --- What firmware does --- */
 
@@ -101,7 +99,7 @@ static int assign_bars(struct pci_host *host, struct pci_device *dev)
 			continue;
 		/* Below 4 GiB as long as there is room: every guest reaches it there. */
 		addr = window_take(&host->memory32, bar->size);
-		if (!addr && bar->wide)
+		if (!addr)
 			addr = window_take(&host->memory64, bar->size);
 		if (!addr)
 			return -ENOSPC;
@@ -146,7 +144,6 @@ int pci_host_attach(struct pci_host *host, struct pci_device *dev)
 		return devfn;
 	dev->devfn = (uint8_t)devfn;
 	dev->memory_bus = host->memory_bus;
-	dev->io_bus = host->io_bus;
 	ret = assign_bars(host, dev);
 	if (ret)
 		return ret;
@@ -164,13 +161,8 @@ int pci_host_attach(struct pci_host *host, struct pci_device *dev)
 void pci_host_detach(struct pci_host *host, struct pci_device *dev)
 {
 	bus_remove(&host->config, (uint64_t)dev->devfn << FUNCTION_SHIFT);
-	for (unsigned i = 0; i < PCI_BARS; i++) {
-		struct pci_bar *bar = &dev->bar[i];
-
-		if (bar->mapped)
-			bus_remove(bar->io ? dev->io_bus : dev->memory_bus, bar->addr);
-		bar->mapped = false;
-	}
+	for (unsigned i = 0; i < PCI_BARS; i++)
+		pci_device_unmap_bar(dev, i);
 	host->function[dev->devfn] = NULL;
 }
 
@@ -179,23 +171,27 @@ int pci_host_init(struct pci_host *host, const struct pci_host_config *config)
 	/* A host bridge that no driver takes for another chipset's. */
 	static const struct pci_ids ids = { .vendor = 0x1b36, .device = 0x0008, .class = 0x060000 };
 	static const struct pci_device_ops no_ops;
-	const struct bus_region address = { CONFIG_ADDRESS, 4, &address_ops, host };
-	const struct bus_region data = { CONFIG_DATA, 4, &data_ops, host };
+	const struct bus_region port[] = {
+		{ PCI_HOST_CONFIG_PORT, 4, &address_ops, host },
+		{ PCI_HOST_CONFIG_PORT + 4, 4, &data_ops, host },
+	};
 	const struct bus_region ecam = { config->ecam, PCI_HOST_ECAM_LENGTH, &ecam_ops, host };
 	int ret;
 
 	memset(host, 0, sizeof(*host));
 	bus_init(&host->config);
 	host->memory_bus = config->memory_bus;
-	host->io_bus = config->io_bus;
 	host->line = config->line;
 	host->memory32 = config->memory32;
 	host->memory64 = config->memory64;
 	pci_device_init(&host->bridge, &no_ops, &ids);
-	ret = bus_add(host->io_bus, &address);
-	ret = ret ? ret : bus_add(host->io_bus, &data);
-	ret = ret ? ret : bus_add(host->memory_bus, &ecam);
-	ret = ret ? ret : pci_host_attach(host, &host->bridge);
+	ret = bus_add(config->io_bus, &port[0]);
+	if (ret == 0)
+		ret = bus_add(config->io_bus, &port[1]);
+	if (ret == 0)
+		ret = bus_add(config->memory_bus, &ecam);
+	if (ret == 0)
+		ret = pci_host_attach(host, &host->bridge);
 	if (ret)
 		pci_host_destroy(host);
 	return ret;

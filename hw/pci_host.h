@@ -13,6 +13,7 @@
 #include "hw/irq_line.h"
 #include "hw/pci.h"
 
+#define PCI_HOST_CONFIG_PORT 0xcf8 /* address; data at 0xcfc */
 #define PCI_HOST_LINES 8
 #define PCI_HOST_SLOTS 32
 #define PCI_HOST_FUNCTIONS 8
@@ -26,7 +27,7 @@ struct pci_window {
 struct pci_host {
 	struct bus config;      /* 4 KiB a function; the functions' registers */
 	uint32_t address;       /* port 0xCF8; atomic */
-	struct bus *memory_bus, *io_bus;
+	struct bus *memory_bus;
 	struct irq_line *line;  /* PCI_HOST_LINES of them; borrowed */
 	struct pci_window memory32, memory64;
 	struct pci_device *function[PCI_HOST_SLOTS * PCI_HOST_FUNCTIONS];
@@ -35,7 +36,7 @@ struct pci_host {
 
 struct pci_host_config {
 	struct bus *memory_bus, *io_bus;
-	struct irq_line *line; /* function F of slot S, pin P: line (S + P - 1) % 8 */
+	struct irq_line *line; /* pin P of slot S: line (S + P - 1) % PCI_HOST_LINES */
 	uint64_t ecam;
 	struct pci_window memory32, memory64; /* memory64 may be empty */
 };
@@ -52,5 +53,5 @@ void pci_host_destroy(struct pci_host *host);
  */
 int pci_host_attach(struct pci_host *host, struct pci_device *dev);
 
-/* Take @dev off all buses; the VM no longer runs. */
+/* Take @dev, which was attached, off all buses; the VM no longer runs. */
 void pci_host_detach(struct pci_host *host, struct pci_device *dev);

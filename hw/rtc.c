@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "hw/base/clock.h"
 #include "hw/base/util.h"
 
 /* CMOS bytes with a meaning. */
@@ -52,7 +53,6 @@
 #define UPDATING_TICKS 8         /* 244 us: what a guest that saw UIP clear has */
 #define NEVER INT64_MAX
 
-#define NS_PER_SECOND 1000000000LL
 #define DAY_SECONDS 86400LL
 
 struct rtc {
@@ -72,14 +72,14 @@ struct rtc {
 
 static int64_t ns_to_ticks(int64_t ns)
 {
-	return ns / NS_PER_SECOND * TICKS + ns % NS_PER_SECOND * TICKS / NS_PER_SECOND;
+	return ns / NS_PER_S * TICKS + ns % NS_PER_S * TICKS / NS_PER_S;
 }
 
 /* The first nanosecond of a tick. */
 static int64_t ticks_to_ns(int64_t ticks)
 {
-	return ticks / TICKS * NS_PER_SECOND +
-	       (ticks % TICKS * NS_PER_SECOND + TICKS - 1) / TICKS;
+	return ticks / TICKS * NS_PER_S +
+	       (ticks % TICKS * NS_PER_S + TICKS - 1) / TICKS;
 }
 
 static int64_t rtc_now(const struct rtc *rtc)
@@ -189,9 +189,9 @@ static int64_t next_alarm(const struct rtc *rtc, int64_t second)
 	int64_t midnight = second - (second % DAY_SECONDS + DAY_SECONDS) % DAY_SECONDS;
 	int64_t t = second - midnight + 1;
 
-	/* Else each day has a match, at most 24 + 60 + 60 steps from any other. */
 	if (h > 23 || m > 59 || s > 59)
 		return NEVER;
+	/* Each day has a match, at most 24 + 60 + 60 steps from any other. */
 	for (;;) {
 		if (h >= 0 && t / 3600 % 24 != h)
 			t = (t / 3600 + 1) * 3600;

@@ -28,6 +28,8 @@ static void queue_defaults(struct virtio_device *dev, struct virtio_queue *queue
 
 int virtio_device_init(struct virtio_device *dev)
 {
+	if (dev->config_len > VIRTIO_CONFIG_MAX)
+		return -E2BIG;
 	dev->queue = calloc(dev->queue_count, sizeof(*dev->queue));
 	if (!dev->queue)
 		return -ENOMEM;

@@ -77,10 +77,11 @@ struct virtio_queue {
 };
 
 struct virtio_device {
+	/* Constant. */
 	const char *name;      /* for messages, such as "disk 'x.img'" */
 	uint16_t id;           /* virtio device type */
-	uint64_t offered;      /* features; constant */
-	unsigned config_len;
+	uint64_t offered;      /* features */
+	unsigned config_len;   /* VIRTIO_CONFIG_MAX at most */
 	uint16_t queue_count;
 	uint16_t queue_size_max;
 	const struct virtio_device_ops *ops;
@@ -95,7 +96,6 @@ struct virtio_device {
 	uint8_t generation;
 	bool live;                /* DRIVER_OK was set: queues run */
 	bool resetting;           /* some queue has not acknowledged */
-
 	uint8_t config[VIRTIO_CONFIG_MAX + 8]; /* as last shown; zeros behind its end */
 
 	uint8_t status;      /* atomic: threads add NEEDS_RESET */

@@ -147,7 +147,6 @@ static void update_doorbell(struct virtio_pci *vp, unsigned index)
 	const struct virtio_queue *queue = &vp->dev->queue[index];
 	struct doorbell *attached = &vp->attached[index];
 	struct doorbell wanted = {
-		.space = DOORBELL_MMIO,
 		.addr = bar->addr + NOTIFY * PAGE + index * NOTIFY_STRIDE,
 		.eventfd = -1,
 	};
@@ -299,7 +298,7 @@ static void device_reset(struct virtio_device *dev)
 	vp->driver_feature_select = 0;
 	vp->queue_select = 0;
 	vp->config_vector = VIRTIO_NO_VECTOR;
-	__atomic_store_n(&vp->isr, 0, __ATOMIC_SEQ_CST);
+	store_relaxed(&vp->isr, 0);
 	msix_drain(&vp->msix);
 	update_notifiers(vp);
 }
@@ -500,9 +499,12 @@ int virtio_pci_create(struct virtio_pci **result, struct virtio_device *dev, uin
 		.revision = REVISION,
 		.class = class,
 	};
-	struct virtio_pci *vp = calloc(1, sizeof(*vp));
+	struct virtio_pci *vp;
 	int ret;
 
+	if (dev->queue_count > VIRTIO_PCI_QUEUES_MAX)
+		return -E2BIG;
+	vp = calloc(1, sizeof(*vp));
 	if (!vp)
 		return -ENOMEM;
 	vp->dev = dev;

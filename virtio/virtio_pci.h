@@ -16,14 +16,14 @@
 #include "hw/pci.h"
 #include "virtio/virtio_device.h"
 
-/* One MSI-X vector a queue and one for the configuration fit in a page. */
+/* Their MSI-X vectors, and one for the configuration, fit in a page. */
 #define VIRTIO_PCI_QUEUES_MAX 255
 
 struct virtio_pci;
 
 /*
  * Make the function for @dev, which outlives it.  @class is the PCI class code.
- * Returns 0 or -errno; prints nothing.
+ * Returns 0 or -errno, -E2BIG for too many queues; prints nothing.
  */
 int virtio_pci_create(struct virtio_pci **vp, struct virtio_device *dev, uint32_t class,
 		      const struct msi_port *msi, const struct doorbell_port *doorbell);

@@ -27,7 +27,7 @@
 /* The registers as the driver wrote them. */
 struct virtqueue_config {
 	uint16_t size;
-	uint16_t vector; /* MSI-X; 0xffff: none */
+	uint16_t vector; /* MSI-X; VIRTIO_NO_VECTOR: none */
 	bool enabled;
 	uint64_t desc, driver, device; /* guest addresses of the three areas */
 };

@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hw/base/log.h"
 #include "hw/guest_memory.h"
+#include "vmm/file.h"
 
 /*
  * The default line names the first disk as root, for kernels that find it by
@@ -37,21 +37,14 @@ static int compose_cmdline(struct boot *boot, const struct options *options)
 
 static int open_initrd(struct boot *boot, const struct options *options)
 {
-	struct stat st;
-	int ret = 0;
-
-	boot->initrd_fd = open(options->initrd, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (boot->initrd_fd < 0 || fstat(boot->initrd_fd, &st))
-		ret = -errno;
-	else if (!S_ISREG(st.st_mode))
-		ret = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	if (ret) {
-		log_error("initrd '%s': cannot open: %s", options->initrd, strerror(-ret));
-		return ret;
+	boot->initrd = options->initrd;
+	boot->initrd_fd = file_open_regular(AT_FDCWD, boot->initrd, &boot->initrd_size);
+	if (boot->initrd_fd < 0) {
+		log_error("initrd '%s': cannot open: %s", boot->initrd, strerror(-boot->initrd_fd));
+		return boot->initrd_fd;
 	}
-	boot->initrd_size = (uint64_t)st.st_size;
 	if (boot->initrd_size == 0) {
-		log_error("initrd '%s': it is empty", options->initrd);
+		log_error("initrd '%s': it is empty", boot->initrd);
 		return -EINVAL;
 	}
 	return 0;
@@ -93,8 +86,7 @@ int boot_open(struct boot *boot, const struct options *options)
 
 void boot_close(struct boot *boot)
 {
-	if (boot->initramfs)
-		initramfs_free(boot->initramfs);
+	initramfs_free(boot->initramfs);
 	if (boot->initrd_fd >= 0)
 		close(boot->initrd_fd);
 	free(boot->cmdline);
@@ -106,31 +98,19 @@ int boot_place(struct boot *boot, const struct guest_memory *mem)
 	int ret = kernel_place(&boot->kernel, mem);
 
 	if (ret == 0 && boot->initrd_size)
-		ret = kernel_initrd_address(&boot->kernel, mem, boot->initrd_size,
+		ret = kernel_initrd_address(&boot->kernel, mem, boot->initrd, boot->initrd_size,
 					    &boot->initrd_gpa);
 	return ret;
 }
 
 static int read_initrd(const struct boot *boot, uint8_t *to)
 {
-	uint64_t done = 0;
+	int ret = file_read_at(boot->initrd_fd, to, boot->initrd_size, 0);
 
-	while (done < boot->initrd_size) {
-		ssize_t n = pread(boot->initrd_fd, to + done, boot->initrd_size - done,
-				  (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			int ret = n ? -errno : -EIO;
-
-			log_error("initrd: cannot read it: %s",
-				  n ? strerror(-ret) : "it became shorter");
-			return ret;
-		}
-		done += (uint64_t)n;
-	}
-	return 0;
+	if (ret)
+		log_error("initrd '%s': cannot read it: %s", boot->initrd,
+			  ret == -ENODATA ? "it became shorter" : strerror(-ret));
+	return ret;
 }
 
 int boot_load(const struct boot *boot, const struct guest_memory *mem,

@@ -14,13 +14,14 @@
 struct boot {
 	struct kernel kernel;
 	char *cmdline;
-	int initrd_fd; /* -1: none */
+	const char *initrd; /* the path that the user gave; NULL: none */
+	int initrd_fd;      /* negative: none */
 	uint64_t initrd_size;
-	uint64_t initrd_gpa; /* set by boot_place() */
+	uint64_t initrd_gpa;         /* set by boot_place() */
 	struct initramfs *initramfs; /* NULL: none */
 };
 
-/* Open and check all that @options name.  0 or -errno. */
+/* Open and check all that @options name, which must outlive @boot.  0 or -errno. */
 int boot_open(struct boot *boot, const struct options *options);
 void boot_close(struct boot *boot);
 

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "hw/base/util.h"
+#include "vmm/file.h"
 
 #define HEADER_SIZE 110
 #define ALIGN 4
@@ -38,7 +38,7 @@ static void write_header(uint8_t *dst, const struct entry *e, uint32_t ino)
 }
 
 /*
- * Adds everything of an entry but its data, whose place is set to *@data: NULL
+ * Add everything of an entry but its data, whose place is set to *@data: NULL
  * if only counting.
  */
 static int add_entry(struct cpio *cpio, const struct entry *e, uint8_t **data)
@@ -99,35 +99,21 @@ static int add_regular(struct cpio *cpio, const char *name, mode_t mode, size_t 
 int cpio_add_data(struct cpio *cpio, const char *name, mode_t mode, const void *data, size_t size)
 {
 	uint8_t *dst;
-	int err = add_regular(cpio, name, mode, size, &dst);
+	int ret = add_regular(cpio, name, mode, size, &dst);
 
-	if (!err && dst)
+	if (!ret && dst)
 		memcpy(dst, data, size);
-	return err;
+	return ret;
 }
 
 int cpio_add_file(struct cpio *cpio, const char *name, mode_t mode, int fd, size_t size)
 {
-	size_t done = 0;
 	uint8_t *dst;
-	ssize_t n;
-	int err = add_regular(cpio, name, mode, size, &dst);
+	int ret = add_regular(cpio, name, mode, size, &dst);
 
-	if (err || !dst)
-		return err;
-	while (done < size) {
-		n = pread(fd, dst + done, size - done, done);
-		if (n > 0) {
-			done += n;
-			continue;
-		}
-		if (n < 0 && errno == EINTR)
-			continue;
-		err = n < 0 ? -errno : -ENODATA;
-		memset(dst + done, 0, size - done);
-		break;
-	}
-	return err;
+	if (ret || !dst)
+		return ret;
+	return file_read_at(fd, dst, size, 0);
 }
 
 int cpio_end(struct cpio *cpio)

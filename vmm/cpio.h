@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writes a "newc" cpio archive, the form in which Linux takes its initramfs
+ * A writer of "newc" cpio archives, the form in which Linux takes its initramfs
  * (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel),
  * into memory of the caller: in a run that is guest RAM, and each file is read
  * straight into its place there.
@@ -42,7 +42,7 @@ int cpio_add_data(struct cpio *cpio, const char *name, mode_t mode, const void *
  * does not matter.  If those bytes cannot be read the entry is added all the
  * same, with zeros for what is missing, so that the archive keeps its planned
  * size and holds nothing that was in the buffer before; the return value is
- * then the error of pread(2), or -ENODATA if the file has become shorter.
+ * then that of file_read_at() (vmm/file.h).
  */
 int cpio_add_file(struct cpio *cpio, const char *name, mode_t mode, int fd, size_t size);
 

@@ -81,9 +81,7 @@ static const struct disk_key keys[] = {
 
 void disk_spec_help(void)
 {
-	unsigned i;
-
-	for (i = 0; i < array_size(keys); i++)
+	for (unsigned i = 0; i < array_size(keys); i++)
 		printf("  %-24s %s\n", keys[i].syntax, keys[i].help);
 }
 
@@ -97,9 +95,7 @@ static bool key_matches(const char *given, const char *name)
 
 static const struct disk_key *key_find(const char *given)
 {
-	unsigned i;
-
-	for (i = 0; i < array_size(keys); i++)
+	for (unsigned i = 0; i < array_size(keys); i++)
 		if (key_matches(given, keys[i].name) ||
 		    (keys[i].alias && key_matches(given, keys[i].alias)))
 			return &keys[i];
@@ -111,9 +107,8 @@ static int complain(const char *spec, const char *problem, const char *given,
 {
 	char list[512];
 	size_t len = 0;
-	unsigned i;
 
-	for (i = 0; i < array_size(keys); i++)
+	for (unsigned i = 0; i < array_size(keys); i++)
 		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
 					i ? ", " : "", keys[i].syntax);
 	log_error("disk '%s': %s '%s'%s%s%s; valid keys: %s", spec, problem, given,

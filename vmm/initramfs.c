@@ -68,24 +68,23 @@ static void warn_no_modules(const struct initramfs_request *request, char *looke
 static int list_disk_module(struct initramfs *plan, const char *kernel, const char *name)
 {
 	size_t before = plan->list[DISK].count;
-	int err = modules_add(plan->modules, name, &plan->list[DISK]);
+	int ret = modules_add(plan->modules, name, &plan->list[DISK]);
 
-	if (!err && plan->list[DISK].count == before && !modules_is_builtin(plan->modules, name))
+	if (!ret && plan->list[DISK].count == before && !modules_is_builtin(plan->modules, name))
 		log_warn("kernel '%s' has no %s, neither built in nor in '%s'", kernel, name,
 			 plan->tree);
-	return err;
+	return ret;
 }
 
 static int list_modules(struct initramfs *plan, const char *kernel)
 {
-	size_t i;
-	int err = 0;
+	int ret = 0;
 
-	for (i = 0; !err && i < array_size(disk_modules); i++)
-		err = list_disk_module(plan, kernel, disk_modules[i]);
-	for (i = EXT4; !err && i < TARGETS; i++)
-		err = modules_add(plan->modules, targets[i], &plan->list[i]);
-	return err;
+	for (size_t i = 0; !ret && i < array_size(disk_modules); i++)
+		ret = list_disk_module(plan, kernel, disk_modules[i]);
+	for (size_t i = EXT4; !ret && i < TARGETS; i++)
+		ret = modules_add(plan->modules, targets[i], &plan->list[i]);
+	return ret;
 }
 
 /* The value of the last word @key=VALUE in @cmdline, up to a blank; or NULL. */
@@ -125,7 +124,6 @@ static bool fstype_is_modular(const struct initramfs *plan, const char *fstype)
 static bool is_needed(const struct initramfs *plan, const char *cmdline)
 {
 	const char *fstype = find_option(cmdline, "rootfstype=");
-	size_t i;
 
 	if (plan->list[DISK].count)
 		return true;
@@ -133,7 +131,7 @@ static bool is_needed(const struct initramfs *plan, const char *cmdline)
 		return fstype_is_modular(plan, fstype);
 	if (modules_is_builtin(plan->modules, "ext4"))
 		return false;
-	for (i = EXT4; i < TARGETS; i++) {
+	for (size_t i = EXT4; i < TARGETS; i++) {
 		if (plan->list[i].count)
 			return true;
 	}
@@ -159,9 +157,7 @@ static int open_file(const struct initramfs *plan, struct module_file *file, con
 
 static bool has_file(const struct initramfs *plan, const char *path)
 {
-	size_t i;
-
-	for (i = 0; i < plan->files; i++) {
+	for (size_t i = 0; i < plan->files; i++) {
 		if (plan->file[i].path == path)
 			return true;
 	}
@@ -171,7 +167,7 @@ static bool has_file(const struct initramfs *plan, const char *path)
 static int open_files(struct initramfs *plan)
 {
 	size_t total = 0, i, j;
-	int err;
+	int ret;
 
 	for (i = 0; i < TARGETS; i++)
 		total += plan->list[i].count;
@@ -182,9 +178,9 @@ static int open_files(struct initramfs *plan)
 		for (j = 0; j < plan->list[i].count; j++) {
 			if (has_file(plan, plan->list[i].file[j]))
 				continue;
-			err = open_file(plan, &plan->file[plan->files++], plan->list[i].file[j]);
-			if (err)
-				return err;
+			ret = open_file(plan, &plan->file[plan->files++], plan->list[i].file[j]);
+			if (ret)
+				return ret;
 		}
 	}
 	return 0;
@@ -193,12 +189,11 @@ static int open_files(struct initramfs *plan)
 static int write_index(struct initramfs *plan)
 {
 	FILE *index = open_memstream(&plan->index, &plan->index_size);
-	size_t i, j;
 
 	if (!index)
 		return -errno;
-	for (i = 0; i < TARGETS; i++) {
-		for (j = 0; j < plan->list[i].count; j++)
+	for (size_t i = 0; i < TARGETS; i++) {
+		for (size_t j = 0; j < plan->list[i].count; j++)
 			fprintf(index, "%s %s\n", targets[i], base_name(plan->list[i].file[j]));
 	}
 	return fclose(index) ? -errno : 0;
@@ -207,98 +202,97 @@ static int write_index(struct initramfs *plan)
 static int compose_base(const struct initramfs *plan, struct cpio *cpio)
 {
 	static const char *const folders[] = { "dev", "proc", "sys", "root", "vmm" };
-	size_t i;
-	int err = 0;
+	int ret = 0;
 
-	for (i = 0; !err && i < array_size(folders); i++)
-		err = cpio_add_folder(cpio, folders[i], 0755);
-	if (!err)
-		err = cpio_add_char_device(cpio, "dev/console", 0600, 5, 1);
-	if (!err)
-		err = cpio_add_data(cpio, "init", 0755, guest_init_start,
+	for (size_t i = 0; !ret && i < array_size(folders); i++)
+		ret = cpio_add_folder(cpio, folders[i], 0755);
+	if (!ret)
+		ret = cpio_add_char_device(cpio, "dev/console", 0600, 5, 1);
+	if (!ret)
+		ret = cpio_add_data(cpio, "init", 0755, guest_init_start,
 				    guest_init_end - guest_init_start);
-	if (!err)
-		err = cpio_add_data(cpio, "vmm/modules", 0644, plan->index, plan->index_size);
-	return err;
+	if (!ret)
+		ret = cpio_add_data(cpio, "vmm/modules", 0644, plan->index, plan->index_size);
+	return ret;
 }
 
 static int compose(const struct initramfs *plan, struct cpio *cpio)
 {
 	const struct module_file *file = plan->file;
 	char name[PATH_MAX];
-	int err, bad = 0;
+	int ret, bad = 0;
 
-	err = compose_base(plan, cpio);
-	for (; !err && file < plan->file + plan->files; file++) {
+	ret = compose_base(plan, cpio);
+	for (; !ret && file < plan->file + plan->files; file++) {
 		snprintf(name, sizeof(name), "vmm/%s", base_name(file->path));
-		err = cpio_add_file(cpio, name, 0644, file->fd, file->size);
-		if (!err || err == -ENOSPC)
+		ret = cpio_add_file(cpio, name, 0644, file->fd, file->size);
+		if (!ret || ret == -ENOSPC)
 			continue;
 		log_error("module '%s/%s': %s", plan->tree, file->path,
-			  err == -ENODATA ? "has become shorter" : strerror(-err));
+			  ret == -ENODATA ? "has become shorter" : strerror(-ret));
 		/* The archive stays whole all the same: see cpio_add_file(). */
-		bad = err;
-		err = 0;
+		bad = ret;
+		ret = 0;
 	}
-	if (!err)
-		err = cpio_end(cpio);
-	return err ? err : bad;
+	if (!ret)
+		ret = cpio_end(cpio);
+	return ret ? ret : bad;
 }
 
 static int find_tree(struct initramfs *plan, const struct initramfs_request *request)
 {
 	char *looked;
-	int err;
+	int ret;
 
 	if (!version_is_sane(request->version)) {
 		log_warn("kernel '%s': its version is no release name: no modules looked for",
 			 request->kernel);
 		return 0;
 	}
-	err = modules_find(request->modules, request->kernel, request->version, &plan->tree,
+	ret = modules_find(request->modules, request->kernel, request->version, &plan->tree,
 			   &looked);
-	if (!err && !plan->tree)
+	if (!ret && !plan->tree)
 		warn_no_modules(request, looked);
 	free(looked);
-	return err;
+	return ret;
 }
 
 /* Makes @plan ready to be written; its size stays 0 if it is not to be. */
 static int prepare(struct initramfs *plan, const struct initramfs_request *request)
 {
 	struct cpio count;
-	int err;
+	int ret;
 
-	err = find_tree(plan, request);
-	if (err || !plan->tree)
-		return err;
-	err = modules_open(plan->tree, request->version, &plan->modules);
-	if (!err)
-		err = list_modules(plan, request->kernel);
-	if (err || !is_needed(plan, request->cmdline))
-		return err;
-	err = open_files(plan);
-	if (!err)
-		err = write_index(plan);
-	if (err)
-		return err;
+	ret = find_tree(plan, request);
+	if (ret || !plan->tree)
+		return ret;
+	ret = modules_open(plan->tree, request->version, &plan->modules);
+	if (!ret)
+		ret = list_modules(plan, request->kernel);
+	if (ret || !is_needed(plan, request->cmdline))
+		return ret;
+	ret = open_files(plan);
+	if (!ret)
+		ret = write_index(plan);
+	if (ret)
+		return ret;
 	cpio_init(&count, NULL, 0);
-	err = compose(plan, &count);
+	ret = compose(plan, &count);
 	plan->size = count.len;
-	return err;
+	return ret;
 }
 
 int initramfs_plan(const struct initramfs_request *request, struct initramfs **out)
 {
 	struct initramfs *plan = calloc(1, sizeof(*plan));
-	int err = plan ? prepare(plan, request) : -ENOMEM;
+	int ret = plan ? prepare(plan, request) : -ENOMEM;
 
 	*out = NULL;
-	if (err == -ENOMEM)
+	if (ret == -ENOMEM)
 		log_error("initramfs: %s", strerror(ENOMEM));
-	if (err || !plan->size) {
+	if (ret || !plan->size) {
 		initramfs_free(plan);
-		return err;
+		return ret;
 	}
 	log_info("initramfs: %zu modules of '%s', %zu bytes", plan->files, plan->tree, plan->size);
 	*out = plan;
@@ -313,29 +307,27 @@ size_t initramfs_size(const struct initramfs *plan)
 int initramfs_write(const struct initramfs *plan, void *dst, size_t size)
 {
 	struct cpio cpio;
-	int err;
+	int ret;
 
 	cpio_init(&cpio, dst, size);
-	err = compose(plan, &cpio);
-	if (err == -ENOSPC)
+	ret = compose(plan, &cpio);
+	if (ret == -ENOSPC)
 		log_error("initramfs: it has %zu bytes, and there is room for %zu", plan->size,
 			  size);
-	return err;
+	return ret;
 }
 
 void initramfs_free(struct initramfs *plan)
 {
-	size_t i;
-
 	if (!plan)
 		return;
 	free(plan->index);
-	for (i = 0; i < plan->files; i++) {
+	for (size_t i = 0; i < plan->files; i++) {
 		if (plan->file[i].fd >= 0)
 			close(plan->file[i].fd);
 	}
 	free(plan->file);
-	for (i = 0; i < TARGETS; i++)
+	for (size_t i = 0; i < TARGETS; i++)
 		modules_list_free(&plan->list[i]);
 	modules_close(plan->modules);
 	free(plan->tree);

@@ -58,10 +58,9 @@ static void catch_signals(struct loop *loop)
 {
 	static const int ends[] = { SIGINT, SIGTERM, SIGQUIT };
 	struct sigaction hup;
-	unsigned i;
 
 	signal(SIGPIPE, SIG_IGN);
-	for (i = 0; i < array_size(ends); i++)
+	for (unsigned i = 0; i < array_size(ends); i++)
 		loop_on_signal(loop, ends[i], end_on_signal, loop);
 	/* Ignored signals reach a signalfd all the same, once they are blocked. */
 	sigaction(SIGHUP, NULL, &hup);

@@ -78,14 +78,12 @@ static const struct verb verbs[] = {
 
 static const struct verb *verb_find(const char *name)
 {
-	unsigned i;
-
 	/* What people type by habit. */
 	if (!strcmp(name, "-h") || !strcmp(name, "--help"))
 		name = "help";
 	if (!strcmp(name, "--version"))
 		name = "version";
-	for (i = 0; i < array_size(verbs); i++)
+	for (unsigned i = 0; i < array_size(verbs); i++)
 		if (!strcmp(name, verbs[i].name))
 			return &verbs[i];
 	log_error("unknown command '%s'", name);
@@ -96,7 +94,6 @@ static const struct verb *verb_find(const char *name)
 static int run_help(int argc, char **argv)
 {
 	const struct verb *verb = NULL;
-	unsigned i;
 
 	if (argc > 1) {
 		verb = verb_find(argv[1]);
@@ -110,7 +107,7 @@ static int run_help(int argc, char **argv)
 		       verb->help);
 	} else {
 		puts("Usage: vmm COMMAND [ARGUMENT]...\n");
-		for (i = 0; i < array_size(verbs); i++)
+		for (unsigned i = 0; i < array_size(verbs); i++)
 			printf("  %-8s %-12s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
 		puts("\nFor example: vmm run --kernel bzImage --disk img.raw");
 	}

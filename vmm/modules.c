@@ -147,13 +147,13 @@ static int text_read(struct text *text, const struct modules *m, const char *nam
 {
 	size_t size;
 	int fd = modules_open_file(m, name, &size);
-	int err = fd < 0 ? fd : text_read_fd(text, fd, size);
+	int ret = fd < 0 ? fd : text_read_fd(text, fd, size);
 
 	if (fd >= 0)
 		close(fd);
-	if (err && err != -ENOENT && err != -ENOMEM)
-		log_error("modules '%s': cannot read %s: %s", m->path, name, strerror(-err));
-	return err;
+	if (ret && ret != -ENOENT && ret != -ENOMEM)
+		log_error("modules '%s': cannot read %s: %s", m->path, name, strerror(-ret));
+	return ret;
 }
 
 /* The index of modules.dep. */
@@ -243,11 +243,11 @@ static void look_under(struct search *s, const char *folder)
 static int look_in_folder(struct search *s, const char *folder)
 {
 	char *real = realpath(folder, NULL);
-	int err = -errno;
+	int ret = -errno;
 
 	if (!real) {
-		log_error("modules '%s': %s", folder, strerror(-err));
-		return err;
+		log_error("modules '%s': %s", folder, strerror(-ret));
+		return ret;
 	}
 	look_under(s, real);
 	look_at(s, real, "/");
@@ -260,11 +260,11 @@ static int look_around_kernel(struct search *s, const char *kernel)
 {
 	char *real = realpath(kernel, NULL);
 	char *slash;
-	int err = -errno;
+	int ret = -errno;
 
 	if (!real) {
-		log_error("kernel '%s': %s", kernel, strerror(-err));
-		return err;
+		log_error("kernel '%s': %s", kernel, strerror(-ret));
+		return ret;
 	}
 	while ((slash = strrchr(real, '/'))) {
 		*slash = '\0';
@@ -279,19 +279,19 @@ int modules_find(const char *folder, const char *kernel, const char *version, ch
 {
 	struct search s = { .version = version };
 	size_t size;
-	int err = 0;
+	int ret = 0;
 
 	*path = *looked = NULL;
 	s.looked = open_memstream(looked, &size);
 	if (!s.looked)
 		return -errno;
 	if (folder)
-		err = look_in_folder(&s, folder);
-	if (!err)
-		err = look_around_kernel(&s, kernel);
+		ret = look_in_folder(&s, folder);
+	if (!ret)
+		ret = look_around_kernel(&s, kernel);
 	fclose(s.looked);
 	*path = s.path;
-	return err || *looked ? err : -ENOMEM;
+	return ret || *looked ? ret : -ENOMEM;
 }
 
 /* Opening. */
@@ -317,42 +317,41 @@ static int read_texts(struct modules *m, const char *version)
 		{ "modules.alias", &m->alias },
 		{ "modules.builtin", &m->builtin },
 	};
-	size_t i;
-	int err;
+	int ret;
 
 	m->folder = open(m->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (m->folder < 0) {
-		err = -errno;
-		log_error("modules '%s': %s", m->path, strerror(-err));
-		return err;
+		ret = -errno;
+		log_error("modules '%s': %s", m->path, strerror(-ret));
+		return ret;
 	}
-	err = text_read(&m->dep, m, "modules.dep");
-	if (err == -ENOENT)
+	ret = text_read(&m->dep, m, "modules.dep");
+	if (ret == -ENOENT)
 		say_depmod(m->path, version);
-	for (i = 0; !err && i < array_size(optional); i++) {
-		err = text_read(optional[i].text, m, optional[i].name);
-		if (err == -ENOENT)
-			err = 0;
+	for (size_t i = 0; !ret && i < array_size(optional); i++) {
+		ret = text_read(optional[i].text, m, optional[i].name);
+		if (ret == -ENOENT)
+			ret = 0;
 	}
-	return err;
+	return ret;
 }
 
 int modules_open(const char *path, const char *version, struct modules **modules)
 {
 	struct modules *m = calloc(1, sizeof(*m));
-	int err = -ENOMEM;
+	int ret = -ENOMEM;
 
 	if (!m)
-		return err;
+		return ret;
 	m->folder = -1;
 	m->path = strdup(path);
 	if (m->path)
-		err = read_texts(m, version);
-	if (!err)
-		err = index_modules(m);
-	if (err) {
+		ret = read_texts(m, version);
+	if (!ret)
+		ret = index_modules(m);
+	if (ret) {
 		modules_close(m);
-		return err;
+		return ret;
 	}
 	*modules = m;
 	return 0;
@@ -378,14 +377,14 @@ int modules_open_file(const struct modules *m, const char *file, size_t *size)
 	/* Not to wait, should it be a pipe. */
 	int fd = openat(m->folder, file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
-	int err;
+	int ret;
 
 	if (fd < 0)
 		return -errno;
-	err = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
-	if (err) {
+	ret = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
+	if (ret) {
 		close(fd);
-		return err;
+		return ret;
 	}
 	*size = st.st_size;
 	return fd;
@@ -413,7 +412,7 @@ static int add_softdeps(const struct modules *m, const struct visit *visit,
 {
 	const char *line, *word;
 	bool pre;
-	int err;
+	int ret;
 
 	for (line = line_next(&m->softdep, NULL); line; line = line_next(&m->softdep, line)) {
 		word = word_first(line);
@@ -427,9 +426,9 @@ static int add_softdeps(const struct modules *m, const struct visit *visit,
 			if (word_is(word, "pre:") || word_is(word, "post:")) {
 				pre = word_is(word, "pre:");
 			} else if (pre) {
-				err = add_name(m, word, visit, list);
-				if (err)
-					return err;
+				ret = add_name(m, word, visit, list);
+				if (ret)
+					return ret;
 			}
 		}
 	}
@@ -456,26 +455,25 @@ static int list_append(const struct modules *m, struct modules_list *list, const
 static int add_deps(const struct modules *m, const struct visit *visit, struct modules_list *list)
 {
 	const char *word = word_first(visit->module->deps);
-	int err = 0;
+	int ret = 0;
 
-	for (; !err && word; word = word_next(word))
-		err = add_name(m, file_name(word), visit, list);
-	return err;
+	for (; !ret && word; word = word_next(word))
+		ret = add_name(m, file_name(word), visit, list);
+	return ret;
 }
 
 static int add_module(const struct modules *m, const struct module *module,
 		      const struct visit *from, struct modules_list *list)
 {
 	struct visit visit = { module, from, from ? from->depth + 1 : 1 };
-	size_t i;
-	int err;
+	int ret;
 
 	/* In a cycle one of them has to come first: the one met last. */
 	for (; from; from = from->from) {
 		if (from->module == module)
 			return 0;
 	}
-	for (i = 0; i < list->count; i++) {
+	for (size_t i = 0; i < list->count; i++) {
 		if (list->file[i] == module->file)
 			return 0;
 	}
@@ -484,10 +482,10 @@ static int add_module(const struct modules *m, const struct module *module,
 			  DEPTH_MAX, module->file);
 		return -ELOOP;
 	}
-	err = add_softdeps(m, &visit, list);
-	if (!err)
-		err = add_deps(m, &visit, list);
-	return err ? err : list_append(m, list, module->file);
+	ret = add_softdeps(m, &visit, list);
+	if (!ret)
+		ret = add_deps(m, &visit, list);
+	return ret ? ret : list_append(m, list, module->file);
 }
 
 /* Copies the word, with '-' as '_' but where it means a range. */
@@ -522,7 +520,7 @@ static int add_aliased(const struct modules *m, const char *word, const struct v
 	char name[NAME_SIZE], pattern[PATTERN_SIZE];
 	const struct module *module;
 	const char *line, *alias, *target;
-	int err;
+	int ret;
 
 	if (!copy_alias(name, sizeof(name), word))
 		return 0;
@@ -537,9 +535,9 @@ static int add_aliased(const struct modules *m, const char *word, const struct v
 		    fnmatch(pattern, name, 0) || modules_is_builtin(m, target))
 			continue;
 		module = find_module(m, target);
-		err = module ? add_module(m, module, from, list) : 0;
-		if (err)
-			return err;
+		ret = module ? add_module(m, module, from, list) : 0;
+		if (ret)
+			return ret;
 	}
 	return 0;
 }

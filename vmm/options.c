@@ -207,11 +207,9 @@ void options_help(void)
 
 static const struct option_entry *entry_find(int value)
 {
-	unsigned i;
-
 	if (value >= LONG_BASE)
 		return &entries[value - LONG_BASE];
-	for (i = 0; i < array_size(entries); i++)
+	for (unsigned i = 0; i < array_size(entries); i++)
 		if (value && entries[i].letter == value)
 			return &entries[i];
 	return NULL;
@@ -220,12 +218,10 @@ static const struct option_entry *entry_find(int value)
 /* The forms of the table that getopt_long() wants. */
 static void fill_getopt(struct option *longs, char *letters)
 {
-	unsigned i;
-
 	/* '-': hand over what is not an option too; ':': print nothing. */
 	*letters++ = '-';
 	*letters++ = ':';
-	for (i = 0; i < array_size(entries); i++) {
+	for (unsigned i = 0; i < array_size(entries); i++) {
 		longs[i] = (struct option){ .name = entries[i].name,
 					    .has_arg = !!entries[i].arg,
 					    .val = LONG_BASE + (int)i };
@@ -329,15 +325,14 @@ static bool same_image(const struct disk_config *a, const struct disk_config *b)
 int options_check(const struct options *options, uint64_t host_memory)
 {
 	const struct blk_config *disk = options->disk;
-	unsigned i, j;
 
 	if (options->memory > host_memory) {
 		log_error("--memory %" PRIu64 "M: the host has only %" PRIu64 "M (MemTotal)",
 			  options->memory >> 20, host_memory >> 20);
 		return -EINVAL;
 	}
-	for (i = 1; i < options->disk_count; i++)
-		for (j = 0; j < i; j++)
+	for (unsigned i = 1; i < options->disk_count; i++)
+		for (unsigned j = 0; j < i; j++)
 			if (same_image(&disk[j].disk, &disk[i].disk)) {
 				log_error("--disk '%s' and --disk '%s' are the same image",
 					  disk[j].disk.path, disk[i].disk.path);

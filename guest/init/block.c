@@ -55,9 +55,8 @@ static uint64_t little_endian(const uint8_t *bytes, unsigned len)
 static void uuid_text(char text[UUID_TEXT_SIZE], const uint8_t *uuid, bool gpt)
 {
 	static const uint8_t swap[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
-	unsigned i;
 
-	for (i = 0; i < 16; i++)
+	for (unsigned i = 0; i < 16; i++)
 		text += sprintf(text, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
 				uuid[gpt ? swap[i] : i]);
 }
@@ -151,9 +150,7 @@ static bool has_label(const char *name, const char *want)
 /* A GPT's protective MBR has an entry of type 0xee. */
 static bool is_protective(const uint8_t *mbr)
 {
-	unsigned i;
-
-	for (i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		if (mbr[446 + 16 * i + 4] == 0xee)
 			return true;
 	}

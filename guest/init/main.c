@@ -92,18 +92,18 @@ static void mount_root(const struct options *o, const char *dev)
 	const char *type = o->fstype ? o->fstype : block_fstype(dev);
 	unsigned long flags = o->writable ? 0 : MS_RDONLY;
 	struct statvfs mounted;
-	int err;
+	int ret;
 
 	if (!type)
 		die("%s holds no ext4, xfs, btrfs or squashfs; for others give rootfstype=", dev);
 	modules_load(!strcmp(type, "ext3") || !strcmp(type, "ext2") ? "ext4" : type, o);
-	err = mount(dev, NEW_ROOT, type, flags, o->flags);
+	ret = mount(dev, NEW_ROOT, type, flags, o->flags);
 	/* As the kernel does: a read-only disk is mounted so even under rw. */
-	if (err && (errno == EACCES || errno == EROFS) && !(flags & MS_RDONLY)) {
+	if (ret && (errno == EACCES || errno == EROFS) && !(flags & MS_RDONLY)) {
 		flags |= MS_RDONLY;
-		err = mount(dev, NEW_ROOT, type, flags, o->flags);
+		ret = mount(dev, NEW_ROOT, type, flags, o->flags);
 	}
-	if (err)
+	if (ret)
 		die("cannot mount %s as %s, %s%s%s: %s", dev, type, flags & MS_RDONLY ? "ro" : "rw",
 		    o->flags ? "," : "", o->flags ? o->flags : "",
 		    errno == ENODEV ? "no such file system in the kernel, and no module"
@@ -148,14 +148,13 @@ static void enter_root(void)
 static void run_init(const char *asked, char **argv)
 {
 	static const char *const usual[] = { "/sbin/init", "/etc/init", "/bin/init", "/bin/sh" };
-	size_t i;
 
 	if (asked) {
 		argv[0] = (char *)asked;
 		execv(asked, argv);
 		die("cannot run init=%s: %s", asked, strerror(errno));
 	}
-	for (i = 0; i < sizeof(usual) / sizeof(*usual); i++) {
+	for (size_t i = 0; i < sizeof(usual) / sizeof(*usual); i++) {
 		argv[0] = (char *)usual[i];
 		execv(usual[i], argv);
 		if (errno != ENOENT)

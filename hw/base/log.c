@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "hw/base/clock.h"
+#include "hw/base/fence.h"
 
 static bool log_verbose;
 
@@ -64,8 +65,8 @@ bool log_allowed(struct log_limit *limit)
 	uint32_t used;
 
 	if (__atomic_exchange_n(&limit->period, now, __ATOMIC_RELAXED) != now)
-		__atomic_store_n(&limit->used, 0, __ATOMIC_RELAXED);
-	used = __atomic_load_n(&limit->used, __ATOMIC_RELAXED);
+		store_relaxed(&limit->used, 0);
+	used = load_relaxed(&limit->used);
 	if (used >= LOG_LIMIT_BURST)
 		return false;
 	used = __atomic_fetch_add(&limit->used, 1, __ATOMIC_RELAXED);

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hw/base/clock.h"
+
 #define LOG_PRINTF __attribute__((format(printf, 1, 2)))
 
 /*
@@ -35,7 +37,7 @@ struct log_limit {
 };
 
 #define LOG_LIMIT_BURST 5
-#define LOG_LIMIT_PERIOD_NS (5ULL * 1000 * 1000 * 1000)
+#define LOG_LIMIT_PERIOD_NS (5 * NS_PER_S)
 
 /* True if another line may be printed now. */
 bool log_allowed(struct log_limit *limit);

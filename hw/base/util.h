@@ -16,6 +16,13 @@
 		min_a < min_b ? min_a : min_b; \
 	})
 
+#define max(a, b)                       \
+	({                              \
+		__auto_type max_a = (a); \
+		__auto_type max_b = (b); \
+		max_a > max_b ? max_a : max_b; \
+	})
+
 /* The value whose low @len bytes (0 to 8) are ones. */
 static inline uint64_t bytes_mask(unsigned len)
 {

@@ -15,15 +15,24 @@ set -euo pipefail
 dir=$(realpath -m "$1")
 new=$dir.new.$$
 state=$new/apt
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org}
+
+# repository_of SUITE: where the machine's own sources have it from.
+repository_of()
+{
+	# shellcheck disable=SC2016 # apt's variables
+	apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Identifier: Packages' |
+		awk -v suite="$1" '$1 == suite { print $2; exit }' | grep .
+}
 
 sources()
 {
-	local release
+	local release main security
 	release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-	[ "$release" != bookworm ] || echo "deb $mirror/debian bookworm-backports main"
-	echo "deb $mirror/debian $release main"
-	echo "deb $mirror/debian-security $release-security main"
+	main=$(repository_of "$release") || die "apt has no source for '$release'"
+	[ "$release" != bookworm ] || echo "deb $main bookworm-backports main"
+	echo "deb $main $release main"
+	! security=$(repository_of "$release-security") ||
+		echo "deb $security $release-security main"
 }
 
 # What apt would install is what the machine lacks.

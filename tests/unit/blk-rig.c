@@ -175,7 +175,8 @@ static void add_cut(struct blk_rig *rig, struct parts *parts, uint64_t gpa, uint
 		    bool writable, unsigned most)
 {
 	while (len && most-- > 1) {
-		uint32_t n = vq_random(&rig->random, min(len, 1U << vq_random(&rig->random, 14)) + 1);
+		uint32_t limit = min(len, 1U << vq_random(&rig->random, 14));
+		uint32_t n = vq_random(&rig->random, limit + 1);
 
 		/* Empty parts now and then. */
 		parts->part[parts->count++] = (struct vq_part){ gpa, n, writable };

@@ -123,8 +123,7 @@ static void doorbell_detach(void *opaque, const struct doorbell *doorbell)
 	unsigned i;
 
 	for (i = 0; i < d->attached; i++)
-		if (d->slot[i].addr == doorbell->addr && d->slot[i].len == doorbell->len &&
-		    d->slot[i].space == doorbell->space && d->slot[i].match == doorbell->match &&
+		if (d->slot[i].addr == doorbell->addr &&
 		    d->slot[i].eventfd == doorbell->eventfd)
 			break;
 	ck_assert_msg(i < d->attached, "detached what was not attached");

@@ -311,6 +311,7 @@ START_TEST(most_segments)
 		for (unsigned indirect = 0; indirect < 2; indirect++) {
 			struct vq_chain chain = { .part = part, .count = VIRTQUEUE_CHAIN_MAX };
 			struct vq_used used;
+			const uint8_t *data;
 
 			begin(kinds[k], indirect ? 16 : 256, ALL);
 			gpa = vq_ram_alloc(&rig.ram, 254 * 512 + 17, 1);
@@ -329,8 +330,9 @@ START_TEST(most_segments)
 			ck_assert(rig_told(&rig, RIG_DEADLINE_MS));
 			ck_assert(vq_driver_get(rig.driver, &used));
 			ck_assert_uint_eq(used.len, 254 * 512 + 1);
+			data = vq_ram_ptr(&rig.ram, gpa + 16);
 			for (unsigned i = 0; i < 254 * 512; i++)
-				must(((uint8_t *)vq_ram_ptr(&rig.ram, gpa + 16))[i] == image_byte(i));
+				must(data[i] == image_byte(i));
 			rig_check(&rig);
 			end();
 		}
@@ -391,12 +393,12 @@ START_TEST(writes_are_stable_without_flush)
 {
 	for (unsigned f = 0; f < array_size(feature_sets); f++) {
 		unsigned before = fault_count_dsync();
+		bool can_flush = feature_sets[f] & RIG_FLUSH;
 
 		begin(false, 256, feature_sets[f]);
 		for (unsigned i = 0; i < 10; i++)
 			ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
-		ck_assert_uint_eq(fault_count_dsync() - before,
-				  feature_sets[f] & RIG_FLUSH ? 0 : 10);
+		ck_assert_uint_eq(fault_count_dsync() - before, can_flush ? 0 : 10);
 		/* A new driver, a new choice. */
 		rig_reset_order(&rig);
 		rig_reset_wait(&rig);
@@ -404,7 +406,7 @@ START_TEST(writes_are_stable_without_flush)
 		rig_go(&rig);
 		before = fault_count_dsync();
 		ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
-		ck_assert_uint_eq(fault_count_dsync() - before, feature_sets[f] & RIG_FLUSH ? 1 : 0);
+		ck_assert_uint_eq(fault_count_dsync() - before, can_flush ? 1 : 0);
 		rig_check(&rig);
 		end();
 	}
@@ -569,6 +571,10 @@ START_TEST(reset_with_requests_in_flight)
 				rig_reset_order(&rig);
 				virtio_set_status(rig.dev, 1);
 				ck_assert_uint_eq(virtio_get_status(rig.dev), 0xf);
+				/* Rung for by a short-cut that is late: it is not taken. */
+				must(rig_add(&rig, &read_one) >= 0);
+				vq_driver_publish(rig.driver);
+				eventfd_write(virtio_queue_at(rig.dev, 0)->doorbell, 1);
 			}
 			slow_let_go(&slow, 32);
 			rig_reset_wait(&rig);
@@ -791,10 +797,11 @@ START_TEST(garbage)
 					.next = (uint16_t)vq_random(&state, 17),
 				};
 				struct virtio_blk_outhdr header = {
-					.type = vq_random(&state, 9), .sector = vq_random(&state, 4096),
+					.type = vq_random(&state, 9),
+					.sector = vq_random(&state, 4096),
 				};
 
-				if (desc.addr + 16 < RIG_GPA + (4 << 20) && desc.addr > RIG_GPA + 4096)
+				if (desc.addr + 16 < RIG_GPA + (4 << 20))
 					vq_ram_put(&rig.ram, desc.addr, &header, 16);
 				vq_split_desc(rig.driver, i, &desc);
 				vq_split_head(rig.driver, i, (uint16_t)vq_random(&state, 16));

@@ -320,6 +320,8 @@ static void add_cut(uint8_t *base, unsigned len, bool is_writable, const unsigne
 	add_part(base + at, len - at, is_writable);
 }
 
+static const char padded_serial[20] = "serial";
+
 static void check_framed(uint32_t type, unsigned readable_len, unsigned writable_len)
 {
 	parse(false);
@@ -334,7 +336,7 @@ static void check_framed(uint32_t type, unsigned readable_len, unsigned writable
 		must(command.action == BLK_FLUSH);
 	else
 		must(command.action == BLK_DONE && command.result == OK &&
-		     command.written == 20 && !memcmp(writable, "serial\0\0\0\0\0\0\0\0\0\0\0\0\0", 20));
+		     command.written == 20 && !memcmp(writable, padded_serial, 20));
 }
 
 static const struct {
@@ -354,7 +356,8 @@ START_TEST(cut_anywhere)
 {
 	for (unsigned f = 0; f < array_size(framed); f++)
 		for (unsigned side = 0; side < 2; side++) {
-			unsigned len = side ? framed[f].writable : framed[f].readable;
+			unsigned in = framed[f].writable, out = framed[f].readable;
+			unsigned len = side ? in : out;
 
 			for (unsigned i = 0; i <= len; i++)
 				for (unsigned j = i; j <= len; j++) {
@@ -362,10 +365,9 @@ START_TEST(cut_anywhere)
 
 					put_header(framed[f].type, 3);
 					chain = (struct virtqueue_chain){ .iov = iov };
-					add_cut(readable, framed[f].readable, false, cut, side ? 0 : 2);
-					add_cut(writable, framed[f].writable, true, cut, side ? 2 : 0);
-					check_framed(framed[f].type, framed[f].readable,
-						     framed[f].writable);
+					add_cut(readable, out, false, cut, side ? 0 : 2);
+					add_cut(writable, in, true, cut, side ? 2 : 0);
+					check_framed(framed[f].type, out, in);
 				}
 		}
 }

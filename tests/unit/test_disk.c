@@ -148,9 +148,9 @@ START_TEST(sizes)
 		struct disk disk;
 
 		if (table[i].hidden)
-			snprintf(expected, sizeof(expected), "vmm: warning: disk '%s': size is not a "
-				 "multiple of 512 bytes; the last %u are hidden\n", path,
-				 (unsigned)table[i].hidden);
+			snprintf(expected, sizeof(expected),
+				 "vmm: warning: disk '%s': size is not a multiple of 512 bytes; "
+				 "the last %u are hidden\n", path, (unsigned)table[i].hidden);
 		ck_assert_int_eq(open_quietly(&disk, path, false, &text), 0);
 		ck_assert_str_eq(text, expected);
 		ck_assert_uint_eq(disk.sectors, table[i].sectors);

@@ -204,8 +204,8 @@ static void counter_rung(struct io_queue *queue)
 		io_thread_ring_again(thread, queue);
 	}
 	/* However often it is asked for, it comes once a round. */
-	io_thread_want_flush(thread, queue);
-	io_thread_want_flush(thread, queue);
+	io_thread_want_flush(queue);
+	io_thread_want_flush(queue);
 }
 
 static void counter_flush(struct io_queue *queue)

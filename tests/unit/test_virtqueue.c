@@ -191,7 +191,7 @@ START_TEST(positions_wrap)
 				if (vq_random(&state, 4) == 0)
 					vq_driver_mute(driver);
 				else
-					vq_driver_listen(driver, 1 + (uint16_t)vq_random(&state, 4));
+					vq_driver_listen(driver, (uint16_t)vq_random(&state, 5));
 			}
 			vq_driver_check(driver);
 			end();
@@ -212,7 +212,10 @@ START_TEST(areas_may_end_where_ram_does)
 
 			gpa[area] = GPA + RAM - len[area];
 			config = (struct virtqueue_config){
-				.size = small[s], .desc = gpa[0], .driver = gpa[1], .device = gpa[2],
+				.size = small[s],
+				.desc = gpa[0],
+				.driver = gpa[1],
+				.device = gpa[2],
 			};
 			vq_ram_init(&ram, GPA, RAM);
 			driver = vq_driver_create_at(&ram, &config, EVENT);
@@ -442,7 +445,8 @@ static const struct malformed malformed[] = {
 	  { { T, 32, TABLE, 0 } }, { { B, 1, NEXT, 1 }, { T, 16, TABLE, 0 } } },
 	{ "table and NEXT", INDIRECT, -EBADMSG, 1, 0,
 	  { { T, 16, TABLE | NEXT, 1 }, { B, 1, WRITE, 0 } }, { { B, 1, 0, 0 } } },
-	{ "table of no bytes", INDIRECT, -EBADMSG, 1, 0, { { T, 0, TABLE, 0 } }, { { B, 1, 0, 0 } } },
+	{ "table of no bytes", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 0, TABLE, 0 } }, { { B, 1, 0, 0 } } },
 	{ "table of 15 bytes", INDIRECT, -EBADMSG, 1, 0,
 	  { { T, 15, TABLE, 0 } }, { { B, 1, 0, 0 } } },
 	{ "table of 17 bytes", INDIRECT, -EBADMSG, 1, 0,
@@ -458,7 +462,8 @@ static const struct malformed malformed[] = {
 	  { { T, 32, TABLE, 0 } }, { { B, 1, NEXT, 2 }, { B, 1, 0, 0 }, { B, 1, 0, 0 } } },
 	{ "next far beyond a table", INDIRECT, -EBADMSG, 1, 0,
 	  { { T, 32, TABLE, 0 } }, { { B, 1, NEXT, 65535 } } },
-	{ "loop in a table", INDIRECT, -EBADMSG, 1, 0, { { T, 16, TABLE, 0 } }, { { B, 1, NEXT, 0 } } },
+	{ "loop in a table", INDIRECT, -EBADMSG, 1, 0,
+	  { { T, 16, TABLE, 0 } }, { { B, 1, NEXT, 0 } } },
 	{ "loop of empty ones in a table", INDIRECT, -EBADMSG, 1, 0,
 	  { { T, 32, TABLE, 0 } }, { { B, 0, NEXT, 1 }, { B, 0, NEXT, 0 } } },
 	{ "the ring's own table as a table", INDIRECT, -EBADMSG, 1, 0,
@@ -520,7 +525,7 @@ END_TEST
 /* HOST-27: the device's positions are not read back from its own ring. */
 START_TEST(used_ring_is_never_read)
 {
-	struct vq_part part = { B, 8, true };
+	const struct vring_desc desc = { B, 8, WRITE, 0 };
 	struct vring_used *used;
 
 	for (uint64_t features = 0; features <= EVENT; features += EVENT) {
@@ -529,7 +534,7 @@ START_TEST(used_ring_is_never_read)
 		for (unsigned i = 1; i <= 70000; i++) {
 			memset(used, (int)vq_random(&state, 256), 6 + 8 * 4);
 			vq_split_head(driver, (i - 1) % 4, 0);
-			vq_split_desc(driver, 0, &(struct vring_desc){ part.gpa, part.len, WRITE, 0 });
+			vq_split_desc(driver, 0, &desc);
 			vq_split_avail(driver, 0, (uint16_t)i, 0);
 			must(virtqueue_pop(&vq, &chain) == 1);
 			virtqueue_push(&vq, 0, i);
@@ -928,8 +933,9 @@ START_TEST(garbage)
 		vq_ram_put(&ram, at, &desc, sizeof(desc));
 	}
 	for (unsigned i = 0; i < 1000000; i++) {
-		uint64_t features = vq_random(&state, 8) ? INDIRECT | EVENT : vq_random(&state, 2) * EVENT;
-		uint16_t ahead = vq_random(&state, 16) ? vq_random(&state, 64) : 1 + vq_random(&state, UINT16_MAX);
+		uint64_t features = vq_random(&state, 2) * EVENT +
+			(vq_random(&state, 8) ? INDIRECT : 0);
+		uint16_t ahead = (uint16_t)vq_random(&state, vq_random(&state, 16) ? 64 : 65536);
 		struct vring_desc desc = plausible();
 		int ret;
 
@@ -946,7 +952,8 @@ START_TEST(garbage)
 			good++;
 		} else if (ret < 0) {
 			must(ret == -EBADMSG && vq.why);
-			must(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features) == 0);
+			must(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem,
+					     features) == 0);
 			ended++;
 		}
 	}

@@ -284,8 +284,6 @@ static void fill_facs(struct facs *facs)
 
 static void fill_madt(struct madt *madt, unsigned cpus)
 {
-	unsigned i;
-
 	madt->local_apic = LAYOUT_LOCAL_APIC;
 	madt->flags = MADT_HAS_PIC;
 	madt->io_apic = (struct madt_io_apic){
@@ -312,7 +310,7 @@ static void fill_madt(struct madt *madt, unsigned cpus)
 		.processor = MADT_ALL_CPUS,
 		.lint = 1,
 	};
-	for (i = 0; i < cpus; i++)
+	for (unsigned i = 0; i < cpus; i++)
 		madt->cpu[i] = (struct madt_local_apic){
 			.type = MADT_LOCAL_APIC,
 			.length = sizeof(madt->cpu[i]),

@@ -5,15 +5,15 @@
  */
 #include "vmm/x86/loader.h"
 
-#include "hw/base/util.h"
-#include "hw/guest_memory.h"
-#include "vmm/x86/e820.h"
-#include "vmm/x86/layout.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+
+#include "hw/base/util.h"
+#include "hw/guest_memory.h"
+#include "vmm/x86/e820.h"
+#include "vmm/x86/layout.h"
 
 #define SECTOR 512
 #define PARAGRAPH 16
@@ -75,15 +75,15 @@ static int read_signature_end(const struct kernel *k, uint64_t *end)
 		uint32_t size;
 	} __attribute__((packed)) pe;
 	uint32_t at;
-	int err;
+	int ret;
 
 	*end = 0;
-	err = kernel_read(k, 0x3c, &at, sizeof(at));
-	if (err || at > k->file_size - sizeof(pe))
-		return err;
-	err = kernel_read(k, at, &pe, sizeof(pe));
-	if (err || memcmp(pe.magic, "PE\0", 4) != 0 || pe.format != 0x20b || pe.directories < 5)
-		return err;
+	ret = kernel_read(k, 0x3c, &at, sizeof(at));
+	if (ret || at > k->file_size - sizeof(pe))
+		return ret;
+	ret = kernel_read(k, at, &pe, sizeof(pe));
+	if (ret || memcmp(pe.magic, "PE\0", 4) != 0 || pe.format != 0x20b || pe.directories < 5)
+		return ret;
 	*end = (uint64_t)pe.offset + pe.size;
 	return 0;
 }
@@ -96,11 +96,11 @@ static int parse_body(struct kernel *k)
 	uint64_t len = (uint64_t)h->syssize * PARAGRAPH;
 	/* Linux fills its last paragraph.  memtest86+, with no payload, does not. */
 	uint64_t unfilled = h->payload_length ? 0 : PARAGRAPH - 1;
-	int err;
+	int ret;
 
-	err = read_signature_end(k, &signature_end);
-	if (err)
-		return err;
+	ret = read_signature_end(k, &signature_end);
+	if (ret)
+		return ret;
 	if (k->file_size + unfilled < setup + len || k->file_size < signature_end)
 		return kernel_error(k, -ENOEXEC, "truncated: %llu bytes of %llu",
 				    (unsigned long long)k->file_size,
@@ -122,14 +122,14 @@ static int parse_version(struct kernel *k)
 	uint64_t offset = k->setup.kernel_version + 0x200;
 	uint64_t room = setup_size(&k->setup);
 	unsigned len = 0;
-	int err;
+	int ret;
 
 	if (k->setup.kernel_version == 0 || offset >= room)
 		return 0;
 	room = min(room - offset, sizeof(k->version));
-	err = kernel_read(k, offset, k->version, room);
-	if (err)
-		return err;
+	ret = kernel_read(k, offset, k->version, room);
+	if (ret)
+		return ret;
 	while (len < room && isgraph((unsigned char)k->version[len]) && k->version[len] != '/')
 		len++;
 	if (len == room || k->version[len] == '/')
@@ -163,13 +163,13 @@ int bzimage_parse(struct kernel *k)
 {
 	struct setup_header *h = &k->setup;
 	const char *fault;
-	int err;
+	int ret;
 
 	if (k->file_size < HEADER_OFFSET + sizeof(*h))
 		return KERNEL_OTHER_FORMAT;
-	err = kernel_read(k, HEADER_OFFSET, h, sizeof(*h));
-	if (err)
-		return err;
+	ret = kernel_read(k, HEADER_OFFSET, h, sizeof(*h));
+	if (ret)
+		return ret;
 	if (h->boot_flag != BOOT_FLAG || h->header != HEADER_MAGIC)
 		return KERNEL_OTHER_FORMAT;
 	fault = header_fault(h);
@@ -181,12 +181,12 @@ int bzimage_parse(struct kernel *k)
 	k->format = KERNEL_BZIMAGE;
 	k->cmdline_max = min(h->cmdline_size, LAYOUT_CMDLINE_LENGTH - 1U);
 	k->initrd_max = h->initrd_addr_max;
-	err = parse_body(k);
-	if (!err)
-		err = parse_version(k);
-	if (!err)
-		err = choose_range(k);
-	return err;
+	ret = parse_body(k);
+	if (!ret)
+		ret = parse_version(k);
+	if (!ret)
+		ret = choose_range(k);
+	return ret;
 }
 
 /*
@@ -198,12 +198,11 @@ static int put_page_tables(const struct kernel *k, const struct guest_memory *me
 	enum { PRESENT = 1, WRITABLE = 2, LARGE = 0x80, ENTRIES = 512 };
 	uint64_t table[6][ENTRIES] = { 0 }; /* PML4, PDPT, four page directories */
 	const uint64_t base = LAYOUT_PAGE_TABLES;
-	unsigned i, j;
 
 	table[0][0] = (base + sizeof(table[0])) | PRESENT | WRITABLE;
-	for (i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		table[1][i] = (base + (2 + i) * sizeof(table[0])) | PRESENT | WRITABLE;
-		for (j = 0; j < ENTRIES; j++)
+		for (unsigned j = 0; j < ENTRIES; j++)
 			table[2 + i][j] = ((uint64_t)i << 30 | (uint64_t)j << 21) | PRESENT |
 					  WRITABLE | LARGE;
 	}
@@ -245,17 +244,17 @@ static int put_boot_params(const struct kernel *k, const struct guest_memory *me
 int bzimage_prepare(const struct kernel *k, const struct guest_memory *mem,
 		    const struct kernel_boot *boot, struct kernel_entry *entry)
 {
-	int err;
+	int ret;
 
-	err = put_page_tables(k, mem);
-	if (!err)
-		err = put_gdt(k, mem);
-	if (!err)
-		err = put_boot_params(k, mem, boot);
+	ret = put_page_tables(k, mem);
+	if (!ret)
+		ret = put_gdt(k, mem);
+	if (!ret)
+		ret = put_boot_params(k, mem, boot);
 	*entry = (struct kernel_entry){
 		.long_mode = true,
 		.rip = k->start + ENTRY_64,
 		.boot_info = LAYOUT_BOOT_PARAMS,
 	};
-	return err;
+	return ret;
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "vmm/x86/cpu.h"
 
-#include "hw/base/log.h"
-#include "hw/base/util.h"
-#include "vmm/x86/kernel.h"
-#include "vmm/x86/layout.h"
-
 #include <cpuid.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+#include "vmm/x86/kernel.h"
+#include "vmm/x86/layout.h"
 
 /* CPUID.1 */
 #define ECX_X2APIC (1u << 21)
@@ -24,17 +24,15 @@
 
 static int ioctl_error(const char *what)
 {
-	int err = -errno;
+	int ret = -errno;
 
-	log_error("KVM: %s failed: %s", what, strerror(-err));
-	return err;
+	log_error("KVM: %s failed: %s", what, strerror(-ret));
+	return ret;
 }
 
 static struct kvm_cpuid_entry2 *find_leaf(struct kvm_cpuid2 *cpuid, uint32_t leaf)
 {
-	unsigned i;
-
-	for (i = 0; i < cpuid->nent; i++)
+	for (unsigned i = 0; i < cpuid->nent; i++)
 		if (cpuid->entries[i].function == leaf)
 			return &cpuid->entries[i];
 	return NULL;
@@ -42,9 +40,9 @@ static struct kvm_cpuid_entry2 *find_leaf(struct kvm_cpuid2 *cpuid, uint32_t lea
 
 static void remove_leaf(struct kvm_cpuid2 *cpuid, uint32_t leaf)
 {
-	unsigned i, kept = 0;
+	unsigned kept = 0;
 
-	for (i = 0; i < cpuid->nent; i++)
+	for (unsigned i = 0; i < cpuid->nent; i++)
 		if (cpuid->entries[i].function != leaf)
 			cpuid->entries[kept++] = cpuid->entries[i];
 	cpuid->nent = kept;
@@ -214,7 +212,7 @@ int cpu_get_supported(int kvm_fd, struct kvm_cpuid2 **base)
 {
 	struct kvm_cpuid2 *cpuid;
 	unsigned nent = 64;
-	int err;
+	int ret;
 
 	/* KVM names no limit; E2BIG says that the list is longer. */
 	for (;;) {
@@ -224,9 +222,9 @@ int cpu_get_supported(int kvm_fd, struct kvm_cpuid2 **base)
 		if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0)
 			break;
 		if (errno != E2BIG) {
-			err = ioctl_error("KVM_GET_SUPPORTED_CPUID");
+			ret = ioctl_error("KVM_GET_SUPPORTED_CPUID");
 			free(cpuid);
-			return err;
+			return ret;
 		}
 		free(cpuid);
 		nent *= 2;
@@ -240,23 +238,23 @@ int cpu_get_supported(int kvm_fd, struct kvm_cpuid2 **base)
 int cpu_set_cpuid(int vcpu_fd, const struct kvm_cpuid2 *base, unsigned index, unsigned count)
 {
 	struct kvm_cpuid2 *cpuid = cpuid_alloc(base->nent);
-	int err = 0;
+	int ret = 0;
 
 	if (!cpuid)
 		return -ENOMEM;
 	memcpy(cpuid->entries, base->entries, base->nent * sizeof(*base->entries));
 	cpuid_fill(cpuid, index, count);
 	if (ioctl(vcpu_fd, KVM_SET_CPUID2, cpuid) < 0)
-		err = ioctl_error("KVM_SET_CPUID2");
+		ret = ioctl_error("KVM_SET_CPUID2");
 	free(cpuid);
-	return err;
+	return ret;
 }
 
 unsigned cpu_physical_bits(const struct kvm_cpuid2 *cpuid)
 {
-	unsigned i, bits, guest_bits;
+	unsigned bits, guest_bits;
 
-	for (i = 0; i < cpuid->nent; i++) {
+	for (unsigned i = 0; i < cpuid->nent; i++) {
 		if (cpuid->entries[i].function != 0x80000008)
 			continue;
 		bits = cpuid->entries[i].eax & 0xff;
@@ -300,21 +298,21 @@ int cpu_set_msrs(int vcpu_fd)
 	enum { FAST_STRING = 1, MTRR_ENABLE = 1 << 11, WRITE_BACK = 6 };
 	uint64_t mtrr = MTRR_ENABLE | WRITE_BACK;
 	uint64_t misc = 0;
-	int err;
+	int ret;
 
 	/*
 	 * All memory is write-back: with the MTRRs off, as after reset, it
 	 * would be uncached, and Linux would do without PAT.  No range for the
 	 * PCI window: drivers map registers uncached by PAT.
 	 */
-	err = msr_ioctl(vcpu_fd, KVM_SET_MSRS, MTRR_DEF_TYPE, &mtrr);
-	if (!err)
-		err = msr_ioctl(vcpu_fd, KVM_GET_MSRS, MISC_ENABLE, &misc);
+	ret = msr_ioctl(vcpu_fd, KVM_SET_MSRS, MTRR_DEF_TYPE, &mtrr);
+	if (!ret)
+		ret = msr_ioctl(vcpu_fd, KVM_GET_MSRS, MISC_ENABLE, &misc);
 	/* Without this bit Linux does not use REP MOVS for copying. */
 	misc |= FAST_STRING;
-	if (!err)
-		err = msr_ioctl(vcpu_fd, KVM_SET_MSRS, MISC_ENABLE, &misc);
-	return err;
+	if (!ret)
+		ret = msr_ioctl(vcpu_fd, KVM_SET_MSRS, MISC_ENABLE, &misc);
+	return ret;
 }
 
 /*
@@ -383,15 +381,15 @@ static int set_lapic(int vcpu_fd)
 int cpu_set_boot_state(int vcpu_fd, const struct kernel_entry *entry)
 {
 	struct kvm_regs regs = { .rflags = 2, .rip = entry->rip }; /* bit 1 is fixed */
-	int err;
+	int ret;
 
 	if (entry->long_mode)
 		regs.rsi = entry->boot_info;
 	else
 		regs.rbx = entry->boot_info;
-	err = set_sregs(vcpu_fd, entry->long_mode);
-	if (err)
-		return err;
+	ret = set_sregs(vcpu_fd, entry->long_mode);
+	if (ret)
+		return ret;
 	if (ioctl(vcpu_fd, KVM_SET_REGS, &regs) < 0)
 		return ioctl_error("KVM_SET_REGS");
 	return set_lapic(vcpu_fd);

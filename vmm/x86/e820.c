@@ -6,9 +6,7 @@
 static unsigned insert(struct boot_e820_entry *map, unsigned count, uint64_t start, uint64_t end,
 		       uint32_t type)
 {
-	unsigned i;
-
-	for (i = count; i > 0 && map[i - 1].addr > start; i--)
+	for (unsigned i = count; i > 0 && map[i - 1].addr > start; i--)
 		map[i] = map[i - 1];
 	map[i] = (struct boot_e820_entry){ start, end - start, type };
 	return count + 1;
@@ -17,13 +15,13 @@ static unsigned insert(struct boot_e820_entry *map, unsigned count, uint64_t sta
 unsigned e820_fill(struct boot_e820_entry map[static E820_ENTRIES], const struct guest_memory *mem)
 {
 	const struct guest_region *r;
-	unsigned i, n = 0;
+	unsigned n = 0;
 	uint64_t start;
 
 	n = insert(map, n, 0, LAYOUT_BASE_RAM_END, E820_RAM);
 	n = insert(map, n, LAYOUT_ACPI, LAYOUT_ACPI + LAYOUT_ACPI_LENGTH, E820_RESERVED);
 	n = insert(map, n, LAYOUT_ECAM, LAYOUT_ECAM + LAYOUT_ECAM_LENGTH, E820_RESERVED);
-	for (i = 0; i < mem->count; i++) {
+	for (unsigned i = 0; i < mem->count; i++) {
 		r = &mem->region[i];
 		start = r->gpa < LAYOUT_EXTENDED_RAM ? LAYOUT_EXTENDED_RAM : r->gpa;
 		if (start < r->gpa + r->len)

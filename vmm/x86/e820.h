@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-#include "hw/guest_memory.h"
-
 #include <asm/bootparam.h>
+
+#include "hw/guest_memory.h"
 
 /* ACPI 6.5, 15: address range types.  PVH's memory map uses the same. */
 #define E820_RAM 1

@@ -1,42 +1,34 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "vmm/x86/kernel.h"
 
-#include "hw/base/util.h"
-#include "hw/guest_memory.h"
-#include "vmm/x86/layout.h"
-#include "vmm/x86/loader.h"
-
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "hw/base/util.h"
+#include "hw/guest_memory.h"
+#include "vmm/file.h"
+#include "vmm/x86/layout.h"
+#include "vmm/x86/loader.h"
 
 #define PAGE 4096
 #define GIB (1ULL << 30)
 
 int kernel_read(const struct kernel *k, uint64_t offset, void *buf, uint64_t len)
 {
-	char *to = buf;
-	ssize_t n;
+	int ret;
 
 	if (len > k->file_size || offset > k->file_size - len)
-		return kernel_error(k, -ENOEXEC, "truncated: %llu bytes, but refers to offset %llu",
-				    (unsigned long long)k->file_size, (unsigned long long)offset);
-	while (len > 0) {
-		n = pread(k->fd, to, len, offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			n = -errno;
-			return kernel_error(k, n, "cannot read: %s", strerror(-n));
-		}
-		if (n == 0)
-			return kernel_error(k, -ENOEXEC, "became shorter while it was read");
-		to += n;
-		offset += n;
-		len -= n;
-	}
+		return kernel_error(k, -ENOEXEC,
+				    "truncated: %" PRIu64 " bytes, but refers to offset %" PRIu64,
+				    k->file_size, offset);
+	ret = file_read_at(k->fd, buf, len, offset);
+	if (ret == -ENODATA)
+		return kernel_error(k, -ENOEXEC, "became shorter while it was read");
+	if (ret)
+		return kernel_error(k, ret, "cannot read: %s", strerror(-ret));
 	return 0;
 }
 
@@ -46,49 +38,39 @@ int kernel_put(const struct kernel *k, const struct guest_memory *mem, uint64_t 
 	void *to = guest_memory_ptr(mem, gpa, len);
 
 	if (!to)
-		return kernel_error(k, -ENOSPC, "no RAM at 0x%llx", (unsigned long long)gpa);
+		return kernel_error(k, -ENOSPC, "no RAM at 0x%" PRIx64, gpa);
 	memcpy(to, data, len);
 	return 0;
 }
 
 static int kernel_parse(struct kernel *k)
 {
-	struct stat st;
-	int err;
+	int ret;
 
-	if (fstat(k->fd, &st) < 0) {
-		err = -errno;
-		return kernel_error(k, err, "cannot stat: %s", strerror(-err));
-	}
-	if (!S_ISREG(st.st_mode))
-		return kernel_error(k, -ENOEXEC, "not a regular file");
-	if (st.st_size == 0)
+	if (k->file_size == 0)
 		return kernel_error(k, -ENOEXEC, "empty");
-	k->file_size = st.st_size;
-
-	err = pvh_parse(k);
-	if (err == KERNEL_OTHER_FORMAT)
-		err = bzimage_parse(k);
-	if (err == KERNEL_OTHER_FORMAT)
+	ret = pvh_parse(k);
+	if (ret == KERNEL_OTHER_FORMAT)
+		ret = bzimage_parse(k);
+	if (ret == KERNEL_OTHER_FORMAT)
 		return kernel_error(k, -ENOEXEC, "neither a bzImage nor an ELF with a PVH note");
-	return err;
+	return ret;
 }
 
 int kernel_open(struct kernel *k, const char *path)
 {
-	int err;
+	int ret;
 
 	*k = (struct kernel){ .path = path };
-	/* A FIFO would block the open. */
-	k->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (k->fd < 0) {
-		err = -errno;
-		return kernel_error(k, err, "cannot open: %s", strerror(-err));
-	}
-	err = kernel_parse(k);
-	if (err)
+	k->fd = file_open_regular(AT_FDCWD, path, &k->file_size);
+	if (k->fd == -EISDIR || k->fd == -EINVAL)
+		return kernel_error(k, -ENOEXEC, "not a regular file");
+	if (k->fd < 0)
+		return kernel_error(k, k->fd, "cannot open: %s", strerror(-k->fd));
+	ret = kernel_parse(k);
+	if (ret)
 		kernel_close(k);
-	return err;
+	return ret;
 }
 
 void kernel_close(struct kernel *k)
@@ -111,25 +93,24 @@ int kernel_check_cmdline(const struct kernel *k, const char *cmdline)
 static int error_no_room(const struct kernel *k, const struct guest_memory *mem)
 {
 	uint64_t given = 0;
-	unsigned i;
 
-	for (i = 0; i < mem->count; i++)
+	for (unsigned i = 0; i < mem->count; i++)
 		given += mem->region[i].len;
 	if (k->end <= given)
-		return kernel_error(k, -ENOSPC, "no RAM at 0x%llx to 0x%llx, where it must be",
-				    (unsigned long long)k->start, (unsigned long long)k->end - 1);
-	return kernel_error(k, -ENOSPC, "needs more RAM than given: %llu MiB, not %llu MiB",
-			    (unsigned long long)align_up(k->end, 1 << 20) >> 20,
-			    (unsigned long long)given >> 20);
+		return kernel_error(k, -ENOSPC,
+				    "no RAM at 0x%" PRIx64 " to 0x%" PRIx64 ", where it must be",
+				    k->start, k->end - 1);
+	return kernel_error(k, -ENOSPC,
+			    "needs more RAM than given: %" PRIu64 " MiB, not %" PRIu64 " MiB",
+			    align_up(k->end, 1 << 20) >> 20, given >> 20);
 }
 
 /* Move the only segment to the lowest place at or above its preferred one. */
 static int place_bzimage(struct kernel *k, const struct guest_memory *mem)
 {
 	uint64_t gpa, size = k->end - k->start;
-	unsigned i;
 
-	for (i = 0; i < mem->count; i++) {
+	for (unsigned i = 0; i < mem->count; i++) {
 		gpa = k->start;
 		if (gpa < mem->region[i].gpa && k->setup.relocatable_kernel)
 			gpa = align_up(mem->region[i].gpa, k->setup.kernel_alignment);
@@ -145,11 +126,9 @@ static int place_bzimage(struct kernel *k, const struct guest_memory *mem)
 
 int kernel_place(struct kernel *k, const struct guest_memory *mem)
 {
-	unsigned i;
-
 	if (k->format == KERNEL_BZIMAGE)
 		return place_bzimage(k, mem);
-	for (i = 0; i < k->segment_count; i++)
+	for (unsigned i = 0; i < k->segment_count; i++)
 		if (!guest_memory_ptr(mem, k->segment[i].gpa, k->segment[i].memsz))
 			return error_no_room(k, mem);
 	return 0;
@@ -164,22 +143,22 @@ static bool highest_fit(uint64_t bottom, uint64_t top, uint64_t size, uint64_t *
 	return *gpa >= bottom;
 }
 
-int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem, uint64_t size,
-			  uint64_t *gpa)
+int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem,
+			  const char *path, uint64_t size, uint64_t *gpa)
 {
-	uint64_t bottom, top, limit = min(k->initrd_max + 1, 4 * GIB);
-	unsigned i;
+	uint64_t limit = min(k->initrd_max + 1, 4 * GIB);
 
-	for (i = mem->count; i-- > 0;) {
-		bottom = mem->region[i].gpa;
-		top = min(bottom + mem->region[i].len, limit);
-		bottom = bottom < LAYOUT_EXTENDED_RAM ? LAYOUT_EXTENDED_RAM : bottom;
-		if (highest_fit(bottom < k->end ? k->end : bottom, top, size, gpa) ||
+	for (unsigned i = mem->count; i-- > 0;) {
+		const struct guest_region *r = &mem->region[i];
+		uint64_t bottom = max(r->gpa, (uint64_t)LAYOUT_EXTENDED_RAM);
+		uint64_t top = min(r->gpa + r->len, limit);
+
+		if (highest_fit(max(bottom, k->end), top, size, gpa) ||
 		    highest_fit(bottom, min(top, k->start), size, gpa))
 			return 0;
 	}
-	log_error("initrd: no room for its %llu bytes in RAM beside the kernel '%s'",
-		  (unsigned long long)size, k->path);
+	log_error("initrd%s%s%s: no room for its %" PRIu64 " bytes in RAM beside the kernel '%s'",
+		  path ? " '" : "", path ? path : "", path ? "'" : "", size, k->path);
 	return -ENOSPC;
 }
 
@@ -196,16 +175,15 @@ static int load_segment(const struct kernel *k, const struct guest_memory *mem,
 int kernel_load(const struct kernel *k, const struct guest_memory *mem,
 		const struct kernel_boot *boot, struct kernel_entry *entry)
 {
-	unsigned i;
-	int err;
+	int ret;
 
-	err = kernel_check_cmdline(k, boot->cmdline);
-	for (i = 0; i < k->segment_count && !err; i++)
-		err = load_segment(k, mem, &k->segment[i]);
-	if (!err)
-		err = kernel_put(k, mem, LAYOUT_CMDLINE, boot->cmdline, strlen(boot->cmdline) + 1);
-	if (err)
-		return err;
+	ret = kernel_check_cmdline(k, boot->cmdline);
+	for (unsigned i = 0; i < k->segment_count && !ret; i++)
+		ret = load_segment(k, mem, &k->segment[i]);
+	if (!ret)
+		ret = kernel_put(k, mem, LAYOUT_CMDLINE, boot->cmdline, strlen(boot->cmdline) + 1);
+	if (ret)
+		return ret;
 	return k->format == KERNEL_BZIMAGE ? bzimage_prepare(k, mem, boot, entry)
 					   : pvh_prepare(k, mem, boot, entry);
 }

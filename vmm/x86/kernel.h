@@ -117,10 +117,11 @@ int kernel_place(struct kernel *k, const struct guest_memory *mem);
 /*
  * The highest page-aligned place below 4 GiB for an initrd of @size bytes that
  * the kernel allows, is RAM, above the first MiB, and clear of the kernel.
- * After kernel_place().  -ENOSPC if there is none.
+ * After kernel_place().  -ENOSPC if there is none.  @path is for the message;
+ * NULL if the initrd is no file.
  */
-int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem, uint64_t size,
-			  uint64_t *gpa);
+int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem,
+			  const char *path, uint64_t size, uint64_t *gpa);
 
 /*
  * Read the kernel straight into @mem, with the command line and what the boot

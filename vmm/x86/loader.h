@@ -5,16 +5,16 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #include "hw/base/log.h"
 #include "vmm/x86/kernel.h"
 
-#include <stdint.h>
-
 struct guest_memory;
 
-/* Print what is wrong with the kernel; the value is @err. */
-#define kernel_error(k, err, fmt, ...)                                                             \
-	(log_error("kernel '%s': " fmt, (k)->path, ##__VA_ARGS__), (err))
+/* Print what is wrong with the kernel; the value is @ret. */
+#define kernel_error(k, ret, fmt, ...)                                                             \
+	(log_error("kernel '%s': " fmt, (k)->path, ##__VA_ARGS__), (ret))
 
 /* What a parser returns, in silence, for a file that is not of its format. */
 #define KERNEL_OTHER_FORMAT 1

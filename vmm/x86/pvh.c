@@ -5,14 +5,14 @@
  */
 #include "vmm/x86/loader.h"
 
+#include <elf.h>
+#include <errno.h>
+#include <string.h>
+
 #include "hw/base/util.h"
 #include "hw/guest_memory.h"
 #include "vmm/x86/e820.h"
 #include "vmm/x86/layout.h"
-
-#include <elf.h>
-#include <errno.h>
-#include <string.h>
 
 #define NOTE_PHYS32_ENTRY 18   /* XEN_ELFNOTE_PHYS32_ENTRY */
 #define NOTES_MAX 65536        /* bytes; a vmlinux has some hundreds */
@@ -67,13 +67,13 @@ static int find_entry(struct kernel *k, const Elf64_Phdr *p)
 		Elf64_Nhdr n;
 		char name[4];
 	} note;
-	int err;
+	int ret;
 
 	for (at = 0; !k->entry && at + sizeof(note) <= end;
 	     at = align_up(desc + note.n.n_descsz, align)) {
-		err = kernel_read(k, p->p_offset + at, &note, sizeof(note));
-		if (err)
-			return err;
+		ret = kernel_read(k, p->p_offset + at, &note, sizeof(note));
+		if (ret)
+			return ret;
 		desc = align_up(at + sizeof(note.n) + note.n.n_namesz, align);
 		if (note.n.n_type != NOTE_PHYS32_ENTRY || note.n.n_namesz != 4 ||
 		    memcmp(note.name, "Xen", 4) != 0)
@@ -81,9 +81,9 @@ static int find_entry(struct kernel *k, const Elf64_Phdr *p)
 		if ((note.n.n_descsz != 4 && note.n.n_descsz != 8) || desc + note.n.n_descsz > end)
 			return kernel_error(k, -ENOEXEC, "malformed: PVH note of %u bytes",
 					    note.n.n_descsz);
-		err = kernel_read(k, p->p_offset + desc, &k->entry, note.n.n_descsz);
-		if (err)
-			return err;
+		ret = kernel_read(k, p->p_offset + desc, &k->entry, note.n.n_descsz);
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
@@ -123,16 +123,15 @@ static int for_each_segment(struct kernel *k, const Elf64_Ehdr *h, uint32_t type
 			    int (*visit)(struct kernel *k, const Elf64_Phdr *p))
 {
 	Elf64_Phdr p;
-	unsigned i;
-	int err = 0;
+	int ret = 0;
 
-	for (i = 0; i < h->e_phnum && !err; i++) {
+	for (unsigned i = 0; i < h->e_phnum && !ret; i++) {
 		/* The first read fails unless e_phoff is small, so none wraps. */
-		err = kernel_read(k, h->e_phoff + i * sizeof(p), &p, sizeof(p));
-		if (!err && p.p_type == type)
-			err = visit(k, &p);
+		ret = kernel_read(k, h->e_phoff + i * sizeof(p), &p, sizeof(p));
+		if (!ret && p.p_type == type)
+			ret = visit(k, &p);
 	}
-	return err;
+	return ret;
 }
 
 /* Is the entry point in bytes that come from the file? */
@@ -149,18 +148,18 @@ static bool entry_is_loaded(const struct kernel *k)
 int pvh_parse(struct kernel *k)
 {
 	Elf64_Ehdr h;
-	int err;
+	int ret;
 
 	if (k->file_size < sizeof(h))
 		return KERNEL_OTHER_FORMAT;
-	err = kernel_read(k, 0, &h, sizeof(h));
-	if (err)
-		return err;
+	ret = kernel_read(k, 0, &h, sizeof(h));
+	if (ret)
+		return ret;
 	if (!is_elf_x86_64(&h))
 		return KERNEL_OTHER_FORMAT;
-	err = for_each_segment(k, &h, PT_NOTE, find_entry);
-	if (err)
-		return err;
+	ret = for_each_segment(k, &h, PT_NOTE, find_entry);
+	if (ret)
+		return ret;
 	if (!k->entry)
 		return KERNEL_OTHER_FORMAT;
 	/* Sections are not loaded, but at the end of a file they tell its length. */
@@ -172,9 +171,9 @@ int pvh_parse(struct kernel *k)
 	k->cmdline_max = LAYOUT_CMDLINE_LENGTH - 1;
 	k->initrd_max = UINT32_MAX;
 	k->start = UINT64_MAX;
-	err = for_each_segment(k, &h, PT_LOAD, add_segment);
-	if (err)
-		return err;
+	ret = for_each_segment(k, &h, PT_LOAD, add_segment);
+	if (ret)
+		return ret;
 	if (!entry_is_loaded(k))
 		return kernel_error(k, -ENOEXEC, "malformed: the PVH entry is in no segment");
 	return 0;
