@@ -122,7 +122,7 @@ static void disk_done(struct disk_request *disk, int result)
 	struct blk_request *request = container_of(disk, struct blk_request, disk);
 	bool data_in = request->command.action == BLK_READ && result == 0;
 
-	if (result)
+	if (result && result != -ECANCELED)
 		report_failure(request, result);
 	request->queue->in_flight--;
 	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
@@ -140,6 +140,7 @@ static void start_io(struct blk_request *request)
 		.len = command->len,
 		.iov = command->iov,
 		.iov_count = command->iov_count,
+		.cancel = &queue->stopping,
 		.done = disk_done,
 	};
 	if (command->action == BLK_READ)

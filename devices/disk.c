@@ -134,48 +134,67 @@ static int write_flags(const struct disk_request *request)
 	return request->op == DISK_WRITE_STABLE ? RWF_DSYNC : 0;
 }
 
-static void start_uring(struct disk_request *request, struct io_uring_sqe *sqe)
+/* The parts of the next step: as many whole ones as it may have, or a piece of one. */
+static const struct iovec *step_parts(struct disk_request *request, unsigned *count)
 {
-	const struct disk *disk = request->disk;
+	uint64_t len = 0;
+
+	for (*count = 0; *count < request->iov_count; ++*count) {
+		len += request->iov[*count].iov_len;
+		if (len > DISK_STEP_MAX)
+			break;
+	}
+	if (*count || !request->iov_count)
+		return request->iov;
+	request->part.iov_base = request->iov->iov_base;
+	request->part.iov_len = DISK_STEP_MAX;
+	*count = 1;
+	return &request->part;
+}
+
+static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)
+{
+	int fd = request->disk->fd;
+	unsigned count;
+	const struct iovec *iov = step_parts(request, &count);
 
 	if (request->op == DISK_FLUSH)
-		io_uring_prep_fsync(sqe, disk->fd, IORING_FSYNC_DATASYNC);
+		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
 	else if (is_write(request))
-		io_uring_prep_writev2(sqe, disk->fd, request->iov, request->iov_count,
-				      request->offset, write_flags(request));
+		io_uring_prep_writev2(sqe, fd, iov, count, request->offset, write_flags(request));
 	else
-		io_uring_prep_readv(sqe, disk->fd, request->iov, request->iov_count,
-				    request->offset);
+		io_uring_prep_readv(sqe, fd, iov, count, request->offset);
 	io_uring_sqe_set_data(sqe, &request->step);
 }
 
-static int do_inline(const struct disk_request *request)
+static int step_inline(struct disk_request *request)
 {
-	const struct disk *disk = request->disk;
+	int fd = request->disk->fd;
 	off_t offset = (off_t)request->offset;
-	int count = (int)request->iov_count;
+	unsigned count;
+	const struct iovec *iov = step_parts(request, &count);
 	ssize_t ret;
 
 	if (request->op == DISK_FLUSH)
-		ret = fdatasync(disk->fd);
+		ret = fdatasync(fd);
 	else if (is_write(request))
-		ret = pwritev2(disk->fd, request->iov, count, offset, write_flags(request));
+		ret = pwritev2(fd, iov, (int)count, offset, write_flags(request));
 	else
-		ret = preadv(disk->fd, request->iov, count, offset);
+		ret = preadv(fd, iov, (int)count, offset);
 	return ret < 0 ? -errno : (int)ret;
 }
 
-/* Start what is left of a request. */
-static void start(struct disk_request *request)
+/* Begin the next step. */
+static void step_begin(struct disk_request *request)
 {
 	struct io_uring_sqe *sqe = NULL;
 
 	if (request->disk->aio == DISK_AIO_IO_URING)
 		sqe = io_thread_sqe(request->thread);
 	if (sqe)
-		start_uring(request, sqe);
+		step_uring(request, sqe);
 	else
-		io_thread_complete(request->thread, &request->step, do_inline(request));
+		io_thread_complete(request->thread, &request->step, step_inline(request));
 }
 
 /* Take @moved bytes off the front of a request. */
@@ -206,20 +225,20 @@ static int flush_result(struct disk *disk, int result)
 	return result;
 }
 
-/* One system call's worth of a request is done. */
+/* One system call is done: go on with what is left, or report. */
 static void step_done(struct io_completion *step, int result)
 {
 	struct disk_request *request = container_of(step, struct disk_request, step);
+	bool again = result == -EINTR || result == -EAGAIN;
 
-	if (result == -EINTR || result == -EAGAIN) {
-		start(request);
-		return;
-	}
 	if (result > 0)
 		advance(request, (uint64_t)result);
-	if (result > 0 && request->len) {
-		start(request);
-		return;
+	if (again || (result > 0 && request->len)) {
+		if (!*request->cancel) {
+			step_begin(request);
+			return;
+		}
+		result = -ECANCELED;
 	}
 	/* No error and no progress: the image was truncated under us. */
 	if (result == 0 && request->len)
@@ -234,5 +253,5 @@ void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request
 	request->disk = disk;
 	request->thread = thread;
 	request->step.done = step_done;
-	start(request);
+	step_begin(request);
 }

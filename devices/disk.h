@@ -17,6 +17,12 @@
 
 #define DISK_SECTOR 512
 
+/*
+ * A request is done in steps of at most so many bytes, so that a guest's
+ * largest ones keep neither other queues nor an order to stop waiting for long.
+ */
+#define DISK_STEP_MAX (4u << 20)
+
 /* A lock that another process holds is retried for so long. */
 #define DISK_LOCK_WAIT_MS 2000
 
@@ -54,6 +60,7 @@ struct disk_request {
 	uint64_t len;    /* the sum of iov[]; 0 for a flush */
 	struct iovec *iov;
 	unsigned iov_count;
+	const bool *cancel; /* once true, no further step is begun: -ECANCELED */
 	/* @result is 0, or -errno when not all of it was done. */
 	void (*done)(struct disk_request *request, int result);
 
@@ -61,6 +68,7 @@ struct disk_request {
 	struct disk *disk;
 	struct io_thread *thread;
 	struct io_completion step;
+	struct iovec part; /* of an iov[0] longer than a step */
 };
 
 /*

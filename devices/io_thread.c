@@ -75,16 +75,19 @@ void io_thread_complete(struct io_thread *thread, struct io_completion *completi
 	thread->completed_end = &completion->next;
 }
 
+/* What these complete in turn is for the next round: orders come in between. */
 static void run_completed(struct io_thread *thread)
 {
-	while (thread->completed) {
-		struct io_completion *completion = thread->completed;
+	struct io_completion *completion = thread->completed, *next;
 
-		thread->completed = completion->next;
-		if (!thread->completed)
-			thread->completed_end = &thread->completed;
+	thread->completed = NULL;
+	thread->completed_end = &thread->completed;
+	for (; completion; completion = next) {
+		next = completion->next;
 		completion->done(completion, completion->result);
 	}
+	if (thread->completed)
+		thread->work_left = true;
 }
 
 void io_thread_add_queue(struct io_thread *thread, struct io_queue *queue)
@@ -227,6 +230,11 @@ static int make_ring(struct io_thread *thread)
 		ret = io_uring_queue_init(RING_ENTRIES, &thread->ring, modes[i]);
 		if (ret != -EINVAL)
 			break;
+	}
+	/* A feature of the kernel that brought multishot polls (5.13). */
+	if (ret == 0 && !(thread->ring.features & IORING_FEAT_RSRC_TAGS)) {
+		io_uring_queue_exit(&thread->ring);
+		ret = -ENOSYS;
 	}
 	return ret;
 }

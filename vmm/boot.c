@@ -113,8 +113,7 @@ static int read_initrd(const struct boot *boot, uint8_t *to)
 	return ret;
 }
 
-int boot_load(const struct boot *boot, const struct guest_memory *mem,
-	      struct kernel_entry *entry)
+int boot_load(const struct boot *boot, const struct guest_memory *mem, struct kernel_entry *entry)
 {
 	const struct kernel_boot info = {
 		.cmdline = boot->cmdline,

@@ -32,5 +32,4 @@ int boot_place(struct boot *boot, const struct guest_memory *mem);
  * Write it all into guest RAM, which reads as zeros so far, and say how the
  * first vCPU starts.  0 or -errno.
  */
-int boot_load(const struct boot *boot, const struct guest_memory *mem,
-	      struct kernel_entry *entry);
+int boot_load(const struct boot *boot, const struct guest_memory *mem, struct kernel_entry *entry);

@@ -10,7 +10,6 @@
 #include "hw/base/util.h"
 #include "vmm/number.h"
 
-#define QUEUE_SIZE_MIN 2
 #define PATH_KEY "path="
 
 struct disk_key {
@@ -18,7 +17,7 @@ struct disk_key {
 	const char *alias;  /* or NULL */
 	const char *syntax; /* as shown to the user */
 	const char *help;
-	const char *bare;   /* the value of a key without one; NULL: there must be one */
+	const char *bare; /* the value of a key without one; NULL: there must be one */
 	/* False: malformed. */
 	bool (*set)(struct blk_config *config, const char *value);
 };
@@ -41,11 +40,11 @@ static bool set_aio(struct blk_config *config, const char *value)
 
 static bool set_serial(struct blk_config *config, const char *value)
 {
-	size_t len = strlen(value), i;
+	size_t len = strlen(value);
 
 	if (len == 0 || len > BLK_SERIAL_LEN)
 		return false;
-	for (i = 0; i < len; i++)
+	for (size_t i = 0; i < len; i++)
 		if (value[i] < ' ' || value[i] > '~')
 			return false;
 	memcpy(config->serial, value, len + 1);
@@ -59,13 +58,14 @@ static bool set_queue_size(struct blk_config *config, const char *value)
 
 	if (!number_parse(value, &size, &end) || *end)
 		return false;
-	if (size < QUEUE_SIZE_MIN || size > BLK_QUEUE_SIZE_MAX || (size & (size - 1)))
+	if (size < BLK_QUEUE_SIZE_MIN || size > BLK_QUEUE_SIZE_MAX || (size & (size - 1)))
 		return false;
 	config->queue_size = (uint16_t)size;
 	return true;
 }
 
 /* The path is the first item always, so as a key it is only ever repeated. */
+/* clang-format off */
 static const struct disk_key keys[] = {
 	{ "path", NULL, "path=PATH", "raw file or block device, first in SPEC",
 	  NULL, NULL },
@@ -78,6 +78,7 @@ static const struct disk_key keys[] = {
 	{ "queue-size", NULL, "queue-size=N", "a power of two from 2 to 1024, default 256",
 	  NULL, set_queue_size },
 };
+/* clang-format on */
 
 void disk_spec_help(void)
 {
@@ -109,10 +110,10 @@ static int complain(const char *spec, const char *problem, const char *given,
 	size_t len = 0;
 
 	for (unsigned i = 0; i < array_size(keys); i++)
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
-					i ? ", " : "", keys[i].syntax);
-	log_error("disk '%s': %s '%s'%s%s%s; valid keys: %s", spec, problem, given,
-		  key ? " (" : "", key ? key->help : "", key ? ")" : "", list);
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "",
+					keys[i].syntax);
+	log_error("disk '%s': %s '%s'%s%s%s; valid keys: %s", spec, problem, given, key ? " (" : "",
+		  key ? key->help : "", key ? ")" : "", list);
 	return -EINVAL;
 }
 
@@ -190,7 +191,7 @@ int disk_spec_parse(const char *spec, struct blk_config *config)
 		free(item);
 	}
 	if (ret == -ENOMEM)
-		log_error("disk '%s': %s", spec, strerror(ENOMEM));
+		log_error("out of memory");
 	if (ret)
 		disk_spec_free(config);
 	return ret;

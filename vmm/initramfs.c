@@ -20,14 +20,14 @@ extern const uint8_t guest_init_start[], guest_init_end[];
 
 static const char *const disk_modules[] = { "virtio_pci", "virtio_blk" };
 
-/* What init loads modules for; but for the disk, the module has the same name. */
+/* What init loads modules for.  A file system has its module's name. */
 static const char *const targets[] = { "disk", "ext4", "xfs", "btrfs", "squashfs" };
 
 enum { DISK, EXT4, TARGETS = array_size(targets) };
 
 struct module_file {
 	const char *path; /* in the tree */
-	size_t size;
+	uint64_t size;
 	int fd;
 };
 
@@ -41,16 +41,6 @@ struct initramfs {
 	size_t index_size;
 	size_t size; /* of the archive */
 };
-
-/* A path of that name must stay in lib/modules, and is printed. */
-static bool version_is_sane(const char *version)
-{
-	const char *c;
-
-	for (c = version; *c > ' ' && *c <= '~' && *c != '/'; c++)
-		;
-	return *version && *version != '.' && !*c && c - version < NAME_MAX;
-}
 
 static void warn_no_modules(const struct initramfs_request *request, char *looked)
 {
@@ -104,12 +94,12 @@ static const char *find_option(const char *cmdline, const char *key)
 
 static bool fstype_is_modular(const struct initramfs *plan, const char *fstype)
 {
-	size_t len = strcspn(fstype, " "), i;
+	size_t len = strcspn(fstype, " ");
 
 	/* The ext4 driver is that of its predecessors. */
 	if (len == 4 && (!memcmp(fstype, "ext2", 4) || !memcmp(fstype, "ext3", 4)))
 		fstype = "ext4";
-	for (i = EXT4; i < TARGETS; i++) {
+	for (size_t i = EXT4; i < TARGETS; i++) {
 		if (len == strlen(targets[i]) && !memcmp(fstype, targets[i], len))
 			return plan->list[i].count;
 	}
@@ -166,16 +156,16 @@ static bool has_file(const struct initramfs *plan, const char *path)
 
 static int open_files(struct initramfs *plan)
 {
-	size_t total = 0, i, j;
+	size_t total = 0;
 	int ret;
 
-	for (i = 0; i < TARGETS; i++)
+	for (size_t i = 0; i < TARGETS; i++)
 		total += plan->list[i].count;
 	plan->file = calloc(total, sizeof(*plan->file));
 	if (!plan->file)
 		return -ENOMEM;
-	for (i = 0; i < TARGETS; i++) {
-		for (j = 0; j < plan->list[i].count; j++) {
+	for (size_t i = 0; i < TARGETS; i++) {
+		for (size_t j = 0; j < plan->list[i].count; j++) {
 			if (has_file(plan, plan->list[i].file[j]))
 				continue;
 			ret = open_file(plan, &plan->file[plan->files++], plan->list[i].file[j]);
@@ -218,12 +208,13 @@ static int compose_base(const struct initramfs *plan, struct cpio *cpio)
 
 static int compose(const struct initramfs *plan, struct cpio *cpio)
 {
-	const struct module_file *file = plan->file;
 	char name[PATH_MAX];
 	int ret, bad = 0;
 
 	ret = compose_base(plan, cpio);
-	for (; !ret && file < plan->file + plan->files; file++) {
+	for (size_t i = 0; !ret && i < plan->files; i++) {
+		const struct module_file *file = &plan->file[i];
+
 		snprintf(name, sizeof(name), "vmm/%s", base_name(file->path));
 		ret = cpio_add_file(cpio, name, 0644, file->fd, file->size);
 		if (!ret || ret == -ENOSPC)
@@ -244,11 +235,6 @@ static int find_tree(struct initramfs *plan, const struct initramfs_request *req
 	char *looked;
 	int ret;
 
-	if (!version_is_sane(request->version)) {
-		log_warn("kernel '%s': its version is no release name: no modules looked for",
-			 request->kernel);
-		return 0;
-	}
 	ret = modules_find(request->modules, request->kernel, request->version, &plan->tree,
 			   &looked);
 	if (!ret && !plan->tree)
@@ -257,7 +243,7 @@ static int find_tree(struct initramfs *plan, const struct initramfs_request *req
 	return ret;
 }
 
-/* Makes @plan ready to be written; its size stays 0 if it is not to be. */
+/* Make @plan ready to be written; its size stays 0 if it is not to be. */
 static int prepare(struct initramfs *plan, const struct initramfs_request *request)
 {
 	struct cpio count;
@@ -289,7 +275,7 @@ int initramfs_plan(const struct initramfs_request *request, struct initramfs **o
 
 	*out = NULL;
 	if (ret == -ENOMEM)
-		log_error("initramfs: %s", strerror(ENOMEM));
+		log_error("out of memory");
 	if (ret || !plan->size) {
 		initramfs_free(plan);
 		return ret;

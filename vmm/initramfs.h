@@ -25,13 +25,13 @@ struct initramfs;
 
 struct initramfs_request {
 	const char *kernel;  /* path of the kernel image */
-	const char *version; /* its release, as uname -r prints it */
+	const char *version; /* its release, as struct kernel has it */
 	const char *modules; /* --modules, or NULL */
 	const char *cmdline; /* only rootfstype= is looked at */
 };
 
 /*
- * Finds and opens the modules and learns the archive's size.  @request is not
+ * Find and open the modules and learn the archive's size.  @request is not
  * kept; the module files stay open, so that what is written is what was found.
  *
  * Returns 0 with *@plan, or with NULL in it if the kernel is to boot without an
@@ -45,9 +45,10 @@ int initramfs_plan(const struct initramfs_request *request, struct initramfs **p
 size_t initramfs_size(const struct initramfs *plan);
 
 /*
- * Writes the archive to @dst, where @size bytes are available.  0, or -errno
+ * Write the archive to @dst, where @size bytes are available.  0, or -errno
  * with a message: a module could not be read, or has become shorter since.
  */
 int initramfs_write(const struct initramfs *plan, void *dst, size_t size);
 
+/* NULL is none. */
 void initramfs_free(struct initramfs *plan);

@@ -84,17 +84,24 @@ int loop_init(struct loop *loop)
 	*loop = (struct loop){
 		.status = -1,
 		.epoll_fd = epoll_create1(EPOLL_CLOEXEC),
-		.stop = { eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), woken, loop },
+		.stop = {
+			.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+			.ready = woken,
+			.opaque = loop,
+		},
 	};
 	sigemptyset(&loop->caught);
 	loop->signals = (struct loop_watch){
-		signalfd(-1, &loop->caught, SFD_CLOEXEC | SFD_NONBLOCK), read_signal, loop,
+		.fd = signalfd(-1, &loop->caught, SFD_CLOEXEC | SFD_NONBLOCK),
+		.ready = read_signal,
+		.opaque = loop,
 	};
 	if (loop->epoll_fd < 0 || loop->stop.fd < 0 || loop->signals.fd < 0)
 		ret = -errno;
 	else
-		ret = loop_add(loop, &loop->stop, EPOLLIN) ?:
-		      loop_add(loop, &loop->signals, EPOLLIN);
+		ret = loop_add(loop, &loop->stop, EPOLLIN);
+	if (ret == 0)
+		ret = loop_add(loop, &loop->signals, EPOLLIN);
 	if (ret) {
 		log_error("cannot make the main loop: %s", strerror(-ret));
 		loop_destroy(loop);

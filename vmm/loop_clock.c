@@ -5,12 +5,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "hw/base/clock.h"
 #include "hw/base/log.h"
-
-#define NS_PER_SEC 1000000000
 
 static int64_t clock_now(void *opaque)
 {
@@ -18,7 +16,7 @@ static int64_t clock_now(void *opaque)
 
 	(void)opaque;
 	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * NS_PER_SEC + now.tv_nsec;
+	return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
 /*
@@ -34,8 +32,8 @@ static void clock_set_alarm(void *opaque, int64_t when)
 	if (when <= 0)
 		when = 1; /* long ago */
 	if (when != INT64_MAX) {
-		timer.it_value.tv_sec = when / NS_PER_SEC;
-		timer.it_value.tv_nsec = when % NS_PER_SEC;
+		timer.it_value.tv_sec = when / NS_PER_S;
+		timer.it_value.tv_nsec = when % NS_PER_S;
 	}
 	timerfd_settime(clock->timer.fd, TFD_TIMER_ABSTIME, &timer, NULL);
 }
@@ -63,8 +61,11 @@ int loop_clock_init(struct loop_clock *clock, struct loop *loop, void (*alarm)(v
 
 	*clock = (struct loop_clock){
 		.loop = loop,
-		.timer = { timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK),
-			   timer_ready, clock },
+		.timer = {
+			.fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK),
+			.ready = timer_ready,
+			.opaque = clock,
+		},
 		.alarm = alarm,
 		.opaque = opaque,
 	};

@@ -30,6 +30,8 @@
 #include "vmm/x86/cpu.h"
 #include "vmm/x86/layout.h"
 
+#define GIB (1ULL << 30)
+
 struct machine_disk {
 	char *name; /* for messages */
 	struct disk image;
@@ -66,10 +68,11 @@ struct machine {
 	struct pci_window pci64;
 };
 
-static int no_memory(void)
+/* Say that @what cannot be made, for the reason @ret. */
+static int cannot_make(const char *what, int ret)
 {
-	log_error("out of memory");
-	return -ENOMEM;
+	log_error("cannot make %s: %s", what, strerror(-ret));
+	return ret;
 }
 
 /* --- What the guest can do to the machine as a whole --- */
@@ -88,7 +91,7 @@ static void reset(void *opaque)
 	loop_stop(&m->loop, STATUS_GUEST_RESET);
 }
 
-static const struct power_ops power_ops = { power_off, reset };
+static const struct power_ops power_ops = { .off = power_off, .reset = reset };
 
 static void vcpu_ended(void *opaque, int status)
 {
@@ -126,13 +129,13 @@ static int disks_up(struct machine *m)
 
 	m->disk = calloc(options->disk_count, sizeof(*m->disk));
 	if (!m->disk && options->disk_count)
-		return no_memory();
+		return cannot_make("disks", -ENOMEM);
 	for (unsigned i = 0; i < options->disk_count && ret == 0; i++) {
 		const struct disk_config *config = &options->disk[i].disk;
 
 		if (asprintf(&m->disk[i].name, "disk '%s'", config->path) < 0) {
 			m->disk[i].name = NULL;
-			ret = no_memory();
+			ret = cannot_make("disks", -ENOMEM);
 			break;
 		}
 		ret = disk_open(&m->disk[i].image, config);
@@ -143,7 +146,7 @@ static int disks_up(struct machine *m)
 	return ret;
 }
 
-/* --- The process: signals, terminal, threads --- */
+/* --- The process: signals and terminal --- */
 
 static int loop_up(struct machine *m)
 {
@@ -165,25 +168,7 @@ static void terminal_down(struct machine *m)
 	terminal_destroy(m->terminal);
 }
 
-static int io_thread_up(struct machine *m)
-{
-	bool use_uring = false;
-	int ret;
-
-	for (unsigned i = 0; i < m->options->disk_count; i++)
-		use_uring |= m->options->disk[i].disk.aio == DISK_AIO_IO_URING;
-	ret = io_thread_create(&m->io_thread, "io0", m->options->disk_count, use_uring);
-	if (ret)
-		log_error("cannot start an I/O thread: %s", strerror(-ret));
-	return ret;
-}
-
-static void io_thread_down(struct machine *m)
-{
-	io_thread_destroy(m->io_thread);
-}
-
-/* --- KVM --- */
+/* --- Memory, then KVM --- */
 
 static int ram_up(struct machine *m)
 {
@@ -202,18 +187,23 @@ static void ram_down(struct machine *m)
 	ram_destroy(&m->ram);
 }
 
-/* Where BARs go that do not fit below 4 GiB, as far as the CPU can reach. */
+/*
+ * Where BARs go that do not fit below 4 GiB: above RAM, as far as the CPU
+ * reaches, and no longer than a kernel likes to map.
+ */
 static void choose_pci64(struct machine *m)
 {
 	uint64_t limit = 1ULL << cpu_physical_bits(m->cpuid);
-	uint64_t base = align_up(m->ram.end > LAYOUT_HIGH_RAM ? m->ram.end : LAYOUT_HIGH_RAM,
-				 1ULL << 30);
+	uint64_t base = align_up(max(m->ram.end, (uint64_t)LAYOUT_HIGH_RAM), GIB);
 
 	if (base < limit)
-		m->pci64 = (struct pci_window){
-			.base = base,
-			.len = min(limit - base, 64ULL << 30),
-		};
+		m->pci64 = (struct pci_window){ .base = base, .len = min(limit - base, 64 * GIB) };
+}
+
+static void vm_down(struct machine *m)
+{
+	free(m->cpuid);
+	vm_destroy(&m->vm);
 }
 
 static int vm_up(struct machine *m)
@@ -227,19 +217,11 @@ static int vm_up(struct machine *m)
 		ret = ram_attach(&m->ram, &m->vm);
 	if (ret == 0)
 		ret = vm_create_irqchip(&m->vm);
-	if (ret == 0) {
+	if (ret)
+		vm_down(m);
+	else
 		choose_pci64(m);
-		return 0;
-	}
-	free(m->cpuid);
-	vm_destroy(&m->vm);
 	return ret;
-}
-
-static void vm_down(struct machine *m)
-{
-	free(m->cpuid);
-	vm_destroy(&m->vm);
 }
 
 /* --- The board --- */
@@ -292,7 +274,7 @@ static int buses_up(struct machine *m)
 	ret = reserve_memory(m);
 	if (ret) {
 		buses_down(m);
-		return no_memory();
+		return cannot_make("buses", ret);
 	}
 	return 0;
 }
@@ -351,14 +333,16 @@ static int chips_up(struct machine *m)
 {
 	const struct byte_stream stream = terminal_stream(m->terminal);
 	const struct alarm_clock clock = loop_clock_get(&m->clock);
+	int ret;
 
 	m->power = (struct power_port){ &power_ops, m };
 	m->uart = uart_create(&m->uart_line, &stream);
 	m->pm = acpi_pm_create(&m->sci_line, &m->power);
 	m->rtc = rtc_create(&m->rtc_line, &clock, LAYOUT_CMOS_CENTURY, wake, m);
-	if (!m->uart || !m->pm || !m->rtc || place_chips(m)) {
+	ret = m->uart && m->pm && m->rtc ? place_chips(m) : -ENOMEM;
+	if (ret) {
 		chips_down(m);
-		return no_memory();
+		return cannot_make("the board's chips", ret);
 	}
 	terminal_connect(m->terminal, m->uart, uart_input_ready, uart_output_ready);
 	return 0;
@@ -374,8 +358,9 @@ static int pci_up(struct machine *m)
 		.memory32 = { .base = LAYOUT_PCI32, .len = LAYOUT_PCI32_LENGTH },
 		.memory64 = m->pci64,
 	};
+	int ret = pci_host_init(&m->pci, &config);
 
-	return pci_host_init(&m->pci, &config) ? no_memory() : 0;
+	return ret ? cannot_make("the PCI host bridge", ret) : 0;
 }
 
 static void pci_down(struct machine *m)
@@ -384,6 +369,17 @@ static void pci_down(struct machine *m)
 }
 
 /* --- virtio-blk --- */
+
+static int io_thread_up(struct machine *m)
+{
+	bool use_uring = false;
+	int ret;
+
+	for (unsigned i = 0; i < m->options->disk_count; i++)
+		use_uring |= m->options->disk[i].disk.aio == DISK_AIO_IO_URING;
+	ret = io_thread_create(&m->io_thread, "io0", m->options->disk_count, use_uring);
+	return ret ? cannot_make("an I/O thread", ret) : 0;
+}
 
 static void log_device(const struct machine_disk *disk, const struct blk_config *config)
 {
@@ -400,7 +396,7 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	static const struct doorbell_port exits = { NULL, NULL };
 	const struct doorbell_port doorbells = { &vm_doorbell_ops, &m->vm };
 	const struct msi_port messages = { &vm_msi_ops, &m->vm };
-	bool exit = m->options->doorbell == DOORBELL_EXIT;
+	bool exit = m->options->doorbell == DOORBELL_MODE_EXIT;
 	int ret;
 
 	ret = blk_create(&disk->blk, disk->name, config, &disk->image, m->io_thread,
@@ -420,18 +416,16 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	return ret;
 }
 
-/* Devices let go of guest memory first; threads and interrupts still work then. */
-static void blks_shut_down(struct machine *m)
+/*
+ * The I/O thread ends in the middle: devices are stopped by its
+ * acknowledgement, and it watches their doorbells as long as it lives.
+ */
+static void blks_down(struct machine *m)
 {
 	for (unsigned i = 0; i < m->options->disk_count; i++)
 		if (m->disk[i].is_attached)
 			virtio_device_shut_down(blk_virtio(m->disk[i].blk));
-}
-
-static void blks_down(struct machine *m)
-{
-	blks_shut_down(m);
-	io_thread_down(m);
+	io_thread_destroy(m->io_thread);
 	for (unsigned i = 0; i < m->options->disk_count; i++) {
 		struct machine_disk *disk = &m->disk[i];
 
@@ -468,10 +462,8 @@ static int load_up(struct machine *m)
 	};
 	int ret = acpi_write_tables(&m->ram.memory, &acpi);
 
-	if (ret) {
-		log_error("cannot write ACPI tables: %s", strerror(-ret));
-		return ret;
-	}
+	if (ret)
+		return cannot_make("ACPI tables", ret);
 	return boot_load(&m->boot, &m->ram.memory, &m->entry);
 }
 
@@ -510,7 +502,7 @@ static int vcpus_up(struct machine *m)
 
 	m->vcpu = calloc(m->options->cpus, sizeof(*m->vcpu));
 	if (!m->vcpu)
-		return no_memory();
+		return cannot_make("vCPUs", -ENOMEM);
 	for (unsigned i = 0; i < m->options->cpus && ret == 0; i++)
 		ret = vcpu_up(m, i);
 	if (ret)

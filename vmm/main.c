@@ -71,7 +71,8 @@ static int run_version(int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-	{ "run", "[OPTION]...", "run a virtual machine", run_vm, options_help },
+	{ "run", "[OPTION]... FILE", "run a virtual machine whose kernel is FILE", run_vm,
+	  options_help },
 	{ "help", "[COMMAND]", "print help, on a command where one is named", run_help, NULL },
 	{ "version", "", "print the version", run_version, NULL },
 };
@@ -108,7 +109,7 @@ static int run_help(int argc, char **argv)
 	} else {
 		puts("Usage: vmm COMMAND [ARGUMENT]...\n");
 		for (unsigned i = 0; i < array_size(verbs); i++)
-			printf("  %-8s %-12s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
+			printf("  %-8s %-16s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
 		puts("\nFor example: vmm run --kernel bzImage --disk img.raw");
 	}
 	return STATUS_OK;

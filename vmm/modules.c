@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hw/base/log.h"
 #include "hw/base/util.h"
+#include "vmm/file.h"
 
 /* Debian's largest file, modules.alias, has 1.5 MB; its longest list 15. */
 #define TEXT_MAX (32 << 20)
@@ -50,7 +50,7 @@ struct visit {
 	unsigned depth;
 };
 
-/* Names: compared in place, so a blank or the dot of ".ko" ends them too. */
+/* --- Names: compared in place, so a blank or the dot of ".ko" ends them too --- */
 
 static unsigned char name_char(char c)
 {
@@ -85,7 +85,7 @@ static const char *file_name(const char *file)
 	return name;
 }
 
-/* Words of a line; NULL at its end. */
+/* --- Words of a line; NULL at its end --- */
 
 static const char *word_first(const char *line)
 {
@@ -105,7 +105,7 @@ static bool word_is(const char *word, const char *what)
 	return len == strlen(what) && !memcmp(word, what, len);
 }
 
-/* Texts. */
+/* --- Texts --- */
 
 /* The line after @line, the first after NULL; NULL at the end. */
 static char *line_next(const struct text *text, const char *line)
@@ -124,28 +124,26 @@ static void text_split(struct text *text)
 		*at++ = '\0';
 }
 
-static int text_read_fd(struct text *text, int fd, size_t size)
+static int text_read_fd(struct text *text, int fd, uint64_t size)
 {
-	ssize_t n = 1;
+	int ret;
 
 	if (size > TEXT_MAX)
 		return -EFBIG;
 	text->data = malloc(size + 1);
 	if (!text->data)
 		return -ENOMEM;
-	while (n && text->size < size) {
-		n = read(fd, text->data + text->size, size - text->size);
-		if (n < 0)
-			return -errno;
-		text->size += n;
-	}
+	ret = file_read_at(fd, text->data, size, 0);
+	if (ret)
+		return ret;
+	text->size = size;
 	text_split(text);
 	return 0;
 }
 
 static int text_read(struct text *text, const struct modules *m, const char *name)
 {
-	size_t size;
+	uint64_t size;
 	int fd = modules_open_file(m, name, &size);
 	int ret = fd < 0 ? fd : text_read_fd(text, fd, size);
 
@@ -156,7 +154,7 @@ static int text_read(struct text *text, const struct modules *m, const char *nam
 	return ret;
 }
 
-/* The index of modules.dep. */
+/* --- The index of modules.dep --- */
 
 static int module_compare(const void *a, const void *b)
 {
@@ -166,16 +164,17 @@ static int module_compare(const void *a, const void *b)
 static int index_modules(struct modules *m)
 {
 	size_t lines = 0;
-	char *line, *next, *colon;
+	char *next;
 
-	for (line = line_next(&m->dep, NULL); line; line = line_next(&m->dep, line))
+	for (char *line = line_next(&m->dep, NULL); line; line = line_next(&m->dep, line))
 		lines += strchr(line, ':') != NULL;
 	m->module = calloc(lines + 1, sizeof(*m->module));
 	if (!m->module)
 		return -ENOMEM;
-	for (line = line_next(&m->dep, NULL); line; line = next) {
+	for (char *line = line_next(&m->dep, NULL); line; line = next) {
+		char *colon = strchr(line, ':');
+
 		next = line_next(&m->dep, line);
-		colon = strchr(line, ':');
 		if (!colon)
 			continue;
 		*colon = '\0';
@@ -196,7 +195,7 @@ static const struct module *find_module(const struct modules *m, const char *nam
 	return bsearch(&key, m->module, m->count, sizeof(key), module_compare);
 }
 
-/* Where a tree is. */
+/* --- Where a tree is --- */
 
 static bool is_tree(const char *path, const char *version)
 {
@@ -239,13 +238,14 @@ static void look_under(struct search *s, const char *folder)
 	look_at(s, folder, "/usr/lib/modules/");
 }
 
-/* Looks in @folder, as --modules names it. */
+/* Look in @folder, as --modules names it. */
 static int look_in_folder(struct search *s, const char *folder)
 {
 	char *real = realpath(folder, NULL);
-	int ret = -errno;
 
 	if (!real) {
+		int ret = -errno;
+
 		log_error("modules '%s': %s", folder, strerror(-ret));
 		return ret;
 	}
@@ -260,12 +260,14 @@ static int look_around_kernel(struct search *s, const char *kernel)
 {
 	char *real = realpath(kernel, NULL);
 	char *slash;
-	int ret = -errno;
 
 	if (!real) {
+		int ret = -errno;
+
 		log_error("kernel '%s': %s", kernel, strerror(-ret));
 		return ret;
 	}
+	/* The last round leaves "", under which the root folder is looked at. */
 	while ((slash = strrchr(real, '/'))) {
 		*slash = '\0';
 		look_under(s, real);
@@ -294,7 +296,7 @@ int modules_find(const char *folder, const char *kernel, const char *version, ch
 	return ret || *looked ? ret : -ENOMEM;
 }
 
-/* Opening. */
+/* --- Opening --- */
 
 /* @path ends with /lib/modules/VERSION (is_tree); depmod -b wants what is before. */
 static void say_depmod(const char *path, const char *version)
@@ -372,31 +374,18 @@ void modules_close(struct modules *m)
 	free(m);
 }
 
-int modules_open_file(const struct modules *m, const char *file, size_t *size)
+int modules_open_file(const struct modules *m, const char *file, uint64_t *size)
 {
-	/* Not to wait, should it be a pipe. */
-	int fd = openat(m->folder, file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	int ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
-	if (ret) {
-		close(fd);
-		return ret;
-	}
-	*size = st.st_size;
-	return fd;
+	return file_open_regular(m->folder, file, size);
 }
 
-/* The order of loading. */
+/* --- The order of loading --- */
 
 bool modules_is_builtin(const struct modules *m, const char *name)
 {
-	char *line;
+	const char *line = NULL;
 
-	for (line = line_next(&m->builtin, NULL); line; line = line_next(&m->builtin, line)) {
+	while ((line = line_next(&m->builtin, line))) {
 		if (!name_compare(file_name(line), name))
 			return true;
 	}
@@ -410,23 +399,23 @@ static int add_name(const struct modules *m, const char *name, const struct visi
 static int add_softdeps(const struct modules *m, const struct visit *visit,
 			struct modules_list *list)
 {
-	const char *line, *word;
-	bool pre;
-	int ret;
+	const char *line = NULL;
 
-	for (line = line_next(&m->softdep, NULL); line; line = line_next(&m->softdep, line)) {
-		word = word_first(line);
+	while ((line = line_next(&m->softdep, line))) {
+		const char *word = word_first(line);
+		bool pre = false;
+
 		if (!word || !word_is(word, "softdep"))
 			continue;
 		word = word_next(word);
 		if (!word || name_compare(word, visit->module->name))
 			continue;
-		pre = false;
 		while ((word = word_next(word))) {
 			if (word_is(word, "pre:") || word_is(word, "post:")) {
 				pre = word_is(word, "pre:");
 			} else if (pre) {
-				ret = add_name(m, word, visit, list);
+				int ret = add_name(m, word, visit, list);
+
 				if (ret)
 					return ret;
 			}
@@ -454,10 +443,10 @@ static int list_append(const struct modules *m, struct modules_list *list, const
 
 static int add_deps(const struct modules *m, const struct visit *visit, struct modules_list *list)
 {
-	const char *word = word_first(visit->module->deps);
 	int ret = 0;
 
-	for (; !ret && word; word = word_next(word))
+	for (const char *word = word_first(visit->module->deps); !ret && word;
+	     word = word_next(word))
 		ret = add_name(m, file_name(word), visit, list);
 	return ret;
 }
@@ -488,15 +477,15 @@ static int add_module(const struct modules *m, const struct module *module,
 	return ret ? ret : list_append(m, list, module->file);
 }
 
-/* Copies the word, with '-' as '_' but where it means a range. */
+/* Copy the word, with '-' as '_' but where it means a range. */
 static bool copy_alias(char *dst, size_t size, const char *word)
 {
-	size_t len = strcspn(word, " \t"), i;
+	size_t len = strcspn(word, " \t");
 	bool range = false;
 
 	if (len >= size)
 		return false;
-	for (i = 0; i < len; i++) {
+	for (size_t i = 0; i < len; i++) {
 		range = word[i] == '[' || (range && word[i] != ']');
 		dst[i] = word[i] == '-' && !range ? '_' : word[i];
 	}
@@ -518,17 +507,16 @@ static int add_aliased(const struct modules *m, const char *word, const struct v
 {
 	static const char key[] = "alias ";
 	char name[NAME_SIZE], pattern[PATTERN_SIZE];
-	const struct module *module;
-	const char *line, *alias, *target;
-	int ret;
+	const char *line = NULL;
 
 	if (!copy_alias(name, sizeof(name), word))
 		return 0;
-	for (line = line_next(&m->alias, NULL); line; line = line_next(&m->alias, line)) {
-		if (strncmp(line, key, strlen(key)))
-			continue;
-		alias = line + strlen(key);
-		if (!may_match(alias, name))
+	while ((line = line_next(&m->alias, line))) {
+		const char *alias = line + strlen(key), *target;
+		const struct module *module;
+		int ret;
+
+		if (strncmp(line, key, strlen(key)) || !may_match(alias, name))
 			continue;
 		target = word_next(alias);
 		if (!target || !copy_alias(pattern, sizeof(pattern), alias) ||

@@ -3,8 +3,8 @@
  * A Linux module tree, the folder lib/modules/VERSION as depmod(8) leaves it:
  * which modules to load, and in which order, to have a given one.
  *
- * Reads modules.dep, modules.softdep, modules.alias and modules.builtin, as
- * modprobe(8) does.  In all names '-' equals '_'.  The files may hold anything:
+ * What modprobe(8) reads is read: modules.dep, modules.softdep, modules.alias
+ * and modules.builtin.  In all names '-' equals '_'.  The files may hold anything:
  * what makes no sense is skipped, and sizes and depths have limits.
  *
  * A tree is read-only once open, and any thread may use it.  Every error has its
@@ -14,9 +14,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
- * Finds the module tree of Linux @version, a release name without a slash: in
+ * Find the module tree of Linux @version, a release name without a slash: in
  * @folder unless that is NULL (it holds lib/modules/VERSION, or is lib/modules,
  * or is the tree itself), then in lib/modules and usr/lib/modules beside the
  * file @kernel and in each folder above it.  The last of those is the host's
@@ -32,17 +33,17 @@ int modules_find(const char *folder, const char *kernel, const char *version, ch
 struct modules;
 
 /*
- * Opens the tree at @path.  0, or -errno; the message says so if depmod has to be
+ * Open the tree at @path.  0, or -errno; the message says so if depmod has to be
  * run first.
  */
 int modules_open(const char *path, const char *version, struct modules **modules);
 void modules_close(struct modules *modules);
 
 /*
- * Opens a regular file of the tree for reading, and tells its size.  The
- * descriptor, or -errno, without a message.
+ * Open a file of the tree for reading: file_open_regular() (vmm/file.h) in the
+ * tree's folder.
  */
-int modules_open_file(const struct modules *modules, const char *file, size_t *size);
+int modules_open_file(const struct modules *modules, const char *file, uint64_t *size);
 
 bool modules_is_builtin(const struct modules *modules, const char *name);
 
@@ -53,7 +54,7 @@ struct modules_list {
 };
 
 /*
- * Appends to @list what must be loaded to have @name, a module or an alias of
+ * Append to @list what must be loaded to have @name, a module or an alias of
  * some: dependencies and pre-softdeps of all depths first, then the module.
  * Left out is what is built in, in the list already, or not in the tree: then
  * the list does not grow.

@@ -54,7 +54,7 @@ static int add_params(struct options *options, const char *value)
 
 	if (asprintf(&joined, "%s%s%s", options->params ? options->params : "",
 		     options->params ? " " : "", value) < 0) {
-		log_error("--params: %s", strerror(ENOMEM));
+		log_error("out of memory");
 		return -ENOMEM;
 	}
 	free(options->params);
@@ -69,7 +69,7 @@ static int add_disk(struct options *options, const char *value)
 
 	disk = reallocarray(options->disk, options->disk_count + 1, sizeof(*disk));
 	if (!disk) {
-		log_error("--disk: %s", strerror(ENOMEM));
+		log_error("out of memory");
 		return -ENOMEM;
 	}
 	options->disk = disk;
@@ -94,7 +94,8 @@ static int set_cpus(struct options *options, const char *value)
 	}
 	if (cpus > OPTIONS_CPUS_MAX) {
 		log_error("--cpus %" PRIu64 ": at most %d, since the I/O APIC addresses CPUs by "
-			  "8 bits and 255 means all of them", cpus, OPTIONS_CPUS_MAX);
+			  "8 bits and 255 means all of them",
+			  cpus, OPTIONS_CPUS_MAX);
 		return -EINVAL;
 	}
 	options->cpus = (unsigned)cpus;
@@ -126,8 +127,7 @@ static int set_memory(struct options *options, const char *value)
 		return -EINVAL;
 	}
 	if (size << shift < OPTIONS_MEMORY_MIN) {
-		log_error("--memory %s: at least %lluM is needed", value,
-			  OPTIONS_MEMORY_MIN >> 20);
+		log_error("--memory %s: at least %lluM is needed", value, OPTIONS_MEMORY_MIN >> 20);
 		return -EINVAL;
 	}
 	options->memory = size << shift;
@@ -144,7 +144,7 @@ static int set_doorbell(struct options *options, const char *value)
 {
 	bool exits = !strcmp(value, "exit");
 
-	options->doorbell = exits ? DOORBELL_EXIT : DOORBELL_IOEVENTFD;
+	options->doorbell = exits ? DOORBELL_MODE_EXIT : DOORBELL_MODE_IOEVENTFD;
 	if (exits || !strcmp(value, "ioeventfd"))
 		return 0;
 	log_error("--doorbell '%s': neither exit nor ioeventfd", value);
@@ -190,11 +190,12 @@ static const struct option_entry entries[] = {
 
 void options_help(void)
 {
-	const struct option_entry *e;
 	char left[40];
 
-	puts("Usage: vmm run [OPTION]... --kernel FILE\n");
-	for (e = entries; e < entries + array_size(entries); e++) {
+	puts("Usage: vmm run [OPTION]... [--kernel] FILE\n");
+	for (unsigned i = 0; i < array_size(entries); i++) {
+		const struct option_entry *e = &entries[i];
+
 		snprintf(left, sizeof(left), "%c%c%s--%s%s%s", e->letter ? '-' : ' ',
 			 e->letter ? e->letter : ' ', e->letter ? ", " : "  ", e->name,
 			 e->arg ? " " : "", e->arg ? e->arg : "");
@@ -232,7 +233,7 @@ static void fill_getopt(struct option *longs, char *letters)
 			*letters++ = ':';
 	}
 	*letters = '\0';
-	longs[i] = (struct option){ 0 };
+	longs[array_size(entries)] = (struct option){ 0 };
 }
 
 /* Say what getopt_long() did not like: @kind is what it returned. */

@@ -18,7 +18,7 @@
 #define OPTIONS_MEMORY_MIN (32ULL << 20)
 #define OPTIONS_MEMORY_DEFAULT (512ULL << 20)
 
-enum doorbell_mode { DOORBELL_IOEVENTFD, DOORBELL_EXIT };
+enum doorbell_mode { DOORBELL_MODE_IOEVENTFD, DOORBELL_MODE_EXIT };
 
 /* Strings are borrowed from argv unless said otherwise. */
 struct options {
@@ -29,12 +29,12 @@ struct options {
 	char *params;            /* appended to either; owned; NULL: none */
 	struct blk_config *disk; /* owned */
 	unsigned disk_count;
-	unsigned cpus;           /* 1 to OPTIONS_CPUS_MAX */
-	uint64_t memory;         /* bytes, whole MiB */
-	const char *name;        /* NULL: none */
+	unsigned cpus;    /* 1 to OPTIONS_CPUS_MAX */
+	uint64_t memory;  /* bytes, whole MiB */
+	const char *name; /* NULL: none */
 	enum doorbell_mode doorbell;
 	bool verbose;
-	bool help;               /* print the help; then nothing else was checked */
+	bool help; /* print the help; then nothing else was checked */
 };
 
 /*

@@ -67,7 +67,7 @@ struct terminal {
 	struct termios saved; /* the mode before ours */
 };
 
-/* Returns how many bytes fit. */
+/* Put in what fits; returns how many bytes that is. */
 static size_t ring_put(struct ring *ring, const uint8_t *buf, size_t len)
 {
 	size_t tail = (ring->head + ring->len) % RING_SIZE;
@@ -228,6 +228,7 @@ static void obey_escape(struct terminal *t, uint8_t key)
 {
 	if (key == 'x')
 		loop_stop(t->loop, STATUS_OK);
+	/* An answer to the user, on stderr, since stdout is the guest's. */
 	if (key == 'h')
 		log_error("Ctrl-A x: quit; Ctrl-A Ctrl-A: send one Ctrl-A; Ctrl-A h: this help");
 }
@@ -235,9 +236,9 @@ static void obey_escape(struct terminal *t, uint8_t key)
 /* Take the escapes out of what was typed.  Returns how many bytes are left. */
 static size_t filter_escapes(struct terminal *t, uint8_t *buf, size_t len)
 {
-	size_t from, to = 0;
+	size_t to = 0;
 
-	for (from = 0; from < len; from++) {
+	for (size_t from = 0; from < len; from++) {
 		if (!t->escaped && buf[from] == ESCAPE) {
 			t->escaped = true;
 			continue;
@@ -441,7 +442,7 @@ int terminal_create(struct terminal **terminal, struct loop *loop, int in, int o
 	int ret;
 
 	if (!t) {
-		log_error("terminal: %s", strerror(ENOMEM));
+		log_error("out of memory");
 		return -ENOMEM;
 	}
 	t->loop = loop;
@@ -449,14 +450,22 @@ int terminal_create(struct terminal **terminal, struct loop *loop, int in, int o
 	pthread_mutex_init(&t->lock, NULL);
 	t->in.watch = (struct loop_watch){ -1, input_work, t };
 	t->out.watch = (struct loop_watch){ -1, output_work, t };
-	t->kick = (struct loop_watch){ eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), kicked, t };
+	t->kick = (struct loop_watch){
+		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.ready = kicked,
+		.opaque = t,
+	};
 	t->timer = (struct loop_watch){
-		timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), timer_ready, t,
+		.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+		.ready = timer_ready,
+		.opaque = t,
 	};
 	if (t->kick.fd < 0 || t->timer.fd < 0)
 		ret = -errno;
 	else
-		ret = loop_add(loop, &t->kick, EPOLLIN) ?: loop_add(loop, &t->timer, EPOLLIN);
+		ret = loop_add(loop, &t->kick, EPOLLIN);
+	if (ret == 0)
+		ret = loop_add(loop, &t->timer, EPOLLIN);
 	side_open(&t->in, in, O_RDONLY);
 	side_open(&t->out, out, O_WRONLY);
 	if (ret) {
@@ -474,8 +483,7 @@ struct byte_stream terminal_stream(struct terminal *t)
 	return (struct byte_stream){ &stream_ops, t };
 }
 
-void terminal_connect(struct terminal *t, struct uart *uart,
-		      void (*input_ready)(struct uart *uart),
+void terminal_connect(struct terminal *t, struct uart *uart, void (*input_ready)(struct uart *uart),
 		      void (*output_ready)(struct uart *uart))
 {
 	t->uart = uart;
@@ -497,7 +505,7 @@ void terminal_flush(struct terminal *t)
 	for (written = t->written; write_output(t); written = t->written) {
 		if (t->written != written)
 			since = clock_ns();
-		else if (clock_ns() - since >= FLUSH_MS * 1000000ULL)
+		else if (clock_ns() - since >= FLUSH_MS * NS_PER_MS)
 			break;
 		poll(&out, 1, FLUSH_MS);
 	}

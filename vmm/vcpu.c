@@ -22,6 +22,7 @@
 
 static const char *exit_name(uint32_t reason)
 {
+	/* clang-format off */
 #define NAME(x) [KVM_EXIT_##x] = #x
 	static const char *const names[] = {
 		NAME(UNKNOWN), NAME(EXCEPTION), NAME(IO), NAME(HYPERCALL), NAME(DEBUG),
@@ -32,6 +33,7 @@ static const char *exit_name(uint32_t reason)
 		NAME(XEN), NAME(NOTIFY),
 	};
 #undef NAME
+	/* clang-format on */
 
 	return reason < array_size(names) && names[reason] ? names[reason] : "unnamed";
 }
@@ -63,7 +65,7 @@ static void died(struct vcpu *vcpu)
 	log_error("vCPU %u: the guest died: KVM exit %u (%s)%s", vcpu->index,
 		  vcpu->run->exit_reason, exit_name(vcpu->run->exit_reason), text);
 	registers_print(vcpu->fd);
-	vcpu->ended(vcpu->opaque, STATUS_GUEST_DIED);
+	vcpu->config.ended(vcpu->config.opaque, STATUS_GUEST_DIED);
 }
 
 /* KVM_RUN itself failed. */
@@ -71,7 +73,7 @@ static void run_failed(struct vcpu *vcpu, int error)
 {
 	log_error("vCPU %u: KVM_RUN: %s", vcpu->index, strerror(error));
 	registers_print(vcpu->fd);
-	vcpu->ended(vcpu->opaque, STATUS_ERROR);
+	vcpu->config.ended(vcpu->config.opaque, STATUS_ERROR);
 }
 
 /* --- Running --- */
@@ -88,9 +90,9 @@ static void handle_io(struct vcpu *vcpu)
 
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
 			memcpy(&value, data, len);
-			bus_write(vcpu->pio, run->io.port, value, len);
+			bus_write(vcpu->config.pio, run->io.port, value, len);
 		} else {
-			value = bus_read(vcpu->pio, run->io.port, len);
+			value = bus_read(vcpu->config.pio, run->io.port, len);
 			memcpy(data, &value, len);
 		}
 	}
@@ -104,9 +106,9 @@ static void handle_mmio(struct vcpu *vcpu)
 
 	if (run->mmio.is_write) {
 		memcpy(&value, run->mmio.data, len);
-		bus_write(vcpu->mmio, run->mmio.phys_addr, value, len);
+		bus_write(vcpu->config.mmio, run->mmio.phys_addr, value, len);
 	} else {
-		value = bus_read(vcpu->mmio, run->mmio.phys_addr, len);
+		value = bus_read(vcpu->config.mmio, run->mmio.phys_addr, len);
 		memcpy(run->mmio.data, &value, len);
 	}
 }
@@ -202,18 +204,14 @@ void vcpu_stop(struct vcpu *vcpu)
 
 /* --- Creation --- */
 
-int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned index,
-		const struct vcpu_config *config)
+int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned index, const struct vcpu_config *config)
 {
 	int ret;
 
 	*vcpu = (struct vcpu){
 		.index = index,
 		.run_size = vm->run_size,
-		.pio = config->pio,
-		.mmio = config->mmio,
-		.ended = config->ended,
-		.opaque = config->opaque,
+		.config = *config,
 	};
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)index);
 	if (vcpu->fd < 0) {

@@ -12,30 +12,27 @@
 #include "hw/bus.h"
 #include "vmm/vm.h"
 
+/* Who serves a vCPU's accesses and hears of its end. */
+struct vcpu_config {
+	struct bus *pio, *mmio;
+	/* The guest cannot go on; @status is an exit status.  On the vCPU's thread. */
+	void (*ended)(void *opaque, int status);
+	void *opaque;
+};
+
 struct vcpu {
 	int fd;
 	unsigned index;
 	struct kvm_run *run; /* shared with KVM; the thread's, but immediate_exit */
 	size_t run_size;
-	struct bus *pio, *mmio;
-	/* The guest cannot go on; @status is an exit status.  On the vCPU's thread. */
-	void (*ended)(void *opaque, int status);
-	void *opaque;
+	struct vcpu_config config;
 	pthread_t thread;
 	bool started;
 	bool stop; /* atomic */
 };
 
-/* Who serves a vCPU's accesses and hears of its end. */
-struct vcpu_config {
-	struct bus *pio, *mmio;
-	void (*ended)(void *opaque, int status);
-	void *opaque;
-};
-
 /* Make vCPU number @index; 0 or -errno, having printed why. */
-int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned index,
-		const struct vcpu_config *config);
+int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned index, const struct vcpu_config *config);
 /* Not running. */
 void vcpu_destroy(struct vcpu *vcpu);
 

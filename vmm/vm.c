@@ -20,7 +20,7 @@
 #define FIXED_ROUTES (PINS + PIC_PINS)
 #define MESSAGES_MAX (4096 - FIXED_ROUTES) /* KVM's limit of routes */
 
-static int failed(const char *what)
+int kvm_error(const char *what)
 {
 	int ret = -errno;
 
@@ -68,7 +68,7 @@ static int check_kvm(struct vm *vm, unsigned cpus)
 	}
 	size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < 0)
-		return failed("tell the size of a vCPU's shared page");
+		return kvm_error("tell the size of a vCPU's shared page");
 	vm->run_size = (size_t)size;
 	vm->any_length =
 		ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0;
@@ -81,9 +81,9 @@ static int set_hidden_pages(struct vm *vm)
 	uint64_t identity_map = LAYOUT_KVM_IDENTITY_MAP;
 
 	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map))
-		return failed("place its identity map");
+		return kvm_error("place its identity map");
 	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_KVM_TSS))
-		return failed("place its task state segment");
+		return kvm_error("place its task state segment");
 	return 0;
 }
 
@@ -105,7 +105,7 @@ int vm_create(struct vm *vm, unsigned cpus)
 	do
 		vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
 	while (vm->fd < 0 && errno == EINTR);
-	ret = vm->fd < 0 ? failed("create a VM") : set_hidden_pages(vm);
+	ret = vm->fd < 0 ? kvm_error("create a VM") : set_hidden_pages(vm);
 	if (ret)
 		goto fail;
 	return 0;
@@ -135,7 +135,7 @@ int vm_add_memory(struct vm *vm, unsigned slot, uint64_t gpa, uint64_t len, void
 	};
 
 	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region))
-		return failed("take guest memory");
+		return kvm_error("take guest memory");
 	return 0;
 }
 
@@ -191,11 +191,11 @@ int vm_create_irqchip(struct vm *vm)
 	}
 	add_pins(vm->routes);
 	if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0))
-		return failed("create interrupt controllers");
+		return kvm_error("create interrupt controllers");
 	if (ioctl(vm->fd, KVM_CREATE_PIT2, &pit))
-		return failed("create a timer");
+		return kvm_error("create a timer");
 	if (ioctl(vm->fd, KVM_SET_GSI_ROUTING, &vm->routes->table))
-		return failed("route interrupts");
+		return kvm_error("route interrupts");
 	return 0;
 }
 
@@ -205,10 +205,11 @@ static void set_line(void *opaque, unsigned gsi, bool level)
 	struct kvm_irq_level irq = { .irq = gsi, .level = level };
 
 	if (ioctl(vm->fd, KVM_IRQ_LINE, &irq))
-		failed("set an interrupt line");
+		log_limited(&vm->messages, "KVM: cannot set an interrupt line: %s",
+			    strerror(errno));
 }
 
-const struct irq_line_ops vm_irq_line_ops = { set_line };
+const struct irq_line_ops vm_irq_line_ops = { .set = set_line };
 
 static int set_irqfd(struct vm *vm, int eventfd, unsigned index, uint32_t flags)
 {
@@ -314,7 +315,7 @@ static void msi_detach(void *opaque, int eventfd, int handle)
 	pthread_mutex_unlock(&vm->lock);
 }
 
-const struct msi_ops vm_msi_ops = { msi_attach, msi_detach };
+const struct msi_ops vm_msi_ops = { .attach = msi_attach, .detach = msi_detach };
 
 /* --- Doorbells --- */
 
@@ -347,4 +348,7 @@ static void doorbell_detach(void *opaque, const struct doorbell *doorbell)
 	set_ioeventfd(opaque, doorbell, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
-const struct doorbell_ops vm_doorbell_ops = { doorbell_attach, doorbell_detach };
+const struct doorbell_ops vm_doorbell_ops = {
+	.attach = doorbell_attach,
+	.detach = doorbell_detach,
+};

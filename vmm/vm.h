@@ -31,6 +31,12 @@ struct vm {
 };
 
 /*
+ * Print that KVM cannot do @what, for the reason in errno, and return that as
+ * -errno.
+ */
+int kvm_error(const char *what);
+
+/*
  * Open /dev/kvm, check that it has every capability used here and can run
  * @cpus vCPUs, and make a VM.  0 or -errno.
  */

@@ -4,8 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,11 +95,10 @@ static uint64_t sys_number(const char *name, const char *attribute)
 
 static const struct superblock *find_superblock(int fd)
 {
-	const struct superblock *s = superblocks;
-	const struct superblock *end = s + sizeof(superblocks) / sizeof(*s);
+	const struct superblock *end = superblocks + sizeof(superblocks) / sizeof(*superblocks);
 	char magic[8];
 
-	for (; s < end; s++) {
+	for (const struct superblock *s = superblocks; s < end; s++) {
 		if (read_at(fd, magic, s->magic_len, s->magic_at) &&
 		    !memcmp(magic, s->magic, s->magic_len))
 			return s;
@@ -119,7 +118,7 @@ const char *block_fstype(const char *dev)
 	return s ? s->type : NULL;
 }
 
-/* What a device can be told by: does the one called @name have @want? */
+/* --- What a device can be told by: does the one called @name have @want? --- */
 
 static bool has_uuid(const char *name, const char *want)
 {
@@ -247,8 +246,8 @@ void block_list(char *text, size_t size)
 		/* Unused loop devices are empty, RAM disks nobody's root. */
 		if (*entry->d_name == '.' || !sectors || !strncmp(entry->d_name, "ram", 3))
 			continue;
-		len += snprintf(text + len, size - len, "%s%s %llu MiB", len ? ", " : "",
-				entry->d_name, (unsigned long long)sectors >> 11);
+		len += snprintf(text + len, size - len, "%s%s %" PRIu64 " MiB", len ? ", " : "",
+				entry->d_name, sectors >> 11);
 	}
 	if (dir)
 		closedir(dir);

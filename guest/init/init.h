@@ -5,6 +5,8 @@
  * modules for the disks, waits for the root device, loads the modules of that
  * device's file system, mounts it, and becomes the init found there.
  *
+ * It shares no code or types with vmm, whose `struct options` is another.
+ *
  * Any failure ends the process with its reason on the console; process 1 gone
  * is a kernel panic, which is how vmm learns of it.
  */
@@ -15,18 +17,18 @@
 
 #define printf_like(f) __attribute__((format(printf, f, (f) + 1)))
 
-/* console.c */
+/* --- console.c --- */
 
-/* Prints one line, "init: ...", on the console. */
+/* Print one line, "init: ...", on the console. */
 void say(const char *fmt, ...) printf_like(1);
 
 /*
- * As say(), then lists the block devices and ends.  The console has got it all
+ * As say(), then list the block devices and end.  The console has got it all
  * before the panic, which under panic=-1 resets the machine at once.
  */
 _Noreturn void die(const char *fmt, ...) printf_like(1);
 
-/* options.c */
+/* --- options.c --- */
 
 #define OPTIONS_SIZE 4096 /* no architecture takes a longer command line */
 
@@ -42,20 +44,20 @@ struct options {
 	char *word[OPTIONS_SIZE / 2 + 1]; /* all of it, quotes kept; ends with NULL */
 };
 
-/* Reads /proc/cmdline. */
+/* Read /proc/cmdline. */
 void options_read(struct options *options);
 
-/* modules.c */
+/* --- modules.c --- */
 
 /*
- * Loads the modules listed for @target, "disk" or a file system, with the
+ * Load the modules listed for @target, "disk" or a file system, with the
  * parameters that the command line has for them (MODULE.PARAMETER=VALUE).
- * Failures are printed.  True if there were none: a module that finds no
- * hardware, or is loaded already, is none.
+ * Failures are printed.  True if there were none; a module that finds no
+ * hardware, or is loaded already, counts as no failure.
  */
 bool modules_load(const char *target, const struct options *options);
 
-/* block.c */
+/* --- block.c --- */
 
 #define BLOCK_NAME_SIZE 64
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# The init of guests without an initrd. Include this from the top Makefile; it
+# The init of guests without an initrd.  Include this from the top Makefile; it
 # wants $(O), the build folder, and builds $(O)/guest/init/init.
 #
 # musl rather than a system call layer of our own: its start code, opendir() and

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -66,7 +65,7 @@ static void drain(int fd)
 		;
 }
 
-/* Waits until the root device is there, looking again after each uevent. */
+/* Wait until the root device is there, looking again after each uevent. */
 static void wait_for_root(const struct options *o, long deadline_ms, char dev[BLOCK_NAME_SIZE])
 {
 	long deadline = now_ms() + deadline_ms, left;
@@ -128,7 +127,7 @@ static void free_archive(void)
 }
 
 /*
- * Leaves the new root as a kernel that mounts it by itself would: with devtmpfs
+ * Leave the new root as a kernel that mounts it by itself would: with devtmpfs
  * on /dev, and without /proc and /sys, which its init expects to mount.
  */
 static void enter_root(void)
@@ -144,7 +143,7 @@ static void enter_root(void)
 		die("cannot make the root file system the root: %s", strerror(errno));
 }
 
-/* Runs the init that the kernel would, with the arguments it has left over. */
+/* Run the init that the kernel would, with the arguments it has left over. */
 static void run_init(const char *asked, char **argv)
 {
 	static const char *const usual[] = { "/sbin/init", "/etc/init", "/bin/init", "/bin/sh" };

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,7 +13,7 @@
 
 #define LIST "/vmm/modules"
 
-/* Is @word "MODULE.PARAMETER..." for the module in @file? '-' equals '_'. */
+/* Is @word "MODULE.PARAMETER..." for the module in @file?  '-' equals '_'. */
 static const char *parameter_of(const char *word, const char *file)
 {
 	for (; *word && *word != '.'; word++, file++) {
@@ -27,12 +26,11 @@ static const char *parameter_of(const char *word, const char *file)
 static const char *parameters(const char *file, const struct options *options)
 {
 	static char text[OPTIONS_SIZE];
-	char *const *word;
-	const char *parameter;
 
 	*text = '\0';
-	for (word = options->word; *word; word++) {
-		parameter = parameter_of(*word, file);
+	for (char *const *word = options->word; *word; word++) {
+		const char *parameter = parameter_of(*word, file);
+
 		if (!parameter)
 			continue;
 		/* Room is for all: each is longer as a word of the command line. */

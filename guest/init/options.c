@@ -39,7 +39,7 @@ static void take(struct options *o, char *word)
 		value(&o->init, word, "init");
 }
 
-/* Ends the word at @text, in which quotes keep blanks together. */
+/* End the word at @text, in which quotes keep blanks together. */
 static char *cut_word(char *text)
 {
 	bool quoted = false;

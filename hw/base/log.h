@@ -39,7 +39,7 @@ struct log_limit {
 #define LOG_LIMIT_BURST 5
 #define LOG_LIMIT_PERIOD_NS (5 * NS_PER_S)
 
-/* True if another line may be printed now. */
+/* True if another line may be printed now, without waiting for its reader. */
 bool log_allowed(struct log_limit *limit);
 
 /* Will log_info() print? */

@@ -154,10 +154,10 @@ printed "help" "Usage: vmm COMMAND [ARGUMENT]..." "$vmm" help
 printed "--help" "Usage: vmm COMMAND [ARGUMENT]..." "$vmm" --help
 printed "help version" "Usage: vmm version" "$vmm" help version
 printed "help help" "Usage: vmm help [COMMAND]" "$vmm" help help
-printed "run -h" "Usage: vmm run [OPTION]... --kernel FILE" "$vmm" run -h
-printed "run --help, whatever else" "Usage: vmm run [OPTION]... --kernel FILE" \
+printed "run -h" "Usage: vmm run [OPTION]... [--kernel] FILE" "$vmm" run -h
+printed "run --help, whatever else" "Usage: vmm run [OPTION]... [--kernel] FILE" \
 	"$vmm" run -d disk.img --help --nonsense
-printed "help run" "Usage: vmm run [OPTION]... --kernel FILE" "$vmm" help run
+printed "help run" "Usage: vmm run [OPTION]... [--kernel] FILE" "$vmm" help run
 
 # Each option and each key of the help stands in the manual as an entry.
 words=$(sed -nE 's/^  (-., )? *(--[a-z-]+).*/\2/p; s/^  ([a-z-]+)\[?=.*/\1/p' "$top/stdout")
@@ -223,7 +223,7 @@ host "initrd missing" "initrd 'none': $cannot" -k bz -i none
 host "initrd is a folder" "initrd 'folder': cannot open: Is a directory" -k bz -i folder
 host "initrd empty" "initrd 'empty': it is empty" -k bz -i empty
 host "initrd larger than RAM" \
-	"initrd: no room for its 1073741824 bytes in RAM beside the kernel 'bz'" -k bz -i big
+	"initrd 'big': no room for its 1073741824 bytes in RAM beside the kernel 'bz'" -k bz -i big
 line=$(printf 'x%.0s' {1..256})
 host "command line too long" \
 	"kernel 'bz': takes a command line of 255 bytes, this one has 256" -k bz --cmdline "$line"

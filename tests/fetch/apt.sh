@@ -23,6 +23,31 @@ die_of()
 	die "$2: ${cause##*$'\n'}"
 }
 
+# The machine's release of Debian, such as bookworm.
+release()
+{
+	(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+}
+
+# repository_of SUITE: where the machine's own sources have it from.
+repository_of()
+{
+	# shellcheck disable=SC2016 # apt's variables
+	apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Identifier: Packages' |
+		awk -v suite="$1" '$1 == suite { print $2; exit }' | grep .
+}
+
+# sources_of SUITE: lines for a sources list: the suite, which is in the
+# repository of the machine's release if apt knows no better, and its updates.
+sources_of()
+{
+	local from
+	from=$(repository_of "$1" || repository_of "$(release)") || die "apt has no source for '$1'"
+	! repository_of "$1-security" > /dev/null ||
+		echo "deb $(repository_of "$1-security") $1-security main"
+	echo "deb $from $1 main"
+}
+
 # apt_own_state DIR [SOURCES]: from here on keep lists and cache in DIR, with the
 # machine's sources or those of the file SOURCES, and bring the lists up to date.
 apt_own_state()

@@ -15,24 +15,12 @@ set -euo pipefail
 dir=$(realpath -m "$1")
 new=$dir.new.$$
 state=$new/apt
-
-# repository_of SUITE: where the machine's own sources have it from.
-repository_of()
-{
-	# shellcheck disable=SC2016 # apt's variables
-	apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Identifier: Packages' |
-		awk -v suite="$1" '$1 == suite { print $2; exit }' | grep .
-}
+release=$(release)
 
 sources()
 {
-	local release main security
-	release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-	main=$(repository_of "$release") || die "apt has no source for '$release'"
-	[ "$release" != bookworm ] || echo "deb $main bookworm-backports main"
-	echo "deb $main $release main"
-	! security=$(repository_of "$release-security") ||
-		echo "deb $security $release-security main"
+	sources_of "$release"
+	[ "$release" != bookworm ] || sources_of bookworm-backports
 }
 
 # What apt would install is what the machine lacks.
@@ -40,7 +28,7 @@ unpack_qemu()
 {
 	local from packages
 	apt_own_state "$state" "$state.list" || return
-	from=$(awk 'NR == 1 { print $3 }' "$state.list")
+	from=$(awk 'END { print $3 }' "$state.list")
 	packages=$(apt-get "${APT[@]}" -s -t "$from" install qemu-system-x86) || return
 	packages=$(sed -n 's/^Inst \([^ ]*\) .*(\([^ ]*\) .*/\1=\2/p' <<< "$packages")
 	# shellcheck disable=SC2086 # a list

@@ -47,6 +47,10 @@ make_root()
 
 cloud=$("$here/../fetch/kernel.sh" "$build/cache/cloud" linux-image-cloud-amd64)
 generic=$("$here/../fetch/kernel.sh" "$build/cache/generic" linux-image-amd64)
+# Linux 6.12, whose modules are compressed; Debian 13 has it by itself.
+suite=
+[ "$(. /etc/os-release && echo "$VERSION_CODENAME")" != bookworm ] || suite=bookworm-backports
+newer=$("$here/../fetch/kernel.sh" "$build/cache/newer" linux-image-cloud-amd64 $suite)
 busybox=$("$here/../fetch/busybox.sh" "$build/cache/busybox")
 make_root
 for kernel in cloud generic; do
@@ -57,6 +61,6 @@ for size in 8M 64M; do
 	head -c "$size" /dev/urandom > "$out/random-$size.img"
 	sha256sum < "$out/random-$size.img" > "$out/random-$size.sum"
 done
-printf '%s=%q\n' cloud "$cloud" generic "$generic" > "$out/kernels"
+printf '%s=%q\n' cloud "$cloud" generic "$generic" newer "$newer" > "$out/kernels"
 
 "$here/../host/run.sh" "$build/cache" "$here/cases.sh" "$out" "$@"

@@ -23,9 +23,7 @@ static uint8_t archive[CAPACITY], pattern[8192];
 
 static void fill_pattern(void)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(pattern); i++)
+	for (size_t i = 0; i < sizeof(pattern); i++)
 		pattern[i] = i * 7 + i / 251;
 }
 
@@ -42,22 +40,21 @@ static int pattern_file(size_t size)
 static int compose(struct cpio *cpio, int fd)
 {
 	char name[32];
-	size_t i;
-	int err;
+	int ret;
 
-	err = cpio_add_folder(cpio, "dev", 0755);
-	if (!err)
-		err = cpio_add_char_device(cpio, "dev/console", 0600, 5, 1);
-	for (i = 0; !err && i < SIZES; i++) {
+	ret = cpio_add_folder(cpio, "dev", 0755);
+	if (!ret)
+		ret = cpio_add_char_device(cpio, "dev/console", 0600, 5, 1);
+	for (size_t i = 0; !ret && i < SIZES; i++) {
 		/* The names' lengths take all alignments as well. */
 		snprintf(name, sizeof(name), "%.*s%zu", (int)i % 5, "abcde", sizes[i]);
-		err = cpio_add_data(cpio, name, 0640, pattern, sizes[i]);
-		if (!err) {
+		ret = cpio_add_data(cpio, name, 0640, pattern, sizes[i]);
+		if (!ret) {
 			name[0] = 'F';
-			err = cpio_add_file(cpio, name, 0755, fd, sizes[i]);
+			ret = cpio_add_file(cpio, name, 0755, fd, sizes[i]);
 		}
 	}
-	return err ? err : cpio_end(cpio);
+	return ret ? ret : cpio_end(cpio);
 }
 
 START_TEST(nothing_but_trailer)
@@ -162,9 +159,8 @@ START_TEST(more_than_the_format_holds)
 {
 	static const size_t too_much[] = { 1UL << 32, 1UL << 63, SIZE_MAX - 2, SIZE_MAX };
 	struct cpio cpio;
-	size_t i;
 
-	for (i = 0; i < sizeof(too_much) / sizeof(*too_much); i++) {
+	for (size_t i = 0; i < sizeof(too_much) / sizeof(*too_much); i++) {
 		cpio_init(&cpio, NULL, 0);
 		ck_assert_int_eq(cpio_add_file(&cpio, "f", 0644, -1, too_much[i]), -EFBIG);
 		ck_assert_uint_eq(cpio.len, 0);
@@ -184,7 +180,7 @@ static void check_bad_file(int fd, size_t good, int error)
 {
 	struct newc_entry entry;
 	struct cpio cpio;
-	size_t planned, i;
+	size_t planned;
 
 	cpio_init(&cpio, NULL, 0);
 	cpio_add_file(&cpio, "file", 0644, fd, 1000);
@@ -201,7 +197,7 @@ static void check_bad_file(int fd, size_t good, int error)
 	ck_assert_uint_eq(entry.size, 1000);
 	if (good)
 		ck_assert_mem_eq(entry.data, pattern, good);
-	for (i = good; i < 1000; i++)
+	for (size_t i = good; i < 1000; i++)
 		ck_assert_uint_eq(entry.data[i], 0);
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "vmm/x86/cpu.h"
 
+#include <stdbool.h>
+#include <string.h>
+
 #include "hw/base/util.h"
 #include "tests/unit/unit.h"
-
-#include <string.h>
 
 #define ENTRIES 32
 #define COUNT_MAX 254
@@ -68,12 +69,11 @@ static const struct leaf amd[] = {
 static void fill(const struct leaf *leaf, unsigned leaves, unsigned index, unsigned count)
 {
 	struct kvm_cpuid_entry2 *e = list.cpuid.entries;
-	unsigned i;
 
 	ck_assert_uint_le(leaves + CPUID_ADDED, ENTRIES);
 	memset(&list, 0, sizeof(list));
 	list.cpuid.nent = leaves;
-	for (i = 0; i < leaves; i++)
+	for (unsigned i = 0; i < leaves; i++)
 		e[i] = (struct kvm_cpuid_entry2){
 			.function = leaf[i].function,
 			.index = leaf[i].index,
@@ -92,9 +92,8 @@ static void fill(const struct leaf *leaf, unsigned leaves, unsigned index, unsig
 static const struct kvm_cpuid_entry2 *find(uint32_t function, uint32_t index)
 {
 	const struct kvm_cpuid_entry2 *found = NULL, *e = list.cpuid.entries;
-	unsigned i;
 
-	for (i = 0; i < list.cpuid.nent; i++) {
+	for (unsigned i = 0; i < list.cpuid.nent; i++) {
 		if (e[i].function != function || e[i].index != index)
 			continue;
 		ck_assert_ptr_null(found);
@@ -203,9 +202,9 @@ END_TEST
 static void assert_caches(uint32_t leaf, unsigned count)
 {
 	const struct kvm_cpuid_entry2 *e;
-	unsigned i, levels = 0;
+	unsigned levels = 0;
 
-	for (i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		e = leaf_of(leaf, i);
 		ck_assert_uint_eq(bits(e->eax, 25, 14), bits(e->eax, 7, 5) == 3 ? count - 1 : 0);
 		levels |= 1 << bits(e->eax, 7, 5);
@@ -220,9 +219,8 @@ static void assert_caches(uint32_t leaf, unsigned count)
 START_TEST(caches)
 {
 	const unsigned counts[] = { 1, 2, 3, 64, 65, COUNT_MAX };
-	unsigned i;
 
-	for (i = 0; i < array_size(counts); i++) {
+	for (unsigned i = 0; i < array_size(counts); i++) {
 		FILL(intel, 0, counts[i]);
 		assert_caches(4, counts[i]);
 		FILL(amd, 0, counts[i]);
@@ -237,13 +235,15 @@ START_TEST(untouched)
 {
 	const uint32_t mine[] = { 1, 4, 0xb, 0x1f };
 	const struct kvm_cpuid_entry2 *e;
-	unsigned i, j, kept = 0;
+	unsigned kept = 0;
 
 	FILL(intel, 3, 8);
-	for (i = 0; i < array_size(intel); i++) {
-		for (j = 0; j < array_size(mine) && intel[i].function != mine[j]; j++)
-			;
-		if (j < array_size(mine))
+	for (unsigned i = 0; i < array_size(intel); i++) {
+		bool is_mine = false;
+
+		for (unsigned j = 0; j < array_size(mine); j++)
+			is_mine |= intel[i].function == mine[j];
+		if (is_mine)
 			continue;
 		e = leaf_of(intel[i].function, intel[i].index);
 		ck_assert_uint_eq(e->eax, intel[i].eax);

@@ -308,6 +308,7 @@ struct job {
 	struct io_order order;
 	struct disk_request request;
 	struct iovec iov[8];
+	bool cancel;
 	int result;
 	int times; /* atomic */
 	int told;  /* a semaphore */
@@ -340,6 +341,7 @@ static void job_init(struct job *job, enum disk_op op, uint64_t offset, void *da
 			.len = len,
 			.iov = job->iov,
 			.iov_count = len != 0,
+			.cancel = &job->cancel,
 			.done = job_done,
 		},
 		.iov[0] = { data, len },
@@ -629,6 +631,65 @@ START_TEST(file_size_limit)
 }
 END_TEST
 
+#define LARGE (3 * DISK_STEP_MAX + 4096)
+
+/* Requests of several steps, whose parts are shorter, longer and much longer. */
+START_TEST(steps)
+{
+	static uint8_t buffer[LARGE], back[LARGE];
+	static const size_t parts[][3] = {
+		{ LARGE, 0, 0 },
+		{ 1, LARGE - 1, 0 },
+		{ DISK_STEP_MAX, DISK_STEP_MAX + 1, LARGE - 2 * DISK_STEP_MAX - 1 },
+		{ LARGE - 512, 511, 1 },
+	};
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin(&kinds[k], LARGE, false);
+		for (unsigned i = 0; i < array_size(parts); i++) {
+			struct job job;
+			size_t at = 0;
+
+			for (size_t n = 0; n < LARGE; n++)
+				buffer[n] = (uint8_t)(n * 7 + n / 4096 + i);
+			job_init(&job, DISK_WRITE, 0, buffer, LARGE);
+			job.request.iov_count = 0;
+			for (unsigned p = 0; p < 3 && parts[i][p]; at += parts[i][p++])
+				job.iov[job.request.iov_count++] =
+					(struct iovec){ buffer + at, parts[i][p] };
+			ck_assert_int_eq(run(&job), 0);
+			ck_assert_int_eq(transfer(DISK_READ, 0, back, LARGE), 0);
+			ck_assert(!memcmp(buffer, back, LARGE));
+		}
+		end();
+	}
+}
+END_TEST
+
+/* Who stops waits for one step, not for all. */
+START_TEST(cancelled_between_steps)
+{
+	static uint8_t ones[LARGE], back[LARGE];
+	struct job job;
+
+	memset(ones, 1, LARGE);
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin(&kinds[k], LARGE, false);
+		job_init(&job, DISK_WRITE, 0, ones, LARGE);
+		job.cancel = true;
+		ck_assert_int_eq(run(&job), -ECANCELED);
+		ck_assert_int_eq(transfer(DISK_READ, 0, back, LARGE), 0);
+		ck_assert(!memcmp(back, ones, DISK_STEP_MAX));
+		ck_assert(memcmp(back + DISK_STEP_MAX, ones, LARGE - DISK_STEP_MAX));
+		/* What one step does is done. */
+		job_init(&job, DISK_WRITE, 0, ones, 4096);
+		job.cancel = true;
+		ck_assert_int_eq(run(&job), 0);
+		end();
+	}
+}
+END_TEST
+
 /* io_uring's own short transfers and waits: the file is a stream. */
 START_TEST(stream_in_pieces)
 {
@@ -796,7 +857,7 @@ int main(void)
 	const TTest *const requests[] = {
 		reads_and_writes, many_at_once, short_and_interrupted_calls,
 		short_and_interrupted_completions, stream_in_pieces, truncated_image, no_space,
-		file_size_limit, failing_flush, failed_flush_is_not_forgotten, stable_writes,
+		file_size_limit, steps, cancelled_between_steps, failing_flush, failed_flush_is_not_forgotten, stable_writes,
 	};
 	Suite *suite = suite_create("disk");
 

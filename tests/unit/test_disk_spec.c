@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/disk_spec.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +9,6 @@
 #include "hw/base/util.h"
 #include "tests/unit/files.h"
 #include "tests/unit/unit.h"
-#include "vmm/disk_spec.h"
 
 #define VALID_KEYS "path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N"
 

@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "vmm/x86/kernel.h"
 
-#include "hw/base/util.h"
-#include "hw/guest_memory.h"
-#include "tests/unit/unit.h"
-#include "vmm/x86/e820.h"
-#include "vmm/x86/layout.h"
-
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +9,12 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "hw/base/util.h"
+#include "hw/guest_memory.h"
+#include "tests/unit/unit.h"
+#include "vmm/x86/e820.h"
+#include "vmm/x86/layout.h"
 
 #define MIB (1ULL << 20)
 #define GIB (1ULL << 30)
@@ -320,6 +320,8 @@ START_TEST(bzimage_version)
 	assert_version(0x100, " 6.12", 6, "");
 	assert_version(0x100, "../../x y", 9, "");
 	assert_version(0x100, "a/b", 4, "");
+	assert_version(0x100, "..", 3, "");
+	assert_version(0x100, ".6.12", 6, "");
 	assert_version(0x100, "\377\1", 2, "");
 	/* Longer than we keep, and unterminated at the end of the setup part. */
 	assert_version(0x100, text, 200, "");
@@ -381,21 +383,22 @@ START_TEST(initrd_address)
 	add_ram(&mem, 0, 64 * MIB);
 	ck_assert_int_eq(kernel_place(&k, &mem), 0);
 	/* Above the kernel at 16 to 24 MiB while it fits there, below it else. */
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, 1, &gpa), 0);
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, NULL, 1, &gpa), 0);
 	ck_assert_uint_eq(gpa, 64 * MIB - 4096);
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, 40 * MIB, &gpa), 0);
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, NULL, 40 * MIB, &gpa), 0);
 	ck_assert_uint_eq(gpa, 24 * MIB);
 	k.end += 1;
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, 40 * MIB - 2, &gpa), -ENOSPC);
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, NULL, 40 * MIB - 2, &gpa), -ENOSPC);
 	k.initrd_max = 24 * MIB + 1;
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, 1, &gpa), 0);
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, NULL, 1, &gpa), 0);
 	ck_assert_uint_eq(gpa, 15 * MIB + 0xff000);
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, 15 * MIB, &gpa), 0);
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, NULL, 15 * MIB, &gpa), 0);
 	ck_assert_uint_eq(gpa, MIB);
 	messages();
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, 15 * MIB + 1, &gpa), -ENOSPC);
-	assert_one_message("15728641 bytes");
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, UINT64_MAX, &gpa), -ENOSPC);
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, NULL, 15 * MIB + 1, &gpa), -ENOSPC);
+	assert_one_message("initrd: no room for its 15728641 bytes");
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, "file", UINT64_MAX, &gpa), -ENOSPC);
+	assert_one_message("initrd 'file': no room");
 	kernel_close(&k);
 }
 END_TEST
@@ -412,10 +415,10 @@ START_TEST(initrd_limits)
 	add_ram(&mem, 0, LAYOUT_LOW_RAM_END);
 	add_ram(&mem, LAYOUT_HIGH_RAM, GIB);
 	ck_assert_int_eq(kernel_place(&k, &mem), 0);
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, 5000, &gpa), 0);
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, NULL, 5000, &gpa), 0);
 	ck_assert_uint_eq(gpa, 0x7fffe000);
 	k.initrd_max = UINT64_MAX >> 1;
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, 5000, &gpa), 0);
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, NULL, 5000, &gpa), 0);
 	ck_assert_uint_eq(gpa, LAYOUT_LOW_RAM_END - 8192);
 	kernel_close(&k);
 }
@@ -560,7 +563,7 @@ START_TEST(cmdline_length)
 }
 END_TEST
 
-/* ELF with a PVH note */
+/* --- ELF with a PVH note --- */
 
 #define TEXT_OFFSET 0x400
 #define TEXT_SIZE 0x200
@@ -621,9 +624,8 @@ START_TEST(pvh_fields)
 {
 	const unsigned shape[][2] = { { 4, 4 }, { 8, 4 }, { 4, 8 }, { 8, 8 } };
 	struct kernel k;
-	unsigned i;
 
-	for (i = 0; i < array_size(shape); i++) {
+	for (unsigned i = 0; i < array_size(shape); i++) {
 		make_elf(shape[i][0], shape[i][1]);
 		open_ok(&k);
 		ck_assert_int_eq(k.format, KERNEL_PVH);
@@ -723,13 +725,12 @@ START_TEST(pvh_many_segments)
 {
 	struct elf *elf = make_elf(4, 4);
 	Elf64_Phdr p = elf->bss;
-	unsigned i;
 
 	elf->h.e_phoff = file.size;
 	elf->h.e_phnum = 2 + KERNEL_SEGMENTS;
 	memcpy(file.bytes + file.size, &elf->notes, 2 * sizeof(p));
 	file.size += 2 * sizeof(p);
-	for (i = 0; i < KERNEL_SEGMENTS; i++) {
+	for (unsigned i = 0; i < KERNEL_SEGMENTS; i++) {
 		p.p_paddr += 2 * MIB;
 		memcpy(file.bytes + file.size, &p, sizeof(p));
 		file.size += sizeof(p);
@@ -758,7 +759,6 @@ START_TEST(pvh_load)
 	struct start_info start;
 	uint64_t module[4];
 	struct kernel k;
-	unsigned i;
 
 	make_elf(4, 4);
 	open_ok(&k);
@@ -783,7 +783,7 @@ START_TEST(pvh_load)
 	ck_assert_uint_eq(module[0], 0x2000000);
 	ck_assert_uint_eq(module[1], 777);
 	ck_assert_uint_eq(module[2], 0);
-	for (i = 0; i < start.memmap_entries; i++) {
+	for (unsigned i = 0; i < start.memmap_entries; i++) {
 		get(&mem, start.memmap + i * sizeof(range), &range, sizeof(range));
 		map[i] = (struct boot_e820_entry){ range.address, range.size, range.type };
 	}
@@ -808,13 +808,13 @@ START_TEST(pvh_place)
 	memset(&mem, 0, sizeof(mem));
 	add_ram(&mem, 0, 8 * MIB);
 	ck_assert_int_eq(kernel_place(&k, &mem), 0);
-	ck_assert_int_eq(kernel_initrd_address(&k, &mem, MIB, &gpa), 0);
+	ck_assert_int_eq(kernel_initrd_address(&k, &mem, NULL, MIB, &gpa), 0);
 	ck_assert_uint_eq(gpa, 7 * MIB);
 	kernel_close(&k);
 }
 END_TEST
 
-/* Files that are no kernel */
+/* --- Files that are no kernel --- */
 
 START_TEST(not_a_file)
 {
@@ -864,11 +864,10 @@ static void try_mutant(const struct guest_memory *mem, unsigned *loaded)
 	const struct kernel_boot boot = { .cmdline = "x" };
 	struct kernel_entry entry;
 	struct kernel k;
-	unsigned i;
 
 	file_write();
 	if (kernel_open(&k, file.path) == 0) {
-		for (i = 0; i < k.segment_count; i++) {
+		for (unsigned i = 0; i < k.segment_count; i++) {
 			ck_assert_uint_le(k.segment[i].filesz, file.size);
 			ck_assert_uint_le(k.segment[i].offset, file.size - k.segment[i].filesz);
 		}

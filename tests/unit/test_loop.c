@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/loop.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,7 +14,6 @@
 #include "hw/base/util.h"
 #include "tests/unit/files.h"
 #include "tests/unit/unit.h"
-#include "vmm/loop.h"
 #include "vmm/loop_clock.h"
 
 #define MS 1000000

@@ -50,12 +50,11 @@ static const char *needs(const struct modules *modules, const char *names)
 	static char text[4096];
 	struct modules_list list = { 0 };
 	char *copy = strdup(names), *name, *left = copy;
-	size_t i;
 
 	while ((name = strsep(&left, " ")))
 		ck_assert_int_eq(modules_add(modules, name, &list), 0);
 	*text = '\0';
-	for (i = 0; i < list.count; i++) {
+	for (size_t i = 0; i < list.count; i++) {
 		strcat(text, i ? " " : "");
 		strcat(text, list.file[i]);
 	}
@@ -352,7 +351,7 @@ START_TEST(files_that_cannot_be_read)
 	char path[256];
 
 	tree_file("modules.dep/in-the-way", "");
-	check_open_fails(-EINVAL, "cannot read modules.dep: Invalid argument");
+	check_open_fails(-EISDIR, "cannot read modules.dep: Is a directory");
 
 	unlink(files_path(folder, TREE "/modules.dep/in-the-way"));
 	rmdir(files_path(folder, TREE "/modules.dep"));
@@ -495,10 +494,9 @@ int main(void)
 		not_found_lists_every_place,
 	};
 	TCase *tcase = tcase_create("modules");
-	size_t i;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	for (i = 0; i < sizeof(tests) / sizeof(*tests); i++)
+	for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++)
 		tcase_add_test(tcase, tests[i]);
 	suite_add_tcase(suite, tcase);
 	return unit_run(suite);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/options.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +10,6 @@
 #include "hw/base/util.h"
 #include "tests/unit/files.h"
 #include "tests/unit/unit.h"
-#include "vmm/options.h"
 
 #define ARGS_MAX 16
 #define MIB (1ULL << 20)
@@ -50,7 +51,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(options.cpus, 1);
 	ck_assert_uint_eq(options.memory, 512 * MIB);
 	ck_assert_ptr_null(options.name);
-	ck_assert_int_eq(options.doorbell, DOORBELL_IOEVENTFD);
+	ck_assert_int_eq(options.doorbell, DOORBELL_MODE_IOEVENTFD);
 	ck_assert(!options.verbose);
 	ck_assert(!options.help);
 	options_free(&options);
@@ -68,7 +69,7 @@ START_TEST(long_forms)
 	ck_assert_str_eq(options.modules, "m");
 	ck_assert_str_eq(options.cmdline, "c");
 	ck_assert_str_eq(options.name, "n");
-	ck_assert_int_eq(options.doorbell, DOORBELL_EXIT);
+	ck_assert_int_eq(options.doorbell, DOORBELL_MODE_EXIT);
 	ck_assert_uint_eq(options.cpus, 254);
 	ck_assert_uint_eq(options.memory, 2048 * MIB);
 	ck_assert(options.verbose);
@@ -85,7 +86,7 @@ START_TEST(short_forms)
 	ck_assert_uint_eq(options.cpus, 2);
 	ck_assert_uint_eq(options.memory, 64 * MIB);
 	ck_assert_str_eq(options.name, "x");
-	ck_assert_int_eq(options.doorbell, DOORBELL_IOEVENTFD);
+	ck_assert_int_eq(options.doorbell, DOORBELL_MODE_IOEVENTFD);
 	ck_assert(options.verbose);
 	options_free(&options);
 }
@@ -239,13 +240,12 @@ START_TEST(same_image)
 	char *folder = files_folder(), line[512], expected[512], *said;
 	static const char *const again[] = { "a", "./a", "hard", "soft" };
 	struct options options;
-	unsigned i;
 
 	files_text(folder, "a", "x");
 	files_text(folder, "b", "x");
 	ck_assert_int_eq(link(files_path(folder, "a"), files_path(folder, "hard")), 0);
 	ck_assert_int_eq(symlink("a", files_path(folder, "soft")), 0);
-	for (i = 0; i < array_size(again); i++) {
+	for (unsigned i = 0; i < array_size(again); i++) {
 		snprintf(line, sizeof(line), "-k k -d %s/a,ro -d %s/b -d %s/%s,ro", folder, folder,
 			 folder, again[i]);
 		options = good(line);

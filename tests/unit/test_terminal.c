@@ -4,6 +4,8 @@
  * stand-in for the UART on the other.  The test's thread is the guest and the
  * user; the loop runs on a thread of its own.
  */
+#include "vmm/terminal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -25,7 +27,6 @@
 #include "tests/unit/files.h"
 #include "tests/unit/unit.h"
 #include "vmm/loop.h"
-#include "vmm/terminal.h"
 
 #define DEADLINE_S 30
 #define BUFFER 65536 /* the terminal's, each way */
@@ -47,7 +48,7 @@ static struct uart uart;
 static pthread_t loop_thread;
 static uint8_t big[BIG];
 
-/* --- The UART. --- */
+/* --- The UART --- */
 
 static void take_input(struct uart *u)
 {
@@ -119,7 +120,7 @@ static void guest_write_all(const uint8_t *data, size_t len)
 	}
 }
 
-/* --- Start and end. --- */
+/* --- Start and end --- */
 
 static void *run(void *opaque)
 {
@@ -166,11 +167,9 @@ static int null_fd(void)
 
 static void setup(void)
 {
-	size_t i;
-
 	pthread_mutex_init(&uart.lock, NULL);
 	pthread_cond_init(&uart.changed, NULL);
-	for (i = 0; i < BIG; i++)
+	for (size_t i = 0; i < BIG; i++)
 		big[i] = (uint8_t)(i * 31 + i / 251) | 2; /* never Ctrl-A */
 }
 
@@ -219,7 +218,7 @@ static void ck_loop_sleeps(void)
 	ck_assert_uint_lt(loop_cpu_ns() - start_ns, 10000000);
 }
 
-/* --- Output. --- */
+/* --- Output --- */
 
 START_TEST(output_reaches_a_pipe)
 {
@@ -406,7 +405,7 @@ START_TEST(a_socket_gets_its_mode_back)
 }
 END_TEST
 
-/* --- Input that is no terminal. --- */
+/* --- Input that is no terminal --- */
 
 START_TEST(pipe_input_is_taken_as_it_is)
 {
@@ -502,7 +501,7 @@ START_TEST(file_input)
 }
 END_TEST
 
-/* --- Terminals. --- */
+/* --- Terminals --- */
 
 static int master, slave;
 static struct termios before;
@@ -597,10 +596,8 @@ static const struct {
 
 START_TEST(escape_keys)
 {
-	unsigned i;
-
 	start(slave, slave);
-	for (i = 0; i < array_size(keys[_i].typed) && keys[_i].typed[i]; i++)
+	for (unsigned i = 0; i < array_size(keys[_i].typed) && keys[_i].typed[i]; i++)
 		write_all(master, keys[_i].typed[i], strlen(keys[_i].typed[i]));
 	ck_input(keys[_i].passed, strlen(keys[_i].passed));
 	finish();
@@ -682,7 +679,7 @@ START_TEST(a_hung_up_terminal_is_the_end_of_input)
 }
 END_TEST
 
-/* --- Job control, in processes of their own. --- */
+/* --- Job control, in processes of their own --- */
 
 static void answer(void *opaque, int signo)
 {
@@ -725,10 +722,8 @@ static void wait_answer(void)
 /* Return when the child has served everything that came before this. */
 static void wait_served(pid_t child)
 {
-	unsigned i;
-
 	/* Twice: it may have been on its way to the wait. */
-	for (i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 2; i++) {
 		kill(child, SIGUSR1);
 		wait_answer();
 	}

@@ -6,12 +6,21 @@
 #include <string.h>
 
 #include "hw/acpi_pm.h"
+#include "hw/pci_host.h"
+#include "hw/rtc.h"
+#include "hw/uart.h"
+#include "vmm/options.h"
 #include "vmm/x86/layout.h"
 
 _Static_assert(LAYOUT_PORT_ACPI_PM_LENGTH == ACPI_PM_LENGTH, "the DSDT reserves the PM block");
 _Static_assert(LAYOUT_SLEEP_TYPE_S5 == ACPI_SLEEP_TYPE_S5, "the DSDT's S5 powers off");
+_Static_assert(LAYOUT_PORT_RTC_LENGTH == RTC_PORTS, "the DSDT's RTC");
+_Static_assert(LAYOUT_PORT_UART_LENGTH == UART_REGISTERS, "the DSDT's COM1");
+_Static_assert(LAYOUT_GSI_PCI_COUNT == PCI_HOST_LINES, "the DSDT's routing");
+_Static_assert(LAYOUT_ECAM_LENGTH == PCI_HOST_ECAM_LENGTH, "MCFG and e820 have all of the ECAM");
 _Static_assert(LAYOUT_PCI32 + LAYOUT_PCI32_LENGTH - 1 == LAYOUT_PCI32_LAST, "PCI memory");
 _Static_assert(LAYOUT_PORT_PCI + LAYOUT_PORT_PCI_LENGTH - 1 == LAYOUT_PORT_PCI_LAST, "PCI ports");
+_Static_assert(OPTIONS_CPUS_MAX <= ACPI_CPUS_MAX, "the MADT has room for all CPUs");
 
 #define packed __attribute__((packed))
 
@@ -110,9 +119,9 @@ struct fadt {
 } packed;
 _Static_assert(sizeof(struct fadt) == 276, "ACPI 6.5, table 5.9");
 
-#define FADT_NO_VGA 0x0004         /* boot_arch; 8042 (bit 1) and no RTC (bit 5) clear */
-#define FADT_WBINVD 0x00000001     /* flags */
-#define FADT_HLT 0x00000004        /* C1 on every CPU */
+#define FADT_NO_VGA 0x0004     /* boot_arch; 8042 (bit 1) and no RTC (bit 5) clear */
+#define FADT_WBINVD 0x00000001 /* flags */
+#define FADT_HLT 0x00000004    /* C1 on every CPU */
 #define FADT_NO_SLEEP_BUTTON 0x00000020
 #define FADT_RESET_REG 0x00000400
 #define FADT_NO_C2 101  /* latencies, us: more than 100 and */
@@ -351,8 +360,8 @@ int acpi_write_tables(const struct guest_memory *mem, const struct acpi_config *
 {
 	size_t dsdt_len = acpi_dsdt_end - acpi_dsdt_start;
 	struct tables *tables = guest_memory_ptr(mem, LAYOUT_ACPI, LAYOUT_ACPI_LENGTH);
-	struct acpi_region *region = guest_memory_ptr(mem, LAYOUT_ACPI_REGION,
-						      LAYOUT_ACPI_REGION_LENGTH);
+	struct acpi_region *region =
+		guest_memory_ptr(mem, LAYOUT_ACPI_REGION, LAYOUT_ACPI_REGION_LENGTH);
 
 	if (config->cpus == 0 || config->cpus > ACPI_CPUS_MAX ||
 	    config->pci64_len > UINT64_MAX - config->pci64_base)

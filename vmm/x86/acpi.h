@@ -15,9 +15,9 @@
 #define ACPI_CPUS_MAX 254
 
 struct acpi_config {
-	unsigned cpus;        /* with APIC ids 0 to cpus - 1 */
-	uint64_t pci64_base;  /* window for 64-bit BARs, in bytes */
-	uint64_t pci64_len;   /* 0: none */
+	unsigned cpus;       /* with APIC ids 0 to cpus - 1 */
+	uint64_t pci64_base; /* window for 64-bit BARs, in bytes */
+	uint64_t pci64_len;  /* 0: none */
 };
 
 /*

@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -102,11 +103,8 @@ static int parse_body(struct kernel *k)
 	if (ret)
 		return ret;
 	if (k->file_size + unfilled < setup + len || k->file_size < signature_end)
-		return kernel_error(k, -ENOEXEC, "truncated: %llu bytes of %llu",
-				    (unsigned long long)k->file_size,
-				    (unsigned long long)(signature_end > setup + len
-								 ? signature_end
-								 : setup + len));
+		return kernel_error(k, -ENOEXEC, "truncated: %" PRIu64 " bytes of %" PRIu64,
+				    k->file_size, max(setup + len, signature_end));
 	k->segment[0].offset = setup;
 	k->segment[0].filesz = min(len, k->file_size - setup);
 	k->segment_count = 1;
@@ -115,7 +113,7 @@ static int parse_body(struct kernel *k)
 
 /*
  * The release at the start of the version string, as uname -r gives it.  It
- * will be part of a path, so one that holds a slash is none.
+ * will be part of a path, so one with a slash, or a dot at its start, is none.
  */
 static int parse_version(struct kernel *k)
 {
@@ -132,7 +130,7 @@ static int parse_version(struct kernel *k)
 		return ret;
 	while (len < room && isgraph((unsigned char)k->version[len]) && k->version[len] != '/')
 		len++;
-	if (len == room || k->version[len] == '/')
+	if (len == room || k->version[len] == '/' || k->version[0] == '.')
 		len = 0;
 	memset(k->version + len, 0, sizeof(k->version) - len);
 	return 0;
@@ -142,17 +140,13 @@ static int parse_version(struct kernel *k)
 static int choose_range(struct kernel *k)
 {
 	const struct setup_header *h = &k->setup;
-	uint64_t start = h->pref_address;
-	uint64_t size = k->segment[0].filesz;
+	uint64_t start = max(h->pref_address, (uint64_t)LAYOUT_EXTENDED_RAM);
+	uint64_t size = max(k->segment[0].filesz, (uint64_t)h->init_size);
 
-	if (start < LAYOUT_EXTENDED_RAM)
-		start = LAYOUT_EXTENDED_RAM;
 	if (start > UINT32_MAX)
 		return kernel_error(k, -ENOEXEC, "wants to be loaded above 4 GiB");
 	if (h->relocatable_kernel)
 		start = align_up(start, h->kernel_alignment);
-	if (size < h->init_size)
-		size = h->init_size;
 	k->segment[0].memsz = size;
 	k->segment[0].gpa = k->start = start;
 	k->end = start + size;

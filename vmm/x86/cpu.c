@@ -10,6 +10,7 @@
 
 #include "hw/base/log.h"
 #include "hw/base/util.h"
+#include "vmm/vm.h"
 #include "vmm/x86/kernel.h"
 #include "vmm/x86/layout.h"
 
@@ -21,14 +22,6 @@
 
 /* CPUID.80000001H on AMD: the siblings that HTT tells of are cores. */
 #define ECX_CMP_LEGACY (1u << 1)
-
-static int ioctl_error(const char *what)
-{
-	int ret = -errno;
-
-	log_error("KVM: %s failed: %s", what, strerror(-ret));
-	return ret;
-}
 
 static struct kvm_cpuid_entry2 *find_leaf(struct kvm_cpuid2 *cpuid, uint32_t leaf)
 {
@@ -148,14 +141,16 @@ static void fill_amd(struct kvm_cpuid_entry2 *e, unsigned index, unsigned count)
 
 void cpuid_fill(struct kvm_cpuid2 *cpuid, unsigned index, unsigned count)
 {
-	struct kvm_cpuid_entry2 *e, *vendor = find_leaf(cpuid, 0);
+	struct kvm_cpuid_entry2 *vendor = find_leaf(cpuid, 0);
 	bool amd = vendor && is_amd(vendor);
 	bool has_1f = vendor && vendor->eax >= 0x1f;
 
 	/* With x2APIC there is always a leaf 0BH, even where the host has none. */
 	if (vendor && vendor->eax < 0xb)
 		vendor->eax = 0xb;
-	for (e = cpuid->entries; e < cpuid->entries + cpuid->nent; e++) {
+	for (unsigned i = 0; i < cpuid->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+
 		if (e->function == 1)
 			fill_features(e, index, count);
 		else if (e->function == 4)
@@ -177,7 +172,7 @@ static struct kvm_cpuid2 *cpuid_alloc(unsigned nent)
 
 	cpuid = calloc(1, sizeof(*cpuid) + (nent + CPUID_ADDED) * sizeof(*cpuid->entries));
 	if (!cpuid)
-		log_error("CPUID: %s", strerror(ENOMEM));
+		log_error("out of memory");
 	else
 		cpuid->nent = nent;
 	return cpuid;
@@ -198,11 +193,9 @@ static void add_tsc_deadline(int kvm_fd, struct kvm_cpuid2 *cpuid)
 /* KVM leaves out the processor's name, which is all that these leaves hold. */
 static void add_name(struct kvm_cpuid2 *cpuid)
 {
-	struct kvm_cpuid_entry2 *e;
-	uint32_t leaf;
+	for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; leaf++) {
+		struct kvm_cpuid_entry2 *e = find_leaf(cpuid, leaf);
 
-	for (leaf = 0x80000002; leaf <= 0x80000004; leaf++) {
-		e = find_leaf(cpuid, leaf);
 		if (e)
 			__get_cpuid(leaf, &e->eax, &e->ebx, &e->ecx, &e->edx);
 	}
@@ -222,7 +215,7 @@ int cpu_get_supported(int kvm_fd, struct kvm_cpuid2 **base)
 		if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0)
 			break;
 		if (errno != E2BIG) {
-			ret = ioctl_error("KVM_GET_SUPPORTED_CPUID");
+			ret = kvm_error("tell what CPUID it supports");
 			free(cpuid);
 			return ret;
 		}
@@ -245,7 +238,7 @@ int cpu_set_cpuid(int vcpu_fd, const struct kvm_cpuid2 *base, unsigned index, un
 	memcpy(cpuid->entries, base->entries, base->nent * sizeof(*base->entries));
 	cpuid_fill(cpuid, index, count);
 	if (ioctl(vcpu_fd, KVM_SET_CPUID2, cpuid) < 0)
-		ret = ioctl_error("KVM_SET_CPUID2");
+		ret = kvm_error("set a vCPU's CPUID");
 	free(cpuid);
 	return ret;
 }
@@ -335,7 +328,7 @@ static int set_sregs(int vcpu_fd, bool long_mode)
 	struct kvm_sregs s;
 
 	if (ioctl(vcpu_fd, KVM_GET_SREGS, &s) < 0)
-		return ioctl_error("KVM_GET_SREGS");
+		return kvm_error("read a vCPU's segment registers");
 	s.cs = s.ds = s.es = s.fs = s.gs = s.ss = data;
 	s.cs.selector = KERNEL_CS;
 	s.cs.type = 11; /* execute, read, accessed */
@@ -352,7 +345,9 @@ static int set_sregs(int vcpu_fd, bool long_mode)
 		s.cr4 = CR4_PAE;
 		s.efer |= EFER_LME | EFER_LMA;
 	}
-	return ioctl(vcpu_fd, KVM_SET_SREGS, &s) < 0 ? ioctl_error("KVM_SET_SREGS") : 0;
+	if (ioctl(vcpu_fd, KVM_SET_SREGS, &s) < 0)
+		return kvm_error("set a vCPU's segment registers");
+	return 0;
 }
 
 static void lapic_write(struct kvm_lapic_state *lapic, unsigned reg, uint32_t value)
@@ -371,11 +366,13 @@ static int set_lapic(int vcpu_fd)
 	struct kvm_lapic_state lapic;
 
 	if (ioctl(vcpu_fd, KVM_GET_LAPIC, &lapic) < 0)
-		return ioctl_error("KVM_GET_LAPIC");
+		return kvm_error("read a vCPU's local APIC");
 	lapic_write(&lapic, SVR, SVR_ENABLE | SVR_VECTOR);
 	lapic_write(&lapic, LVT_LINT0, EXTINT);
 	lapic_write(&lapic, LVT_LINT1, NMI);
-	return ioctl(vcpu_fd, KVM_SET_LAPIC, &lapic) < 0 ? ioctl_error("KVM_SET_LAPIC") : 0;
+	if (ioctl(vcpu_fd, KVM_SET_LAPIC, &lapic) < 0)
+		return kvm_error("set a vCPU's local APIC");
+	return 0;
 }
 
 int cpu_set_boot_state(int vcpu_fd, const struct kernel_entry *entry)
@@ -391,6 +388,6 @@ int cpu_set_boot_state(int vcpu_fd, const struct kernel_entry *entry)
 	if (ret)
 		return ret;
 	if (ioctl(vcpu_fd, KVM_SET_REGS, &regs) < 0)
-		return ioctl_error("KVM_SET_REGS");
+		return kvm_error("set a vCPU's registers");
 	return set_lapic(vcpu_fd);
 }

@@ -9,7 +9,6 @@
 #pragma once
 
 #include <linux/kvm.h>
-#include <stdint.h>
 
 struct kernel_entry;
 

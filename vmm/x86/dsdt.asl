@@ -111,7 +111,8 @@ DefinitionBlock ("", "DSDT", 2, "VMM", "VMM", 1)
 			Name (_HID, EisaId ("PNP0B00"))
 			Name (_CRS, ResourceTemplate ()
 			{
-				IO (Decode16, LAYOUT_PORT_RTC, LAYOUT_PORT_RTC, 1, 2)
+				IO (Decode16, LAYOUT_PORT_RTC, LAYOUT_PORT_RTC,
+					1, LAYOUT_PORT_RTC_LENGTH)
 				IRQNoFlags () { LAYOUT_GSI_RTC }
 			})
 		}
@@ -122,7 +123,8 @@ DefinitionBlock ("", "DSDT", 2, "VMM", "VMM", 1)
 			Name (_UID, 0)
 			Name (_CRS, ResourceTemplate ()
 			{
-				IO (Decode16, LAYOUT_PORT_UART, LAYOUT_PORT_UART, 1, 8)
+				IO (Decode16, LAYOUT_PORT_UART, LAYOUT_PORT_UART,
+					1, LAYOUT_PORT_UART_LENGTH)
 				IRQNoFlags () { LAYOUT_GSI_UART }
 			})
 		}

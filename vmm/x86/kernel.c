@@ -143,8 +143,8 @@ static bool highest_fit(uint64_t bottom, uint64_t top, uint64_t size, uint64_t *
 	return *gpa >= bottom;
 }
 
-int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem,
-			  const char *path, uint64_t size, uint64_t *gpa)
+int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem, const char *path,
+			  uint64_t size, uint64_t *gpa)
 {
 	uint64_t limit = min(k->initrd_max + 1, 4 * GIB);
 

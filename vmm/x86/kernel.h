@@ -120,8 +120,8 @@ int kernel_place(struct kernel *k, const struct guest_memory *mem);
  * After kernel_place().  -ENOSPC if there is none.  @path is for the message;
  * NULL if the initrd is no file.
  */
-int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem,
-			  const char *path, uint64_t size, uint64_t *gpa);
+int kernel_initrd_address(const struct kernel *k, const struct guest_memory *mem, const char *path,
+			  uint64_t size, uint64_t *gpa);
 
 /*
  * Read the kernel straight into @mem, with the command line and what the boot

@@ -7,6 +7,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "hw/base/util.h"
@@ -62,14 +63,14 @@ static bool is_elf_x86_64(const Elf64_Ehdr *h)
 static int find_entry(struct kernel *k, const Elf64_Phdr *p)
 {
 	uint64_t align = p->p_align == 8 ? 8 : 4;
-	uint64_t at, desc, end = min(p->p_filesz, (uint64_t)NOTES_MAX);
+	uint64_t desc, end = min(p->p_filesz, (uint64_t)NOTES_MAX);
 	struct {
 		Elf64_Nhdr n;
 		char name[4];
 	} note;
 	int ret;
 
-	for (at = 0; !k->entry && at + sizeof(note) <= end;
+	for (uint64_t at = 0; !k->entry && at + sizeof(note) <= end;
 	     at = align_up(desc + note.n.n_descsz, align)) {
 		ret = kernel_read(k, p->p_offset + at, &note, sizeof(note));
 		if (ret)
@@ -91,7 +92,6 @@ static int find_entry(struct kernel *k, const Elf64_Phdr *p)
 static int add_segment(struct kernel *k, const Elf64_Phdr *p)
 {
 	const uint64_t end = p->p_paddr + p->p_memsz;
-	const struct kernel_segment *s;
 
 	if (p->p_memsz == 0)
 		return 0;
@@ -100,11 +100,14 @@ static int add_segment(struct kernel *k, const Elf64_Phdr *p)
 	if (p->p_filesz > k->file_size || p->p_offset > k->file_size - p->p_filesz)
 		return kernel_error(k, -ENOEXEC, "truncated, or a segment outside the file");
 	if (p->p_paddr < LAYOUT_EXTENDED_RAM)
-		return kernel_error(k, -ENOEXEC, "a segment at 0x%llx, below 1 MiB",
-				    (unsigned long long)p->p_paddr);
-	for (s = k->segment; s < k->segment + k->segment_count; s++)
+		return kernel_error(k, -ENOEXEC, "a segment at 0x%" PRIx64 ", below 1 MiB",
+				    p->p_paddr);
+	for (unsigned i = 0; i < k->segment_count; i++) {
+		const struct kernel_segment *s = &k->segment[i];
+
 		if (p->p_paddr < s->gpa + s->memsz && s->gpa < end)
 			return kernel_error(k, -ENOEXEC, "malformed: segments overlap");
+	}
 	if (k->segment_count == KERNEL_SEGMENTS)
 		return kernel_error(k, -ENOEXEC, "more than %d segments", KERNEL_SEGMENTS);
 
@@ -115,7 +118,7 @@ static int add_segment(struct kernel *k, const Elf64_Phdr *p)
 		.memsz = p->p_memsz,
 	};
 	k->start = min(k->start, p->p_paddr);
-	k->end = k->end < end ? end : k->end;
+	k->end = max(k->end, end);
 	return 0;
 }
 
@@ -137,11 +140,12 @@ static int for_each_segment(struct kernel *k, const Elf64_Ehdr *h, uint32_t type
 /* Is the entry point in bytes that come from the file? */
 static bool entry_is_loaded(const struct kernel *k)
 {
-	const struct kernel_segment *s;
+	for (unsigned i = 0; i < k->segment_count; i++) {
+		const struct kernel_segment *s = &k->segment[i];
 
-	for (s = k->segment; s < k->segment + k->segment_count; s++)
 		if (k->entry >= s->gpa && k->entry - s->gpa < s->filesz)
 			return k->entry <= UINT32_MAX;
+	}
 	return false;
 }
 
@@ -182,9 +186,9 @@ int pvh_parse(struct kernel *k)
 static unsigned fill_map(struct pvh_range map[static E820_ENTRIES], const struct guest_memory *mem)
 {
 	struct boot_e820_entry e820[E820_ENTRIES];
-	unsigned i, count = e820_fill(e820, mem);
+	unsigned count = e820_fill(e820, mem);
 
-	for (i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++)
 		map[i] = (struct pvh_range){
 			.gpa = e820[i].addr,
 			.size = e820[i].size,
