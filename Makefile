@@ -115,7 +115,7 @@ $(O)/tests/unit/%: $(OBJ)/tests/unit/%.o $(UNIT_KIT) $(LIBS)
 	$(call say,LD)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(UNIT_KIT) $(LIBS) $(URING_LIBS) $(CHECK_LIBS)
 $(OBJ)/tests/unit/%.o: CPPFLAGS += $(CHECK_CFLAGS)
-.PRECIOUS: $(OBJ)/tests/unit/%.o
+.SECONDARY:
 
 .PHONY: install
 install: $(O)/vmm

@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# usage: check.sh BUILD
+# usage: check.sh BUILD [TIER]...
 #
-# All tiers of tests, the cheap ones first, and one line of totals at the end:
-# each tier's own last line is
-# "N passed, N failed".
+# All tiers of tests, the cheap ones first, and one line of totals at the end.
+# Each tier ends with a line of its own, "N passed, N failed".
 set -euo pipefail
 
-[ $# -eq 1 ] || { echo "usage: check.sh BUILD" >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: check.sh BUILD [TIER]..." >&2; exit 2; }
 build=$1
+shift
+[ $# -gt 0 ] || set -- unit sanitized cli direct lifecycle stock
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 passed=0 failed=0
-for tier in unit cli direct lifecycle stock; do
+for tier in "$@"; do
 	echo "== $tier"
-	status=0
+	begin=$SECONDS status=0
 	make --no-print-directory "O=$build" "check-$tier" 2>&1 | tee "$log" || status=$?
 	totals=$(grep -E '[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1) || true
 	if [[ $totals =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
@@ -27,6 +28,7 @@ for tier in unit cli direct lifecycle stock; do
 		echo "check.sh: $tier ended without totals, with status $status"
 		failed=$((failed + 1))
 	fi
+	echo "== $tier took $((SECONDS - begin)) s"
 done
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The tests' part of the Makefile, and the demo.
 
-.PHONY: deps demo check check-unit check-cli check-direct check-lifecycle check-stock
+.PHONY: deps demo check
+.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-stock
 
 deps:
 	@tests/deps.sh
@@ -16,7 +17,11 @@ check: deps
 	@tests/check.sh $(O)
 
 check-unit: $(UNIT)
-	tests/unit/run.sh $(UNIT)
+	@tests/unit/run.sh $(UNIT)
+
+# The unit tests once more, under the address and undefined behaviour sanitizers.
+check-sanitized:
+	@$(MAKE) --no-print-directory O=$(O)/sanitized SANITIZE=address,undefined check-unit
 
 check-cli: $(O)/vmm
 	tests/cli/run.sh $(O)/vmm

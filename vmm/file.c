@@ -3,14 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-int file_open_regular(int folder, const char *path, uint64_t *size)
+/* The open of a FIFO would wait for its writer. */
+#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+
+/* Keep @fd, if it is one, for a regular file. */
+static int keep_regular(int fd, uint64_t *size)
 {
-	/* The open of a FIFO would wait for its writer. */
-	int fd = openat(folder, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 	int ret = 0;
 
@@ -26,6 +30,21 @@ int file_open_regular(int folder, const char *path, uint64_t *size)
 	}
 	*size = (uint64_t)st.st_size;
 	return fd;
+}
+
+int file_open_regular(int folder, const char *path, uint64_t *size)
+{
+	return keep_regular(openat(folder, path, OPEN_FLAGS), size);
+}
+
+int file_open_beneath(int folder, const char *path, uint64_t *size)
+{
+	const struct open_how how = {
+		.flags = OPEN_FLAGS,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+	};
+
+	return keep_regular((int)syscall(SYS_openat2, folder, path, &how, sizeof(how)), size);
 }
 
 int file_read_at(int fd, void *buf, uint64_t len, uint64_t offset)

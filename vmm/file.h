@@ -15,6 +15,12 @@
 int file_open_regular(int folder, const char *path, uint64_t *size);
 
 /*
+ * The same for a @path that a file in @folder gave, and so may be hostile: it
+ * must not lead out of @folder, by itself or by links, or it is -EXDEV.
+ */
+int file_open_beneath(int folder, const char *path, uint64_t *size);
+
+/*
  * Read the @len bytes at @offset into @buf, where zeros stand for what could
  * not be read.  0; -ENODATA if the file ends before that; or another -errno.
  */

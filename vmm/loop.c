@@ -59,7 +59,9 @@ static void catch_signals(struct loop *loop)
 	static const int ends[] = { SIGINT, SIGTERM, SIGQUIT };
 	struct sigaction hup;
 
+	/* Writing to nobody, or beyond RLIMIT_FSIZE, is an error like others. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	for (unsigned i = 0; i < array_size(ends); i++)
 		loop_on_signal(loop, ends[i], end_on_signal, loop);
 	/* Ignored signals reach a signalfd all the same, once they are blocked. */

@@ -10,6 +10,7 @@
 
 #include "devices/blk.h"
 #include "hw/acpi_pm.h"
+#include "hw/base/fence.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "hw/i8042.h"
@@ -57,6 +58,7 @@ struct machine {
 	unsigned vcpu_count; /* made so far */
 	struct kvm_cpuid2 *cpuid;
 	struct kernel_entry entry;
+	bool over; /* atomic: vCPUs stay out of the guest */
 
 	struct bus pio, mmio;
 	struct irq_line uart_line, rtc_line, sci_line, pci_line[PCI_HOST_LINES];
@@ -77,27 +79,27 @@ static int cannot_make(const char *what, int ret)
 
 /* --- What the guest can do to the machine as a whole --- */
 
+static void end(struct machine *m, int status)
+{
+	store_release(&m->over, true);
+	loop_stop(&m->loop, status);
+}
+
 static void power_off(void *opaque)
 {
-	struct machine *m = opaque;
-
-	loop_stop(&m->loop, STATUS_OK);
+	end(opaque, STATUS_OK);
 }
 
 static void reset(void *opaque)
 {
-	struct machine *m = opaque;
-
-	loop_stop(&m->loop, STATUS_GUEST_RESET);
+	end(opaque, STATUS_GUEST_RESET);
 }
 
 static const struct power_ops power_ops = { .off = power_off, .reset = reset };
 
 static void vcpu_ended(void *opaque, int status)
 {
-	struct machine *m = opaque;
-
-	loop_stop(&m->loop, status);
+	end(opaque, status);
 }
 
 /* --- Files: checked before KVM is touched --- */
@@ -481,6 +483,7 @@ static int vcpu_up(struct machine *m, unsigned index)
 		.mmio = &m->mmio,
 		.ended = vcpu_ended,
 		.opaque = m,
+		.over = &m->over,
 	};
 	struct vcpu *vcpu = &m->vcpu[index];
 	int ret = vcpu_create(vcpu, &m->vm, index, &config);
@@ -541,6 +544,7 @@ static int run(struct machine *m)
 		ret = vcpu_start(&m->vcpu[i]);
 	if (ret == 0)
 		status = loop_run(&m->loop);
+	store_release(&m->over, true);
 	for (unsigned i = 0; i < m->vcpu_count; i++)
 		vcpu_order_stop(&m->vcpu[i]);
 	for (unsigned i = 0; i < m->vcpu_count; i++)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hw/base/log.h"
@@ -18,6 +19,7 @@
 #define TEXT_MAX (32 << 20)
 #define LIST_MAX 1024
 #define DEPTH_MAX 64
+#define LOOKUPS_MAX 4096
 
 #define NAME_SIZE 256     /* of an alias to look for */
 #define PATTERN_SIZE 1024 /* of an alias in modules.alias */
@@ -216,9 +218,23 @@ static bool is_tree(const char *path, const char *version)
 /* A search: the places seen so far, and the tree once found. */
 struct search {
 	const char *version;
+	bool trusted; /* only a tree of somebody whom the user trusts already */
+	uid_t owner;  /* of the kernel: who may also bring its modules */
 	FILE *looked;
 	char *path;
 };
+
+/*
+ * Above a kernel in /tmp, say, anybody can put a tree: it must be root's, the
+ * user's own, or belong to whom the kernel belongs.
+ */
+static bool is_trusted(const struct search *s, const char *path)
+{
+	struct stat st;
+
+	return !s->trusted || (stat(path, &st) == 0 && (st.st_uid == 0 || st.st_uid == geteuid() ||
+							st.st_uid == s->owner));
+}
 
 static void look_at(struct search *s, const char *folder, const char *middle)
 {
@@ -227,9 +243,14 @@ static void look_at(struct search *s, const char *folder, const char *middle)
 	if (s->path || snprintf(path, sizeof(path), "%s%s%s", folder, middle,
 				*middle ? s->version : "") >= PATH_MAX)
 		return;
-	fprintf(s->looked, "%s\n", path);
-	if (is_tree(path, s->version))
+	if (!is_tree(path, s->version)) {
+		fprintf(s->looked, "%s\n", path);
+	} else if (!is_trusted(s, path)) {
+		fprintf(s->looked, "%s (another user's)\n", path);
+	} else {
+		fprintf(s->looked, "%s\n", path);
 		s->path = strdup(path);
+	}
 }
 
 static void look_under(struct search *s, const char *folder)
@@ -259,14 +280,18 @@ static int look_in_folder(struct search *s, const char *folder)
 static int look_around_kernel(struct search *s, const char *kernel)
 {
 	char *real = realpath(kernel, NULL);
+	struct stat st;
 	char *slash;
 
-	if (!real) {
+	if (!real || stat(real, &st)) {
 		int ret = -errno;
 
 		log_error("kernel '%s': %s", kernel, strerror(-ret));
+		free(real);
 		return ret;
 	}
+	s->trusted = true;
+	s->owner = st.st_uid;
 	/* The last round leaves "", under which the root folder is looked at. */
 	while ((slash = strrchr(real, '/'))) {
 		*slash = '\0';
@@ -376,7 +401,8 @@ void modules_close(struct modules *m)
 
 int modules_open_file(const struct modules *m, const char *file, uint64_t *size)
 {
-	return file_open_regular(m->folder, file, size);
+	/* modules.dep is a stranger's: the guest must not get the host's files by it. */
+	return file_open_beneath(m->folder, file, size);
 }
 
 /* --- The order of loading --- */
@@ -496,9 +522,10 @@ static bool copy_alias(char *dst, size_t size, const char *word)
 /* False if a difference comes before any wildcard: spares fnmatch() most lines. */
 static bool may_match(const char *pattern, const char *name)
 {
-	while (*name && name_char(*pattern) == name_char(*name))
+	/* A '.' would count as the end of either. */
+	while (*name && *name != '.' && name_char(*pattern) == name_char(*name))
 		pattern++, name++;
-	return strchr("*?[\\", *pattern) || (!*name && !name_char(*pattern));
+	return *name == '.' || strchr("*?[\\.", *pattern) || (!*name && !name_char(*pattern));
 }
 
 /* All modules that the lines "alias PATTERN MODULE" give for @word. */
@@ -512,11 +539,14 @@ static int add_aliased(const struct modules *m, const char *word, const struct v
 	if (!copy_alias(name, sizeof(name), word))
 		return 0;
 	while ((line = line_next(&m->alias, line))) {
-		const char *alias = line + strlen(key), *target;
 		const struct module *module;
+		const char *alias, *target;
 		int ret;
 
-		if (strncmp(line, key, strlen(key)) || !may_match(alias, name))
+		if (strncmp(line, key, strlen(key)))
+			continue;
+		alias = line + strlen(key);
+		if (!may_match(alias, name))
 			continue;
 		target = word_next(alias);
 		if (!target || !copy_alias(pattern, sizeof(pattern), alias) ||
@@ -535,6 +565,11 @@ static int add_name(const struct modules *m, const char *name, const struct visi
 {
 	const struct module *module;
 
+	/* A line of the files can be long, and each name in it costs a search. */
+	if (++list->lookups > LOOKUPS_MAX) {
+		log_error("modules '%s': more than %d names to look up", m->path, LOOKUPS_MAX);
+		return -E2BIG;
+	}
 	if (modules_is_builtin(m, name))
 		return 0;
 	module = find_module(m, name);

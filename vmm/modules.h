@@ -3,8 +3,8 @@
  * A Linux module tree, the folder lib/modules/VERSION as depmod(8) leaves it:
  * which modules to load, and in which order, to have a given one.
  *
- * What modprobe(8) reads is read: modules.dep, modules.softdep, modules.alias
- * and modules.builtin.  In all names '-' equals '_'.  The files may hold anything:
+ * As modprobe(8) does, it reads modules.dep, modules.softdep, modules.alias and
+ * modules.builtin.  In all names '-' equals '_'.  The files may hold anything:
  * what makes no sense is skipped, and sizes and depths have limits.
  *
  * A tree is read-only once open, and any thread may use it.  Every error has its
@@ -51,6 +51,7 @@ bool modules_is_builtin(const struct modules *modules, const char *name);
 struct modules_list {
 	const char **file; /* each belongs to the tree */
 	size_t count;
+	unsigned lookups; /* names looked up so far, which is bounded */
 };
 
 /*

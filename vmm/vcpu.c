@@ -113,15 +113,15 @@ static void handle_mmio(struct vcpu *vcpu)
 	}
 }
 
-static bool stopping(const struct vcpu *vcpu)
+static bool is_over(const struct vcpu *vcpu)
 {
-	return load_acquire(&vcpu->stop);
+	return load_acquire(vcpu->config.over);
 }
 
-/* Run until told to stop, or until the guest cannot go on. */
+/* Run until it is over, or until the guest cannot go on. */
 static void vcpu_run(struct vcpu *vcpu)
 {
-	while (!stopping(vcpu)) {
+	while (!is_over(vcpu)) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0)) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
@@ -138,7 +138,9 @@ static void vcpu_run(struct vcpu *vcpu)
 		case KVM_EXIT_INTR:
 			break;
 		default:
-			died(vcpu);
+			/* After a reset, say, a guest may end in any way. */
+			if (!is_over(vcpu))
+				died(vcpu);
 			return;
 		}
 	}
@@ -185,10 +187,9 @@ void vcpu_order_stop(struct vcpu *vcpu)
 	if (!vcpu->started)
 		return;
 	/*
-	 * A signal between the thread's look at `stop` and KVM_RUN would be
+	 * A signal between the thread's look at `over` and KVM_RUN would be
 	 * lost; KVM looks at immediate_exit once signals can wake it.
 	 */
-	store_release(&vcpu->stop, true);
 	store_release(&vcpu->run->immediate_exit, 1);
 	pthread_kill(vcpu->thread, KICK_SIGNAL);
 }

@@ -18,6 +18,8 @@ struct vcpu_config {
 	/* The guest cannot go on; @status is an exit status.  On the vCPU's thread. */
 	void (*ended)(void *opaque, int status);
 	void *opaque;
+	/* Atomic; once true, no vCPU enters the guest again. */
+	const bool *over;
 };
 
 struct vcpu {
@@ -28,7 +30,6 @@ struct vcpu {
 	struct vcpu_config config;
 	pthread_t thread;
 	bool started;
-	bool stop; /* atomic */
 };
 
 /* Make vCPU number @index; 0 or -errno, having printed why. */
@@ -40,8 +41,8 @@ void vcpu_destroy(struct vcpu *vcpu);
 int vcpu_start(struct vcpu *vcpu);
 
 /*
- * Make it leave the guest for good, and wait until it has: some tens of
- * microseconds.  To stop many, order them all first.
+ * Once it is over: make the vCPU leave the guest, and wait until it has, which
+ * takes some tens of microseconds.  To stop many, order them all first.
  */
 void vcpu_order_stop(struct vcpu *vcpu);
 void vcpu_stop(struct vcpu *vcpu);

@@ -183,7 +183,7 @@ END_TEST
 
 enum { IO_APIC = 1, PIT = 2, SCI = 4, NMI = 8 };
 
-/* Checks each entry; counts the CPUs and tells what else there is. */
+/* Check each entry; count the CPUs and tell what else there is. */
 static unsigned check_madt(uint64_t madt, unsigned *cpus)
 {
 	uint64_t at = madt + 44, end = madt + get(madt + 4, 4);

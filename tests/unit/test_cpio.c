@@ -175,7 +175,7 @@ START_TEST(more_than_the_format_holds)
 }
 END_TEST
 
-/* Adds @fd as 1000 bytes that cannot all be read, and checks what is left. */
+/* Add @fd as 1000 bytes that cannot all be read, and check what is left. */
 static void check_bad_file(int fd, size_t good, int error)
 {
 	struct newc_entry entry;

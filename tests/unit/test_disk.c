@@ -614,7 +614,7 @@ START_TEST(file_size_limit)
 	struct rlimit before;
 	struct stat st;
 
-	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* as loop_init() does */
 	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
 	for (unsigned k = 0; k < array_size(kinds); k++) {
 		begin(&kinds[k], 8192, false);

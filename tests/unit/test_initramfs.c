@@ -90,7 +90,7 @@ static struct initramfs *plan_tree(const char *cmdline)
 	return plan;
 }
 
-/* Writes the archive into fresh memory of exactly its size. */
+/* Write the archive into fresh memory of exactly its size. */
 static uint8_t *write_archive(const struct initramfs *plan, int expected)
 {
 	size_t size = initramfs_size(plan);

@@ -688,7 +688,8 @@ START_TEST(pvh_faults)
 	ELF_FAULT(elf->notes.p_offset = UINT64_MAX - 3, "truncated");
 	ELF_FAULT(elf->h.e_phoff = UINT64_MAX - 1, "truncated");
 	ELF_FAULT(elf->h.e_phoff = UINT64_MAX - sizeof(Elf64_Phdr) + 1, "truncated");
-	ELF_FAULT(elf->h.e_phnum = UINT16_MAX, "truncated");
+	ELF_FAULT(elf->h.e_phnum = UINT16_MAX, "malformed: 65535 program headers");
+	ELF_FAULT(elf->h.e_phnum = 128, "truncated");
 	ELF_FAULT(elf->text.p_paddr = MIB - 1, "below 1 MiB");
 	ELF_FAULT(elf->text.p_paddr = UINT64_MAX - 1, "segment sizes");
 	ELF_FAULT(elf->text.p_memsz = TEXT_SIZE - 1, "segment sizes");

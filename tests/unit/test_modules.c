@@ -348,7 +348,6 @@ END_TEST
 START_TEST(files_that_cannot_be_read)
 {
 	struct modules *modules;
-	char path[256];
 
 	tree_file("modules.dep/in-the-way", "");
 	check_open_fails(-EISDIR, "cannot read modules.dep: Is a directory");
@@ -368,9 +367,43 @@ START_TEST(files_that_cannot_be_read)
 	tree_file("modules.dep", "");
 	modules = tree_open();
 	modules_close(modules);
-	snprintf(path, sizeof(path), "%s", files_path(folder, TREE "/modules.alias"));
-	ck_assert_int_eq(symlink(path, path), 0);
+	ck_assert_int_eq(symlink("modules.alias", files_path(folder, TREE "/modules.alias")), 0);
 	check_open_fails(-ELOOP, "cannot read modules.alias: ");
+}
+END_TEST
+
+/* A '.' in a name ends nothing, neither there nor in an alias. */
+START_TEST(names_with_dots)
+{
+	tree_file("modules.dep", "a.ko:\n");
+	tree_file("modules.alias", "alias p.q a\nalias a");
+	check_needs("p.q", "a.ko");
+	check_needs("p.....", "");
+	check_needs("a.....", "a.ko");
+}
+END_TEST
+
+/* The tree may be a stranger's, and its files end up in the guest. */
+START_TEST(files_stay_in_the_tree)
+{
+	struct modules *modules;
+	uint64_t size;
+	int fd;
+
+	files_text(folder, "secret", "x");
+	tree_file("modules.dep", "");
+	tree_file("kernel/a.ko", "module");
+	ck_assert_int_eq(symlink("../../../secret", files_path(folder, TREE "/out.ko")), 0);
+	ck_assert_int_eq(symlink("kernel/a.ko", files_path(folder, TREE "/in.ko")), 0);
+	modules = tree_open();
+	ck_assert_int_eq(modules_open_file(modules, files_path(folder, "secret"), &size), -EXDEV);
+	ck_assert_int_eq(modules_open_file(modules, "../../../secret", &size), -EXDEV);
+	ck_assert_int_eq(modules_open_file(modules, "out.ko", &size), -EXDEV);
+	fd = modules_open_file(modules, "in.ko", &size);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_uint_eq(size, 6);
+	close(fd);
+	modules_close(modules);
 }
 END_TEST
 
@@ -414,6 +447,23 @@ START_TEST(found_around_the_kernel)
 	/* The kernel's folder is that of the file, not of a link to it. */
 	ck_assert_int_eq(symlink("a/boot/vmlinuz", files_path(folder, "bzImage")), 0);
 	check_find(NULL, "bzImage", "a/boot/" TREE);
+}
+END_TEST
+
+/* Anybody may make folders in /tmp, above a kernel.  Only root can test this. */
+START_TEST(another_users_tree_is_not_taken)
+{
+	bool is_root = geteuid() == 0;
+
+	files_text(folder, "a/vmlinuz", "");
+	files_text(folder, TREE "/modules.dep", "");
+	check_find(NULL, "a/vmlinuz", TREE);
+	ck_assert_int_eq(chown(files_path(folder, TREE), 12345, -1), is_root ? 0 : -1);
+	check_find(NULL, "a/vmlinuz", is_root ? NULL : TREE);
+	/* He who names it wants it; and who brought the kernel may bring its modules. */
+	check_find(TREE, "a/vmlinuz", TREE);
+	ck_assert_int_eq(chown(files_path(folder, "a/vmlinuz"), 12345, -1), is_root ? 0 : -1);
+	check_find(NULL, "a/vmlinuz", TREE);
 }
 END_TEST
 
@@ -489,7 +539,10 @@ int main(void)
 		alias_longer_than_any,
 		depmod_not_run,
 		files_that_cannot_be_read,
+		names_with_dots,
+		files_stay_in_the_tree,
 		found_around_the_kernel,
+		another_users_tree_is_not_taken,
 		found_by_option,
 		not_found_lists_every_place,
 	};

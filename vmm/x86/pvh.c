@@ -17,6 +17,7 @@
 
 #define NOTE_PHYS32_ENTRY 18   /* XEN_ELFNOTE_PHYS32_ENTRY */
 #define NOTES_MAX 65536        /* bytes; a vmlinux has some hundreds */
+#define PROGRAM_HEADERS_MAX 128 /* a kernel has five; each may cost a read a note */
 #define START_MAGIC 0x336ec578 /* "xEn3" with the high bit of "E" set */
 
 struct pvh_module {
@@ -161,6 +162,8 @@ int pvh_parse(struct kernel *k)
 		return ret;
 	if (!is_elf_x86_64(&h))
 		return KERNEL_OTHER_FORMAT;
+	if (h.e_phnum > PROGRAM_HEADERS_MAX)
+		return kernel_error(k, -ENOEXEC, "malformed: %u program headers", h.e_phnum);
 	ret = for_each_segment(k, &h, PT_NOTE, find_entry);
 	if (ret)
 		return ret;
