@@ -18,7 +18,7 @@ passed=0 failed=0
 for tier in "$@"; do
 	echo "== $tier"
 	begin=$SECONDS status=0
-	make --no-print-directory "O=$build" "check-$tier" 2>&1 | tee "$log" || status=$?
+	make -j"$(nproc)" --no-print-directory "O=$build" "check-$tier" 2>&1 | tee "$log" || status=$?
 	totals=$(grep -E '[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1) || true
 	if [[ $totals =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
 		passed=$((passed + BASH_REMATCH[1]))
