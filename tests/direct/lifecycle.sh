@@ -212,7 +212,10 @@ run() {
 	local status=0
 	number=$((number + 1))
 	mkdir "$work/$number"
-	(set -e; cd "$work/$number"; "case_$1") >"$work/log" 2>&1 || status=$?
+	set +e # in a condition, "set -e" would be off in the case as well
+	(set -e; cd "$work/$number"; "case_$1") >"$work/log" 2>&1
+	status=$?
+	set -e
 	if [ "$status" -eq 0 ]; then
 		passed=$((passed + 1))
 		echo "ok $number - lifecycle/$1"

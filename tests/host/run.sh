@@ -8,7 +8,7 @@
 # a host emulated by QEMU, whose CPU has SVM, and which sees the machine's files
 # at their own paths, all changes going to RAM. The script runs in an empty
 # folder, named by $SCRATCH, on a file system with direct I/O; its environment is
-# PATH, TERM and VMM. Its standard input is /dev/null, or with --interactive the
+# PATH, TERM and VMM, and EMULATED=yes in an emulated host. Its standard input is /dev/null, or with --interactive the
 # terminal, every key of it. CACHE is the folder for downloads (tests/fetch).
 #
 # After the deadline (900 s, none if interactive), or when the emulated host does
@@ -119,7 +119,7 @@ run_emulated()
 	kernel=$("$here/../fetch/kernel.sh" "$cache/generic" linux-image-amd64)
 	qemu=$("$here/../fetch/qemu.sh" "$cache/qemu")
 	busybox=$("$here/../fetch/busybox.sh" "$cache/busybox")
-	job /run/scratch "$@" > "$work/job"
+	{ echo 'export EMULATED=yes'; job /run/scratch "$@"; } > "$work/job"
 	"$here/initrd.sh" "$work/initrd" "$kernel" "$busybox" \
 		"virtio_pci 9pnet_virtio 9p overlay virtio_blk ext4 kvm-amd" \
 		"$here/init" "$work/job"

@@ -459,10 +459,11 @@ case_terminal_sigterm()
 	cmp before after
 }
 
-# run_case NUMBER NAME: its TAP line, and on failure what there is to see.
+# run_case NUMBER NAME: its TAP line, and on failure what there is to see. Sets
+# $status; a call in a condition would switch the case's "set -e" off.
 run_case()
 {
-	local begin=$SECONDS status
+	local begin=$SECONDS
 	mkdir "$SCRATCH/$2"
 	cd "$SCRATCH/$2"
 	set +e
@@ -476,12 +477,16 @@ run_case()
 	if [ "$status" -eq 0 ]; then
 		echo "ok $1 - $2 ($((SECONDS - begin)) s)"
 	else
-		echo "not ok $1 - $2 ($((SECONDS - begin)) s)"
+		cp errors ../blame 2> /dev/null || true
+		if may_blame_host; then
+			echo "# $2: a triple fault in an emulated host; once more"
+		else
+			echo "not ok $1 - $2 ($((SECONDS - begin)) s)"
+		fi
 		show
 	fi
 	cd "$SCRATCH"
 	rm -rf "${SCRATCH:?}/$2"
-	return "$status"
 }
 
 # The end of every log of the case, as TAP comments.
@@ -495,15 +500,31 @@ show()
 	done
 }
 
+# Emulated hosts end a guest with several CPUs by a triple fault about once in a
+# hundred boots, whatever it does then. One such end a run, and only there, is
+# not held against vmm: the case runs again, and says so.
+may_blame_host()
+{
+	[ "${EMULATED-}" = yes ] && [ "$blamed" -eq 0 ] &&
+		grep -q 'KVM exit 8 (SHUTDOWN): triple fault' "$SCRATCH/blame" 2> /dev/null
+}
+
 if [ $# -eq 0 ]; then
 	mapfile -t names < <(sed -n 's/^case_\([a-z0-9_A-Z]*\)().*/\1/p' "$0")
 	set -- "${names[@]}"
 fi
 passed=0
 failed=0
+blamed=0
 echo "1..$#"
 for name in "$@"; do
-	if run_case $((passed + failed + 1)) "$name"; then
+	number=$((passed + failed + 1))
+	run_case "$number" "$name"
+	if [ "$status" -ne 0 ] && may_blame_host; then
+		blamed=1
+		run_case "$number" "$name"
+	fi
+	if [ "$status" -eq 0 ]; then
 		passed=$((passed + 1))
 	else
 		failed=$((failed + 1))
