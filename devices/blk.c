@@ -15,6 +15,7 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 
+#define DISCARD_ALIGNMENT 4096 /* bytes; what file systems allocate */
 #define DATA_SEGMENTS_MAX (VIRTQUEUE_CHAIN_MAX - 2) /* header and status take one each */
 
 struct blk_request {
@@ -24,6 +25,9 @@ struct blk_request {
 	struct virtqueue_chain chain;
 	struct blk_command command;
 	struct iovec iov[VIRTQUEUE_CHAIN_MAX];
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
+	unsigned next_segment;
+	bool sync_after; /* a flush follows the last segment */
 };
 
 /* A queue; all but the orders belongs to the I/O thread from start to stop. */
@@ -33,6 +37,7 @@ struct blk_queue {
 	struct blk *blk;
 	unsigned index;
 	bool running, stopping;
+	uint64_t features;  /* those accepted */
 	bool stable_writes; /* the driver cannot flush (section 5.2.6.2) */
 	bool starved;       /* chains may be left in the ring for want of a request */
 	unsigned in_flight;
@@ -48,6 +53,8 @@ struct blk {
 	struct disk *disk;
 	struct io_thread *thread;
 	char serial[BLK_SERIAL_LEN + 1];
+	bool discard;
+	bool unmap_lost; /* atomic: the driver was told that nothing is deallocated */
 	struct blk_queue queue;
 };
 
@@ -56,6 +63,8 @@ static const struct virtio_feature blk_features[] = {
 	{ VIRTIO_BLK_F_RO, "RO", "with readonly", "5.2.3" },
 	{ VIRTIO_BLK_F_BLK_SIZE, "BLK_SIZE", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_FLUSH, "FLUSH", "always", "5.2.3" },
+	{ VIRTIO_BLK_F_DISCARD, "DISCARD", "unless readonly or discard=off", "5.2.3" },
+	{ VIRTIO_BLK_F_WRITE_ZEROES, "WRITE_ZEROES", "unless readonly", "5.2.3" },
 	{ 0, NULL, NULL, NULL },
 };
 
@@ -109,6 +118,7 @@ static void report_failure(const struct blk_request *request, int result)
 		[BLK_READ] = "read",
 		[BLK_WRITE] = "write",
 		[BLK_FLUSH] = "flush",
+		[BLK_WRITE_ZEROES] = "write zeroes to",
 	};
 	struct virtio_device *dev = &request->queue->blk->virtio;
 	const struct blk_command *command = &request->command;
@@ -117,25 +127,16 @@ static void report_failure(const struct blk_request *request, int result)
 		    verb[command->action], command->len, command->offset, strerror(-result));
 }
 
-static void disk_done(struct disk_request *disk, int result)
-{
-	struct blk_request *request = container_of(disk, struct blk_request, disk);
-	bool data_in = request->command.action == BLK_READ && result == 0;
+static void disk_done(struct disk_request *disk, int result);
 
-	if (result && result != -ECANCELED)
-		report_failure(request, result);
-	request->queue->in_flight--;
-	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
-		 data_in ? request->command.len : 0);
-}
-
-static void start_io(struct blk_request *request)
+/* Start what the command says, as @op. */
+static void start_disk(struct blk_request *request, enum disk_op op)
 {
 	struct blk_queue *queue = request->queue;
 	const struct blk_command *command = &request->command;
-	struct disk_request *disk = &request->disk;
 
-	*disk = (struct disk_request){
+	request->disk = (struct disk_request){
+		.op = op,
 		.offset = command->offset,
 		.len = command->len,
 		.iov = command->iov,
@@ -143,14 +144,96 @@ static void start_io(struct blk_request *request)
 		.cancel = &queue->stopping,
 		.done = disk_done,
 	};
-	if (command->action == BLK_READ)
-		disk->op = DISK_READ;
-	else if (command->action == BLK_FLUSH)
-		disk->op = DISK_FLUSH;
-	else
-		disk->op = queue->stable_writes ? DISK_WRITE_STABLE : DISK_WRITE;
 	queue->in_flight++;
-	disk_queue(queue->blk->disk, queue->blk->thread, disk);
+	disk_queue(queue->blk->disk, queue->blk->thread, &request->disk);
+}
+
+static bool is_range(const struct blk_request *request)
+{
+	return request->command.action == BLK_DISCARD ||
+		request->command.action == BLK_WRITE_ZEROES;
+}
+
+static enum disk_op segment_op(const struct blk_request *request, uint32_t flags)
+{
+	if (request->command.action == BLK_DISCARD)
+		return DISK_DISCARD;
+	return (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) && request->queue->blk->discard ?
+		DISK_ZERO_UNMAP : DISK_ZERO;
+}
+
+/* Start the next part of a discard or write zeroes; false: all is done. */
+static bool start_next(struct blk_request *request)
+{
+	struct blk_command *command = &request->command;
+
+	while (request->next_segment < command->segment_count) {
+		const struct virtio_blk_discard_write_zeroes *segment =
+			&request->segment[request->next_segment++];
+
+		if (!segment->num_sectors)
+			continue;
+		command->offset = segment->sector * DISK_SECTOR;
+		command->len = (uint64_t)segment->num_sectors * DISK_SECTOR;
+		start_disk(request, segment_op(request, segment->flags));
+		return true;
+	}
+	if (!request->sync_after)
+		return false;
+	request->sync_after = false;
+	command->len = 0;
+	start_disk(request, DISK_FLUSH);
+	return true;
+}
+
+/* write_zeroes_may_unmap turned out to be false (section 5.2.6.2). */
+static void check_unmap(struct blk *blk)
+{
+	if (blk->discard && !disk_may_unmap(blk->disk) &&
+	    !__atomic_exchange_n(&blk->unmap_lost, true, __ATOMIC_RELAXED))
+		virtio_notify_config(&blk->virtio);
+}
+
+static void disk_done(struct disk_request *disk, int result)
+{
+	struct blk_request *request = container_of(disk, struct blk_request, disk);
+	struct blk_queue *queue = request->queue;
+	bool data_in = request->command.action == BLK_READ && result == 0;
+
+	queue->in_flight--;
+	if (is_range(request)) {
+		check_unmap(queue->blk);
+		if (result == 0 && queue->stopping)
+			result = -ECANCELED;
+		else if (result == 0 && start_next(request))
+			return;
+	}
+	if (result && result != -ECANCELED)
+		report_failure(request, result);
+	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
+		 data_in ? request->command.len : 0);
+}
+
+static void start_io(struct blk_request *request)
+{
+	bool stable = request->queue->stable_writes;
+
+	switch (request->command.action) {
+	case BLK_READ:
+		start_disk(request, DISK_READ);
+		break;
+	case BLK_FLUSH:
+		start_disk(request, DISK_FLUSH);
+		break;
+	case BLK_WRITE:
+		start_disk(request, stable ? DISK_WRITE_STABLE : DISK_WRITE);
+		break;
+	default:
+		request->next_segment = 0;
+		request->sync_after = stable && request->command.action == BLK_WRITE_ZEROES;
+		if (!start_next(request))
+			complete(request, VIRTIO_BLK_S_OK, 0);
+	}
 }
 
 static void execute(struct blk_request *request)
@@ -161,9 +244,10 @@ static void execute(struct blk_request *request)
 		.sectors = load_relaxed(&blk->disk->sectors),
 		.read_only = blk->disk->read_only,
 		.serial = blk->serial,
+		.features = queue->features,
 	};
 
-	blk_parse(&request->command, &request->chain, &limits);
+	blk_parse(&request->command, &request->chain, &limits, request->segment);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
@@ -276,6 +360,7 @@ static void queue_start(struct virtio_device *dev, unsigned index)
 	struct blk *blk = from_virtio(dev);
 
 	(void)index;
+	blk->queue.features = dev->accepted;
 	blk->queue.stable_writes = !(dev->accepted & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH));
 	io_thread_order(blk->thread, &blk->queue.start);
 }
@@ -296,12 +381,23 @@ static uint32_t data_segments(const struct virtio_device *dev)
 
 static void config_read(struct virtio_device *dev, void *to)
 {
-	const struct virtio_blk_config config = {
-		.capacity = load_relaxed(&from_virtio(dev)->disk->sectors),
+	const struct blk *blk = from_virtio(dev);
+	struct virtio_blk_config config = {
+		.capacity = load_relaxed(&blk->disk->sectors),
 		.seg_max = data_segments(dev),
 		.blk_size = DISK_SECTOR,
 	};
 
+	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_DISCARD)) {
+		config.max_discard_sectors = BLK_SEGMENT_SECTORS_MAX;
+		config.max_discard_seg = BLK_SEGMENTS_MAX;
+		config.discard_sector_alignment = DISCARD_ALIGNMENT / DISK_SECTOR;
+	}
+	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES)) {
+		config.max_write_zeroes_sectors = BLK_SEGMENT_SECTORS_MAX;
+		config.max_write_zeroes_seg = BLK_SEGMENTS_MAX;
+		config.write_zeroes_may_unmap = blk->discard && disk_may_unmap(blk->disk);
+	}
 	memcpy(to, &config, dev->config_len);
 }
 
@@ -330,12 +426,18 @@ static const struct virtio_device_ops blk_ops = {
 	.queue_stop = queue_stop,
 };
 
-static uint64_t offered_features(const struct disk *disk)
+static uint64_t offered_features(const struct disk *disk, const struct blk_config *config)
 {
-	return VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+	uint64_t features;
+
+	if (disk->read_only)
+		features = VIRTIO_BIT(VIRTIO_BLK_F_RO);
+	else
+		features = VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES) |
+			(config->discard ? VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) : 0);
+	return features | VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 		VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
-		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) |
-		(disk->read_only ? VIRTIO_BIT(VIRTIO_BLK_F_RO) : 0);
+		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 }
 
 static int init_queue(struct blk *blk)
@@ -364,11 +466,12 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 		return -ENOMEM;
 	blk->disk = disk;
 	blk->thread = thread;
+	blk->discard = config->discard;
 	memcpy(blk->serial, config->serial, sizeof(blk->serial));
 	blk->virtio = (struct virtio_device){
 		.name = name,
 		.id = VIRTIO_ID_BLOCK,
-		.offered = offered_features(disk),
+		.offered = offered_features(disk, config),
 		/* The longest layout that some driver expects, zeros where unused. */
 		.config_len = offsetof(struct virtio_blk_config, unused1) + 3,
 		.queue_count = 1,

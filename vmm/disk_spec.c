@@ -22,12 +22,20 @@ struct disk_key {
 	bool (*set)(struct blk_config *config, const char *value);
 };
 
+static bool set_switch(bool *to, const char *value)
+{
+	*to = !strcmp(value, "on") || !strcmp(value, "true");
+	return *to || !strcmp(value, "off") || !strcmp(value, "false");
+}
+
 static bool set_read_only(struct blk_config *config, const char *value)
 {
-	bool on = !strcmp(value, "on") || !strcmp(value, "true");
+	return set_switch(&config->disk.read_only, value);
+}
 
-	config->disk.read_only = on;
-	return on || !strcmp(value, "off") || !strcmp(value, "false");
+static bool set_discard(struct blk_config *config, const char *value)
+{
+	return set_switch(&config->discard, value);
 }
 
 static bool set_aio(struct blk_config *config, const char *value)
@@ -77,6 +85,8 @@ static const struct disk_key keys[] = {
 	  NULL, set_serial },
 	{ "queue-size", NULL, "queue-size=N", "a power of two from 2 to 1024, default 256",
 	  NULL, set_queue_size },
+	{ "discard", NULL, "discard=on|off", "may the guest deallocate, default on",
+	  NULL, set_discard },
 };
 /* clang-format on */
 
@@ -183,6 +193,7 @@ int disk_spec_parse(const char *spec, struct blk_config *config)
 	*config = (struct blk_config){
 		.disk.aio = DISK_AIO_IO_URING,
 		.queue_size = BLK_QUEUE_SIZE_DEFAULT,
+		.discard = true,
 	};
 	ret = take_path(config, spec, &rest);
 	while (!ret && rest) {

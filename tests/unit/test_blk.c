@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "devices/blk_parse.h"
 #include "hw/base/clock.h"
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
@@ -29,7 +31,7 @@
 static const bool kinds[] = { true, false }; /* io_uring, poll(2) */
 
 static const uint64_t feature_sets[] = {
-	0, RIG_EVENT, RIG_INDIRECT, RIG_FLUSH, RIG_EVENT | RIG_INDIRECT, ALL,
+	0, RIG_EVENT, RIG_INDIRECT, RIG_FLUSH, RIG_EVENT | RIG_INDIRECT, ALL, ALL | RIG_RANGES,
 };
 
 static char *folder;
@@ -67,6 +69,7 @@ static struct blk_config config_of(const char *name, size_t size, bool uring)
 		},
 		.serial = "a serial",
 		.queue_size = 256,
+		.discard = true,
 	};
 }
 
@@ -113,6 +116,52 @@ static const struct rig_request flush = { .type = VIRTIO_BLK_T_FLUSH };
 /* Random requests of all kinds, some at once, against a copy in memory. */
 static uint8_t model[SIZE];
 
+static bool is_range(uint32_t type)
+{
+	return type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES;
+}
+
+/* Up to 8 segments in what a slot may touch; some that are wrong. */
+static void random_segments(const struct rig_request *r, void *to)
+{
+	struct virtio_blk_discard_write_zeroes *segment = to;
+
+	for (unsigned i = 0; i < r->out / 16; i++) {
+		segment[i].num_sectors = vq_random(&state, 16);
+		segment[i].sector = (r->sector & ~31U) + vq_random(&state, 16);
+		segment[i].flags = r->type == VIRTIO_BLK_T_WRITE_ZEROES && vq_random(&state, 2);
+		if (vq_random(&state, 64) == 0)
+			segment[i].flags ^= 1U << vq_random(&state, 32);
+		if (vq_random(&state, 64) == 0)
+			segment[i].sector = SECTORS - vq_random(&state, 4) + 4;
+	}
+}
+
+/* What a range must come to; one that is done is done in the model, too. */
+static uint8_t range_model(const struct rig_request *r, const void *data, bool read_only)
+{
+	const struct virtio_blk_discard_write_zeroes *segment = data;
+	uint32_t allowed = r->type == VIRTIO_BLK_T_WRITE_ZEROES;
+
+	if (read_only)
+		return VIRTIO_BLK_S_IOERR;
+	if (!(rig.features & RIG_RANGES))
+		return VIRTIO_BLK_S_UNSUPP;
+	if (!r->out || r->out % 16)
+		return VIRTIO_BLK_S_IOERR;
+	for (unsigned i = 0; i < r->out / 16; i++) {
+		if (segment[i].flags & ~allowed)
+			return VIRTIO_BLK_S_UNSUPP;
+		if (segment[i].sector > SECTORS ||
+		    segment[i].num_sectors > SECTORS - segment[i].sector)
+			return VIRTIO_BLK_S_IOERR;
+	}
+	/* What is discarded from a file reads as zeros. */
+	for (unsigned i = 0; i < r->out / 16; i++)
+		memset(model + segment[i].sector * 512, 0, segment[i].num_sectors * 512);
+	return VIRTIO_BLK_S_OK;
+}
+
 static bool check_result(const struct rig_result *result, bool read_only)
 {
 	const struct rig_request *r = &result->request;
@@ -133,6 +182,9 @@ static bool check_result(const struct rig_result *result, bool read_only)
 	case VIRTIO_BLK_T_GET_ID:
 		return result->status == 0 &&
 			!memcmp(data, "a serial\0\0\0\0\0\0\0\0\0\0\0\0", min(r->in, 20U));
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return result->status == range_model(r, data, read_only);
 	default:
 		return result->status == VIRTIO_BLK_S_UNSUPP;
 	}
@@ -157,7 +209,12 @@ static struct rig_request random_request(unsigned slot)
 	case 0: r.type = VIRTIO_BLK_T_FLUSH; break;
 	case 1: r.type = VIRTIO_BLK_T_GET_ID; r.in = vq_random(&state, 40); break;
 	case 2: r.type = 9 + vq_random(&state, 30); r.in = vq_random(&state, 64); break;
-	case 3: case 4: r.type = VIRTIO_BLK_T_OUT; r.out = len; break;
+	case 3:
+		r.type = vq_random(&state, 2) ? VIRTIO_BLK_T_DISCARD : VIRTIO_BLK_T_WRITE_ZEROES;
+		r.sector = slot * 32;
+		r.out = vq_random(&state, 16) ? 16 * vq_random(&state, 8) : vq_random(&state, 64);
+		break;
+	case 4: r.type = VIRTIO_BLK_T_OUT; r.out = len; break;
 	default: r.type = VIRTIO_BLK_T_IN; r.in = len; break;
 	}
 	return r;
@@ -178,6 +235,8 @@ static void random_requests(unsigned count, unsigned depth, bool read_only)
 				break;
 			r = random_request(slot);
 			memset(data, (int)vq_random(&state, 256), sizeof(data));
+			if (is_range(r.type))
+				random_segments(&r, data);
 			rig_fill(&rig, slot, data, r.out);
 			if (rig_add(&rig, &r) < 0)
 				break;
@@ -290,6 +349,13 @@ START_TEST(configuration)
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 12, 4), table[i].segments);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 20, 4), 512);
+		/* Discard and write zeroes: sectors, segments, alignment; may unmap. */
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 36, 4), BLK_SEGMENT_SECTORS_MAX);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 40, 4), BLK_SEGMENTS_MAX);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 44, 4), 8);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 48, 4), BLK_SEGMENT_SECTORS_MAX);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 52, 4), BLK_SEGMENTS_MAX);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 56, 4), 1);
 		/* Without CONFIG_WCE nothing there is the driver's. */
 		for (unsigned n = 0; n < rig.dev->config_len; n++)
 			virtio_config_write(rig.dev, n, 0xff, 1);
@@ -422,6 +488,152 @@ START_TEST(flush_reaches_the_disk)
 	for (unsigned i = 0; i < 10; i++)
 		ck_assert_uint_eq(rig_do(&rig, &flush), 0);
 	ck_assert_uint_eq(fault_count(FAULT_FLUSH) - before, 10);
+	end();
+}
+END_TEST
+
+/* --- Discard and write zeroes --- */
+
+static uint8_t do_range(uint32_t type, const struct virtio_blk_discard_write_zeroes *segment,
+			unsigned count)
+{
+	const struct rig_request r = { .type = type, .out = 16 * count };
+
+	rig_fill(&rig, rig_free_slot(&rig), segment, 16 * count);
+	return rig_do(&rig, &r);
+}
+
+static uint64_t allocated(int fd)
+{
+	struct stat st;
+
+	fsync(fd);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* discard=off: nothing is deallocated, and the driver is told so (BLK-15, BLK-22). */
+START_TEST(no_discard)
+{
+	static const struct virtio_blk_discard_write_zeroes all = { 0, SECTORS, 1 };
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		struct blk_config config = config_of("image", SIZE, kinds[k]);
+		uint64_t before;
+
+		config.discard = false;
+		begin_with(&config, kinds[k], 256, ALL | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES));
+		ck_assert(!(rig.dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_DISCARD)));
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 36, 8), 0);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 44, 4), 0);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 52, 8), BLK_SEGMENTS_MAX);
+		before = allocated(rig.disk.fd);
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_DISCARD, &all, 1), VIRTIO_BLK_S_UNSUPP);
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, &all, 1), 0);
+		ck_assert_uint_ge(allocated(rig.disk.fd), before);
+		memset(model, 0, SIZE);
+		image_is_model();
+		end();
+	}
+}
+END_TEST
+
+/* A bad segment after good ones: nothing is done (BLK-40). */
+START_TEST(bad_segment_last)
+{
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
+
+	begin(true, 256, ALL | RIG_RANGES);
+	reset_model();
+	for (unsigned i = 0; i < BLK_SEGMENTS_MAX; i++)
+		segment[i] = (struct virtio_blk_discard_write_zeroes){ i * 8, 8, 0 };
+	segment[BLK_SEGMENTS_MAX - 1].flags = 2;
+	ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, segment, BLK_SEGMENTS_MAX),
+			  VIRTIO_BLK_S_UNSUPP);
+	image_is_model();
+	segment[BLK_SEGMENTS_MAX - 1].flags = 0;
+	ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, segment, BLK_SEGMENTS_MAX), 0);
+	memset(model, 0, BLK_SEGMENTS_MAX * 8 * 512);
+	image_is_model();
+	end();
+}
+END_TEST
+
+/* Zeros are a write: without FLUSH they are stable, too, by one flush after them. */
+START_TEST(zeroes_are_stable_without_flush)
+{
+	static const struct virtio_blk_discard_write_zeroes two[] = { { 0, 8, 0 }, { 9, 1, 1 } };
+
+	for (unsigned f = 0; f < 2; f++) {
+		unsigned before;
+
+		begin(false, 256, RIG_RANGES | (f ? RIG_FLUSH : 0));
+		before = fault_count(FAULT_FLUSH);
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, two, 2), 0);
+		ck_assert_uint_eq(fault_count(FAULT_FLUSH) - before, f ? 0 : 1);
+		fault_inject(FAULT_FLUSH, 1, EIO, 0);
+		files_capture();
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, two, 2), f ? 0 : 1);
+		free(files_captured());
+		fault_inject(FAULT_FLUSH, 0, 0, 0);
+		end();
+	}
+}
+END_TEST
+
+/* The host turns out to know no holes: the driver is told (BLK-15). */
+START_TEST(holes_refused)
+{
+	static const struct virtio_blk_discard_write_zeroes one = { 0, 8, 1 };
+	unsigned generation;
+
+	begin(false, 256, ALL | RIG_RANGES);
+	reset_model();
+	ck_assert_uint_eq(virtio_config_read(rig.dev, 56, 1), 1);
+	generation = rig.dev->generation;
+	fault_inject(FAULT_RANGE, UINT32_MAX, EOPNOTSUPP, 0);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, &one, 1), 0);
+	fault_inject(FAULT_RANGE, 0, 0, 0);
+	ck_assert_uint_eq(load_acquire(&rig.notices), 1);
+	ck_assert_uint_eq(virtio_config_read(rig.dev, 56, 1), 0);
+	ck_assert_uint_ne(rig.dev->generation, generation);
+	memset(model, 0, 4096);
+	image_is_model();
+	end();
+}
+END_TEST
+
+/* HOST-66: the longest request is given up for a reset, and then nothing moves. */
+START_TEST(reset_ends_long_zeroes)
+{
+	static const struct virtio_blk_discard_write_zeroes most = {
+		0, BLK_SEGMENT_SECTORS_MAX, 0
+	};
+	static const uint64_t two_gib = 512ULL * BLK_SEGMENT_SECTORS_MAX;
+	struct rig_request r = { .type = VIRTIO_BLK_T_WRITE_ZEROES, .out = 16 };
+	unsigned before;
+	int gate;
+
+	begin(false, 256, ALL | RIG_RANGES);
+	/* Written zeros of which most never are. */
+	ck_assert_int_eq(ftruncate(rig.disk.fd, (off_t)two_gib), 0);
+	store_relaxed(&rig.disk.sectors, two_gib / 512);
+	fault_inject(FAULT_RANGE, UINT32_MAX, EOPNOTSUPP, 0);
+	gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+	before = fault_count(FAULT_WRITE);
+	fault_gate(gate);
+	rig_fill(&rig, rig_free_slot(&rig), &most, 16);
+	must(rig_add(&rig, &r) >= 0);
+	rig_kick(&rig);
+	rig_reset_order(&rig);
+	eventfd_write(gate, 1000);
+	rig_reset_wait(&rig);
+	fault_gate(-1);
+	fault_inject(FAULT_RANGE, 0, 0, 0);
+	ck_assert_uint_le(fault_count(FAULT_WRITE) - before, 1);
+	rig_check(&rig);
+	close(gate);
 	end();
 }
 END_TEST
@@ -786,7 +998,7 @@ END_TEST
 START_TEST(garbage)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++) {
-		begin(kinds[k], 16, ALL);
+		begin(kinds[k], 16, ALL | RIG_RANGES);
 		files_capture();
 		for (unsigned round = 0; round < 3000; round++) {
 			for (unsigned i = 0; i < 16; i++) {
@@ -797,7 +1009,7 @@ START_TEST(garbage)
 					.next = (uint16_t)vq_random(&state, 17),
 				};
 				struct virtio_blk_outhdr header = {
-					.type = vq_random(&state, 9),
+					.type = vq_random(&state, 16),
 					.sector = vq_random(&state, 4096),
 				};
 
@@ -810,7 +1022,7 @@ START_TEST(garbage)
 			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
 			rig_reset_order(&rig);
 			rig_reset_wait(&rig);
-			rig_prepare(&rig, ALL);
+			rig_prepare(&rig, ALL | RIG_RANGES);
 			rig_go(&rig);
 		}
 		free(files_captured());
@@ -837,6 +1049,10 @@ int main(void)
 		nothing_before_driver_ok, no_place_for_a_status, writes_are_stable_without_flush,
 		flush_reaches_the_disk, host_errors,
 	};
+	const TTest *const ranges[] = {
+		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,
+		reset_ends_long_zeroes,
+	};
 	const TTest *const life[] = {
 		broken_ring, reset_with_requests_in_flight, end_with_requests_in_flight,
 		more_chains_than_requests, ten_thousand_resets, devices_come_and_go,
@@ -845,6 +1061,7 @@ int main(void)
 	Suite *suite = suite_create("blk");
 
 	add_case(suite, "requests", requests, array_size(requests));
+	add_case(suite, "ranges", ranges, array_size(ranges));
 	add_case(suite, "life", life, array_size(life));
 	add_case(suite, "races", races, array_size(races));
 	return unit_run(suite);

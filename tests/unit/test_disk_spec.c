@@ -10,7 +10,9 @@
 #include "tests/unit/files.h"
 #include "tests/unit/unit.h"
 
-#define VALID_KEYS "path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N"
+#define VALID_KEYS \
+	"path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N, " \
+	"discard=on|off"
 
 static struct blk_config parse(const char *spec)
 {
@@ -29,6 +31,7 @@ START_TEST(defaults)
 	ck_assert_int_eq(config.disk.aio, DISK_AIO_IO_URING);
 	ck_assert_str_eq(config.serial, "");
 	ck_assert_uint_eq(config.queue_size, 256);
+	ck_assert(config.discard);
 	disk_spec_free(&config);
 	ck_assert_ptr_null(config.disk.path);
 }
@@ -37,13 +40,15 @@ END_TEST
 START_TEST(all_keys)
 {
 	struct blk_config config =
-		parse("path=a/b,readonly=true,aio=sync,serial=0123456789abcdef ~!9,queue-size=1024");
+		parse("path=a/b,readonly=true,aio=sync,serial=0123456789abcdef ~!9,queue-size=1024,"
+		      "discard=off");
 
 	ck_assert_str_eq(config.disk.path, "a/b");
 	ck_assert(config.disk.read_only);
 	ck_assert_int_eq(config.disk.aio, DISK_AIO_SYNC);
 	ck_assert_str_eq(config.serial, "0123456789abcdef ~!9");
 	ck_assert_uint_eq(config.queue_size, 1024);
+	ck_assert(!config.discard);
 	disk_spec_free(&config);
 }
 END_TEST
@@ -105,6 +110,7 @@ END_TEST
 #define READONLY_HELP "(open the image for reading only; short: ro)"
 #define AIO_HELP "(how I/O is done, default io_uring)"
 #define SERIAL_HELP "(1 to 20 printable ASCII characters, default none)"
+#define DISCARD_HELP "(may the guest deallocate, default on)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
 static const struct {
@@ -147,6 +153,8 @@ static const struct {
 	{ "x,queue-size=+2", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=0x10", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=2k", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,discard", "no value for key 'discard' " DISCARD_HELP },
+	{ "x,discard=unmap", "bad value for key 'discard' " DISCARD_HELP },
 	{ "x,queue-size=18446744073709551618",
 	  "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 };
