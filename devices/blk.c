@@ -38,7 +38,6 @@ struct blk_queue {
 	unsigned index;
 	bool running, stopping;
 	uint64_t features;  /* those accepted */
-	bool stable_writes; /* the driver cannot flush (section 5.2.6.2) */
 	bool starved;       /* chains may be left in the ring for want of a request */
 	unsigned in_flight;
 
@@ -54,6 +53,8 @@ struct blk {
 	struct io_thread *thread;
 	char serial[BLK_SERIAL_LEN + 1];
 	bool discard;
+	enum blk_cache cache;
+	bool writeback;  /* atomic: writes may wait for a flush; device lock to write */
 	bool unmap_lost; /* atomic: the driver was told that nothing is deallocated */
 	struct blk_queue queue;
 };
@@ -62,7 +63,8 @@ static const struct virtio_feature blk_features[] = {
 	{ VIRTIO_BLK_F_SEG_MAX, "SEG_MAX", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_RO, "RO", "with readonly", "5.2.3" },
 	{ VIRTIO_BLK_F_BLK_SIZE, "BLK_SIZE", "always", "5.2.3" },
-	{ VIRTIO_BLK_F_FLUSH, "FLUSH", "always", "5.2.3" },
+	{ VIRTIO_BLK_F_FLUSH, "FLUSH", "unless cache=unsafe", "5.2.3" },
+	{ VIRTIO_BLK_F_CONFIG_WCE, "CONFIG_WCE", "unless cache=unsafe", "5.2.3" },
 	{ VIRTIO_BLK_F_DISCARD, "DISCARD", "unless readonly or discard=off", "5.2.3" },
 	{ VIRTIO_BLK_F_WRITE_ZEROES, "WRITE_ZEROES", "unless readonly", "5.2.3" },
 	{ 0, NULL, NULL, NULL },
@@ -216,7 +218,8 @@ static void disk_done(struct disk_request *disk, int result)
 
 static void start_io(struct blk_request *request)
 {
-	bool stable = request->queue->stable_writes;
+	/* A write that the driver gave us while this was 0 finds 0 here (BLK-31). */
+	bool stable = !load_acquire(&request->queue->blk->writeback);
 
 	switch (request->command.action) {
 	case BLK_READ:
@@ -361,7 +364,6 @@ static void queue_start(struct virtio_device *dev, unsigned index)
 
 	(void)index;
 	blk->queue.features = dev->accepted;
-	blk->queue.stable_writes = !(dev->accepted & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH));
 	io_thread_order(blk->thread, &blk->queue.start);
 }
 
@@ -383,6 +385,7 @@ static void config_read(struct virtio_device *dev, void *to)
 {
 	const struct blk *blk = from_virtio(dev);
 	struct virtio_blk_config config = {
+		.wce = blk->cache != BLK_CACHE_UNSAFE && load_relaxed(&blk->writeback),
 		.capacity = load_relaxed(&blk->disk->sectors),
 		.seg_max = data_segments(dev),
 		.blk_size = DISK_SECTOR,
@@ -404,17 +407,25 @@ static void config_read(struct virtio_device *dev, void *to)
 static void config_write(struct virtio_device *dev, unsigned offset, uint64_t value,
 			 unsigned len)
 {
-	/* No field is the driver's to write without CONFIG_WCE. */
-	(void)dev;
-	(void)offset;
-	(void)value;
-	(void)len;
+	const unsigned wce = offsetof(struct virtio_blk_config, wce);
+
+	/* The one field that is the driver's to write; any value but 0 is 1. */
+	if (!(dev->accepted & VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE)) || offset > wce ||
+	    wce - offset >= len)
+		return;
+	store_release(&from_virtio(dev)->writeback, (value >> (8 * (wce - offset))) & 0xff);
 }
 
 static bool features_ok(struct virtio_device *dev, uint64_t features)
 {
-	(void)dev;
-	(void)features;
+	struct blk *blk = from_virtio(dev);
+	bool can_flush = features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
+
+	/* The first mode of this driver: without FLUSH it is write-through (BLK-10, BLK-30). */
+	store_release(&blk->writeback, blk->cache == BLK_CACHE_UNSAFE ||
+		      (blk->cache == BLK_CACHE_WRITEBACK && can_flush));
+	/* The field shows it from now on (BLK-11). */
+	store_release(&dev->config_changed, true);
 	return true;
 }
 
@@ -435,9 +446,12 @@ static uint64_t offered_features(const struct disk *disk, const struct blk_confi
 	else
 		features = VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES) |
 			(config->discard ? VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) : 0);
+	/* What could not keep the promise of a flush does not offer one (BLK-32, BLK-34). */
+	if (config->cache != BLK_CACHE_UNSAFE)
+		features |= VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE);
 	return features | VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 		VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
-		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
+		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE);
 }
 
 static int init_queue(struct blk *blk)
@@ -467,6 +481,8 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 	blk->disk = disk;
 	blk->thread = thread;
 	blk->discard = config->discard;
+	blk->cache = config->cache;
+	blk->writeback = config->cache != BLK_CACHE_WRITETHROUGH;
 	memcpy(blk->serial, config->serial, sizeof(blk->serial));
 	blk->virtio = (struct virtio_device){
 		.name = name,

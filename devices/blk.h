@@ -19,11 +19,19 @@
 #define BLK_QUEUE_SIZE_MAX 1024
 #define BLK_PCI_CLASS 0x010000 /* mass storage */
 
+/* How writes reach stable storage (section 5.2.6.2). */
+enum blk_cache {
+	BLK_CACHE_WRITEBACK,    /* by a flush; the driver may choose the other one */
+	BLK_CACHE_WRITETHROUGH, /* before they complete; likewise */
+	BLK_CACHE_UNSAFE,       /* some time; the driver has no say */
+};
+
 struct blk_config {
 	struct disk_config disk;
 	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
 	uint16_t queue_size;             /* a power of two */
 	bool discard;                    /* the driver may deallocate */
+	enum blk_cache cache;
 };
 
 struct blk;

@@ -172,7 +172,10 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 			       chain->readable_len - sizeof(header));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		command->action = BLK_FLUSH;
+		if (limits->features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH))
+			command->action = BLK_FLUSH;
+		else
+			finish(command, VIRTIO_BLK_S_UNSUPP);
 		break;
 	case VIRTIO_BLK_T_GET_ID:
 		get_id(command, limits, &writable);

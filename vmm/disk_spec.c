@@ -46,6 +46,23 @@ static bool set_aio(struct blk_config *config, const char *value)
 	return sync || !strcmp(value, "io_uring");
 }
 
+static bool set_cache(struct blk_config *config, const char *value)
+{
+	static const char *const names[] = {
+		[BLK_CACHE_WRITEBACK] = "writeback",
+		[BLK_CACHE_WRITETHROUGH] = "writethrough",
+		[BLK_CACHE_UNSAFE] = "unsafe",
+	};
+
+	for (unsigned i = 0; i < array_size(names); i++) {
+		if (strcmp(value, names[i]))
+			continue;
+		config->cache = (enum blk_cache)i;
+		return true;
+	}
+	return false;
+}
+
 static bool set_serial(struct blk_config *config, const char *value)
 {
 	size_t len = strlen(value);
@@ -87,13 +104,16 @@ static const struct disk_key keys[] = {
 	  NULL, set_queue_size },
 	{ "discard", NULL, "discard=on|off", "may the guest deallocate, default on",
 	  NULL, set_discard },
+	{ "cache", NULL, "cache=writeback|writethrough|unsafe",
+	  "when writes are on stable storage, default writeback",
+	  NULL, set_cache },
 };
 /* clang-format on */
 
 void disk_spec_help(void)
 {
 	for (unsigned i = 0; i < array_size(keys); i++)
-		printf("  %-24s %s\n", keys[i].syntax, keys[i].help);
+		printf("  %-36s %s\n", keys[i].syntax, keys[i].help);
 }
 
 static bool key_matches(const char *given, const char *name)

@@ -24,6 +24,7 @@
 
 #define SECTORS 2048
 #define SIZE (SECTORS * 512)
+#define WCE offsetof(struct virtio_blk_config, wce)
 #define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
 #define ALL (RIG_EVENT | RIG_INDIRECT | RIG_FLUSH)
 
@@ -124,7 +125,7 @@ static bool is_range(uint32_t type)
 /* Up to 8 segments in what a slot may touch; some that are wrong. */
 static void random_segments(const struct rig_request *r, void *to)
 {
-	struct virtio_blk_discard_write_zeroes *segment = to;
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX] = { 0 };
 
 	for (unsigned i = 0; i < r->out / 16; i++) {
 		segment[i].num_sectors = vq_random(&state, 16);
@@ -135,14 +136,16 @@ static void random_segments(const struct rig_request *r, void *to)
 		if (vq_random(&state, 64) == 0)
 			segment[i].sector = SECTORS - vq_random(&state, 4) + 4;
 	}
+	memcpy(to, segment, r->out);
 }
 
 /* What a range must come to; one that is done is done in the model, too. */
 static uint8_t range_model(const struct rig_request *r, const void *data, bool read_only)
 {
-	const struct virtio_blk_discard_write_zeroes *segment = data;
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
 	uint32_t allowed = r->type == VIRTIO_BLK_T_WRITE_ZEROES;
 
+	memcpy(segment, data, r->out);
 	if (read_only)
 		return VIRTIO_BLK_S_IOERR;
 	if (!(rig.features & RIG_RANGES))
@@ -178,7 +181,7 @@ static bool check_result(const struct rig_result *result, bool read_only)
 			memcpy(model + r->sector * 512, data, r->out);
 		return result->status == (inside && whole && !read_only ? 0 : 1);
 	case VIRTIO_BLK_T_FLUSH:
-		return result->status == 0;
+		return result->status == (rig.features & RIG_FLUSH ? 0 : VIRTIO_BLK_S_UNSUPP);
 	case VIRTIO_BLK_T_GET_ID:
 		return result->status == 0 &&
 			!memcmp(data, "a serial\0\0\0\0\0\0\0\0\0\0\0\0", min(r->in, 20U));
@@ -356,9 +359,11 @@ START_TEST(configuration)
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 48, 4), BLK_SEGMENT_SECTORS_MAX);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 52, 4), BLK_SEGMENTS_MAX);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 56, 4), 1);
-		/* Without CONFIG_WCE nothing there is the driver's. */
+		/* Without CONFIG_WCE nothing there is the driver's (BLK-11). */
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 1), 1);
 		for (unsigned n = 0; n < rig.dev->config_len; n++)
-			virtio_config_write(rig.dev, n, 0xff, 1);
+			virtio_config_write(rig.dev, n, 0, 1);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 2), 1);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS);
 		ck_assert(!(rig.dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_RO)));
 		end();
@@ -473,6 +478,110 @@ START_TEST(writes_are_stable_without_flush)
 		before = fault_count_dsync();
 		ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
 		ck_assert_uint_eq(fault_count_dsync() - before, can_flush ? 1 : 0);
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
+/* Do ten writes reach stable storage before they complete? */
+static bool writes_are_stable(void)
+{
+	unsigned before = fault_count_dsync();
+
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
+	before = fault_count_dsync() - before;
+	ck_assert(before == 0 || before == 10);
+	return before;
+}
+
+/* Each mode with each driver: the three cases of section 5.2.6.2 (BLK-30 to BLK-32). */
+START_TEST(cache_modes)
+{
+	static const struct {
+		enum blk_cache cache;
+		uint64_t features;
+		bool stable;
+	} table[] = {
+		{ BLK_CACHE_WRITEBACK, 0, true },
+		{ BLK_CACHE_WRITEBACK, RIG_FLUSH, false },
+		{ BLK_CACHE_WRITEBACK, RIG_WCE, true },
+		{ BLK_CACHE_WRITEBACK, RIG_FLUSH | RIG_WCE, false },
+		{ BLK_CACHE_WRITETHROUGH, 0, true },
+		{ BLK_CACHE_WRITETHROUGH, RIG_FLUSH, true },
+		{ BLK_CACHE_WRITETHROUGH, RIG_WCE, true },
+		{ BLK_CACHE_WRITETHROUGH, RIG_FLUSH | RIG_WCE, true },
+		{ BLK_CACHE_UNSAFE, 0, false },
+	};
+
+	for (unsigned i = 0; i < array_size(table); i++) {
+		struct blk_config config = config_of("image", SIZE, false);
+		bool unsafe = table[i].cache == BLK_CACHE_UNSAFE;
+
+		config.cache = table[i].cache;
+		begin_with(&config, false, 256, table[i].features);
+		ck_assert_uint_eq(rig.dev->offered & (RIG_FLUSH | RIG_WCE),
+				  unsafe ? 0 : RIG_FLUSH | RIG_WCE);
+		ck_assert_int_eq(writes_are_stable(), table[i].stable);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 1),
+				  !unsafe && !table[i].stable);
+		/* What the driver writes counts if CONFIG_WCE is there (BLK-11). */
+		virtio_config_write(rig.dev, WCE, table[i].stable, 1);
+		ck_assert_int_eq(writes_are_stable(),
+				 table[i].stable ^ !!(table[i].features & RIG_WCE));
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
+/* HOST-69: any byte is a boolean; wide and partial writes. */
+START_TEST(writeback_toggled)
+{
+	static const struct {
+		unsigned offset, len;
+		uint64_t value;
+		bool writeback;
+	} table[] = {
+		{ WCE, 1, 0, false },      { WCE, 1, 1, true },
+		{ WCE, 1, 0, false },      { WCE, 1, 2, true },
+		{ WCE, 2, 0xff00, false }, { WCE, 1, 0x80, true },
+		{ WCE, 4, 0xffffff00, false }, { WCE - 2, 4, 0x10000, true },
+		{ WCE - 2, 2, 0, true },   { WCE + 1, 1, 0, true },
+		{ WCE - 7, 8, UINT64_MAX >> 8, false }, { WCE - 7, 8, 1ULL << 63, true },
+		{ WCE - 8, 8, 0, true },   { WCE, 8, 0, false },
+	};
+
+	begin(false, 256, RIG_FLUSH | RIG_WCE);
+	for (unsigned i = 0; i < array_size(table); i++) {
+		virtio_config_write(rig.dev, table[i].offset, table[i].value, table[i].len);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 1), table[i].writeback);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE + 1, 1), 0);
+		ck_assert_int_eq(writes_are_stable(), !table[i].writeback);
+	}
+	/* The next driver begins where the user said. */
+	rig_reset_order(&rig);
+	rig_reset_wait(&rig);
+	rig_prepare(&rig, RIG_FLUSH | RIG_WCE);
+	rig_go(&rig);
+	ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 1), 1);
+	ck_assert(!writes_are_stable());
+	end();
+}
+END_TEST
+
+/* The mode changes while the I/O thread writes; for the thread sanitizer. */
+START_TEST(writeback_toggled_under_load)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin(kinds[k], 256, ALL | RIG_WCE);
+		reset_model();
+		for (unsigned i = 0; i < 50; i++) {
+			virtio_config_write(rig.dev, WCE, i % 8 != 0, 1);
+			random_requests(16, 16, false);
+		}
+		image_is_model();
 		rig_check(&rig);
 		end();
 	}
@@ -1047,7 +1156,8 @@ int main(void)
 	const TTest *const requests[] = {
 		all_kinds_of_requests, read_only, positions_wrap, configuration, most_segments,
 		nothing_before_driver_ok, no_place_for_a_status, writes_are_stable_without_flush,
-		flush_reaches_the_disk, host_errors,
+		cache_modes, writeback_toggled, writeback_toggled_under_load, flush_reaches_the_disk,
+		host_errors,
 	};
 	const TTest *const ranges[] = {
 		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,

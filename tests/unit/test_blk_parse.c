@@ -19,7 +19,7 @@ static struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 static struct virtqueue_chain chain;
 static struct blk_command command;
 static struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX + 1];
-static uint64_t features;
+static uint64_t features = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH); /* accepted */
 
 static void put_header(uint32_t type, uint64_t sector)
 {
@@ -208,6 +208,18 @@ START_TEST(each_request)
 }
 END_TEST
 
+/* BLK-22, BLK-34 */
+START_TEST(flush_not_negotiated)
+{
+	put_header(FLUSH, 0);
+	whole(HEADER, 1);
+	features = 0;
+	parse(false);
+	ck_assert_int_eq(command.action, BLK_DONE);
+	ck_assert_int_eq(command.result, UNSUPP);
+}
+END_TEST
+
 /* Lengths and places that are far from 32 bits; no byte of the data is touched. */
 START_TEST(long_transfers)
 {
@@ -332,7 +344,7 @@ START_TEST(each_range)
 		ck_assert_int_eq(command.action, BLK_DONE);
 		ck_assert_int_eq(command.result, ranges[i].read_only ? IOERR : UNSUPP);
 	}
-	features = 0;
+	features = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 }
 END_TEST
 
@@ -362,7 +374,7 @@ START_TEST(many_ranges)
 				     !memcmp(segment, given, 16 * count));
 			}
 		}
-	features = 0;
+	features = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 }
 END_TEST
 
@@ -563,7 +575,7 @@ START_TEST(random_requests)
 	static const uint32_t types[] = { IN, OUT, FLUSH, GET_ID, 11, 13 };
 	uint64_t state = 5;
 
-	features = RANGES;
+	features |= RANGES;
 	for (unsigned i = 0; i < 500000; i++) {
 		chain = (struct virtqueue_chain){ .iov = iov };
 		for (unsigned n = vq_random(&state, 5); n; n--)
@@ -610,8 +622,8 @@ int main(void)
 {
 	Suite *suite = suite_create("blk_parse");
 
-	unit_tcase(suite, "requests", each_request, long_transfers, each_range, many_ranges,
-		   parts_outside_ram, id_in_parts, used_length);
+	unit_tcase(suite, "requests", each_request, flush_not_negotiated, long_transfers, each_range,
+		   many_ranges, parts_outside_ram, id_in_parts, used_length);
 	unit_tcase(suite, "framing", cut_anywhere, cut_evenly, cut_into_bytes);
 	unit_tcase(suite, "random", random_requests);
 	return unit_run(suite);

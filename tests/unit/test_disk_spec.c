@@ -12,7 +12,7 @@
 
 #define VALID_KEYS \
 	"path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N, " \
-	"discard=on|off"
+	"discard=on|off, cache=writeback|writethrough|unsafe"
 
 static struct blk_config parse(const char *spec)
 {
@@ -32,6 +32,7 @@ START_TEST(defaults)
 	ck_assert_str_eq(config.serial, "");
 	ck_assert_uint_eq(config.queue_size, 256);
 	ck_assert(config.discard);
+	ck_assert_int_eq(config.cache, BLK_CACHE_WRITEBACK);
 	disk_spec_free(&config);
 	ck_assert_ptr_null(config.disk.path);
 }
@@ -41,7 +42,7 @@ START_TEST(all_keys)
 {
 	struct blk_config config =
 		parse("path=a/b,readonly=true,aio=sync,serial=0123456789abcdef ~!9,queue-size=1024,"
-		      "discard=off");
+		      "discard=off,cache=unsafe");
 
 	ck_assert_str_eq(config.disk.path, "a/b");
 	ck_assert(config.disk.read_only);
@@ -49,6 +50,7 @@ START_TEST(all_keys)
 	ck_assert_str_eq(config.serial, "0123456789abcdef ~!9");
 	ck_assert_uint_eq(config.queue_size, 1024);
 	ck_assert(!config.discard);
+	ck_assert_int_eq(config.cache, BLK_CACHE_UNSAFE);
 	disk_spec_free(&config);
 }
 END_TEST
@@ -97,6 +99,20 @@ START_TEST(switch_forms)
 }
 END_TEST
 
+START_TEST(cache_modes)
+{
+	static const char *const specs[] = { "x,cache=writeback", "x,cache=writethrough",
+					     "x,cache=unsafe" };
+
+	for (unsigned i = 0; i < array_size(specs); i++) {
+		struct blk_config config = parse(specs[i]);
+
+		ck_assert_int_eq(config.cache, i);
+		disk_spec_free(&config);
+	}
+}
+END_TEST
+
 START_TEST(underscore_and_doubled_commas_in_values)
 {
 	struct blk_config config = parse("x,queue_size=2,serial=a,,b=c");
@@ -110,6 +126,7 @@ END_TEST
 #define READONLY_HELP "(open the image for reading only; short: ro)"
 #define AIO_HELP "(how I/O is done, default io_uring)"
 #define SERIAL_HELP "(1 to 20 printable ASCII characters, default none)"
+#define CACHE_HELP "(when writes are on stable storage, default writeback)"
 #define DISCARD_HELP "(may the guest deallocate, default on)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
@@ -153,6 +170,9 @@ static const struct {
 	{ "x,queue-size=+2", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=0x10", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=2k", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,cache", "no value for key 'cache' " CACHE_HELP },
+	{ "x,cache=none", "bad value for key 'cache' " CACHE_HELP },
+	{ "x,cache=writeback ", "bad value for key 'cache' " CACHE_HELP },
 	{ "x,discard", "no value for key 'discard' " DISCARD_HELP },
 	{ "x,discard=unmap", "bad value for key 'discard' " DISCARD_HELP },
 	{ "x,queue-size=18446744073709551618",
@@ -202,7 +222,8 @@ int main(void)
 	Suite *suite = suite_create("disk_spec");
 	TCase *tables = tcase_create("tables");
 
-	unit_tcase(suite, "grammar", defaults, all_keys, underscore_and_doubled_commas_in_values);
+	unit_tcase(suite, "grammar", defaults, all_keys, cache_modes,
+		   underscore_and_doubled_commas_in_values);
 	tcase_add_loop_test(tables, path_forms, 0, array_size(paths));
 	tcase_add_loop_test(tables, switch_forms, 0, array_size(switches));
 	tcase_add_loop_test(tables, errors_name_the_key, 0, array_size(bad));
