@@ -56,7 +56,7 @@ struct blk {
 	enum blk_cache cache;
 	bool writeback;  /* atomic: writes may wait for a flush; device lock to write */
 	bool unmap_lost; /* atomic: the driver was told that nothing is deallocated */
-	struct blk_queue queue;
+	struct blk_queue *queue; /* virtio.queue_count of them */
 };
 
 static const struct virtio_feature blk_features[] = {
@@ -65,6 +65,7 @@ static const struct virtio_feature blk_features[] = {
 	{ VIRTIO_BLK_F_BLK_SIZE, "BLK_SIZE", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_FLUSH, "FLUSH", "unless cache=unsafe", "5.2.3" },
 	{ VIRTIO_BLK_F_CONFIG_WCE, "CONFIG_WCE", "unless cache=unsafe", "5.2.3" },
+	{ VIRTIO_BLK_F_MQ, "MQ", "with more than one queue", "5.2.3" },
 	{ VIRTIO_BLK_F_DISCARD, "DISCARD", "unless readonly or discard=off", "5.2.3" },
 	{ VIRTIO_BLK_F_WRITE_ZEROES, "WRITE_ZEROES", "unless readonly", "5.2.3" },
 	{ 0, NULL, NULL, NULL },
@@ -362,17 +363,15 @@ static void queue_start(struct virtio_device *dev, unsigned index)
 {
 	struct blk *blk = from_virtio(dev);
 
-	(void)index;
-	blk->queue.features = dev->accepted;
-	io_thread_order(blk->thread, &blk->queue.start);
+	blk->queue[index].features = dev->accepted;
+	io_thread_order(blk->thread, &blk->queue[index].start);
 }
 
 static void queue_stop(struct virtio_device *dev, unsigned index)
 {
 	struct blk *blk = from_virtio(dev);
 
-	(void)index;
-	io_thread_order(blk->thread, &blk->queue.stop);
+	io_thread_order(blk->thread, &blk->queue[index].stop);
 }
 
 /* A request without INDIRECT takes a descriptor for each of its parts. */
@@ -391,6 +390,8 @@ static void config_read(struct virtio_device *dev, void *to)
 		.blk_size = DISK_SECTOR,
 	};
 
+	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_MQ))
+		config.num_queues = dev->queue_count;
 	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_DISCARD)) {
 		config.max_discard_sectors = BLK_SEGMENT_SECTORS_MAX;
 		config.max_discard_seg = BLK_SEGMENTS_MAX;
@@ -446,6 +447,8 @@ static uint64_t offered_features(const struct disk *disk, const struct blk_confi
 	else
 		features = VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES) |
 			(config->discard ? VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) : 0);
+	if (config->queues > 1)
+		features |= VIRTIO_BIT(VIRTIO_BLK_F_MQ);
 	/* What could not keep the promise of a flush does not offer one (BLK-32, BLK-34). */
 	if (config->cache != BLK_CACHE_UNSAFE)
 		features |= VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE);
@@ -454,20 +457,33 @@ static uint64_t offered_features(const struct disk *disk, const struct blk_confi
 		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE);
 }
 
-static int init_queue(struct blk *blk)
+static int init_queue(struct blk *blk, unsigned index)
 {
-	struct blk_queue *queue = &blk->queue;
+	struct blk_queue *queue = &blk->queue[index];
 
 	queue->blk = blk;
+	queue->index = index;
 	queue->start.run = start_on_thread;
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){
-		.doorbell = blk->virtio.queue[0].doorbell,
+		.doorbell = blk->virtio.queue[index].doorbell,
 		.rung = queue_rung,
 		.flush = queue_flush,
 	};
 	queue->requests = calloc(blk->virtio.queue_size_max, sizeof(*queue->requests));
 	return queue->requests ? 0 : -ENOMEM;
+}
+
+static int init_queues(struct blk *blk)
+{
+	int ret = 0;
+
+	blk->queue = calloc(blk->virtio.queue_count, sizeof(*blk->queue));
+	if (!blk->queue)
+		return -ENOMEM;
+	for (unsigned i = 0; i < blk->virtio.queue_count && ret == 0; i++)
+		ret = init_queue(blk, i);
+	return ret;
 }
 
 int blk_create(struct blk **result, const char *name, const struct blk_config *config,
@@ -490,7 +506,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 		.offered = offered_features(disk, config),
 		/* The longest layout that some driver expects, zeros where unused. */
 		.config_len = offsetof(struct virtio_blk_config, unused1) + 3,
-		.queue_count = 1,
+		.queue_count = max(config->queues, (uint16_t)1),
 		.queue_size_max = config->queue_size,
 		.ops = &blk_ops,
 		.mem = mem,
@@ -501,7 +517,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 		free(blk);
 		return ret;
 	}
-	ret = init_queue(blk);
+	ret = init_queues(blk);
 	if (ret) {
 		blk_destroy(blk);
 		return ret;
@@ -512,7 +528,9 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 
 void blk_destroy(struct blk *blk)
 {
-	free(blk->queue.requests);
+	for (unsigned i = 0; blk->queue && i < blk->virtio.queue_count; i++)
+		free(blk->queue[i].requests);
+	free(blk->queue);
 	virtio_device_destroy(&blk->virtio);
 	free(blk);
 }

@@ -14,6 +14,7 @@
 #include "virtio/virtio_device.h"
 
 #define BLK_SERIAL_LEN 20
+#define BLK_QUEUES_MAX 255
 #define BLK_QUEUE_SIZE_DEFAULT 256
 #define BLK_QUEUE_SIZE_MIN 2
 #define BLK_QUEUE_SIZE_MAX 1024
@@ -29,6 +30,7 @@ enum blk_cache {
 struct blk_config {
 	struct disk_config disk;
 	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
+	uint16_t queues;                 /* see blk_create() */
 	uint16_t queue_size;             /* a power of two */
 	bool discard;                    /* the driver may deallocate */
 	enum blk_cache cache;
@@ -38,7 +40,8 @@ struct blk;
 
 /*
  * Make the device for an open @disk, served by @thread; both outlive it.
- * @name is for messages and outlives it too.  Returns 0 or -errno.
+ * @name is for messages and outlives it too.  It has config->queues queues, or
+ * one if that is 0.  Returns 0 or -errno.
  */
 int blk_create(struct blk **blk, const char *name, const struct blk_config *config,
 	       struct disk *disk, struct io_thread *thread, const struct guest_memory *mem);

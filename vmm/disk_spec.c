@@ -33,6 +33,17 @@ static bool set_read_only(struct blk_config *config, const char *value)
 	return set_switch(&config->disk.read_only, value);
 }
 
+static bool set_queues(struct blk_config *config, const char *value)
+{
+	const char *end;
+	uint64_t queues;
+
+	if (!number_parse(value, &queues, &end) || *end || !queues || queues > BLK_QUEUES_MAX)
+		return false;
+	config->queues = (uint16_t)queues;
+	return true;
+}
+
 static bool set_discard(struct blk_config *config, const char *value)
 {
 	return set_switch(&config->discard, value);
@@ -102,6 +113,8 @@ static const struct disk_key keys[] = {
 	  NULL, set_serial },
 	{ "queue-size", NULL, "queue-size=N", "a power of two from 2 to 1024, default 256",
 	  NULL, set_queue_size },
+	{ "queues", "num-queues", "queues=N", "1 to 255, default one a CPU; also: num_queues",
+	  NULL, set_queues },
 	{ "discard", NULL, "discard=on|off", "may the guest deallocate, default on",
 	  NULL, set_discard },
 	{ "cache", NULL, "cache=writeback|writethrough|unsafe",

@@ -23,6 +23,7 @@
 #include "tests/unit/unit.h"
 
 #define SECTORS 2048
+#define QUEUES 4
 #define SIZE (SECTORS * 512)
 #define WCE offsetof(struct virtio_blk_config, wce)
 #define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
@@ -78,7 +79,7 @@ static void begin_with(const struct blk_config *config, bool uring, uint16_t siz
 		       uint64_t features)
 {
 	state = size;
-	ck_assert_int_eq(io_thread_create(&thread, "io-test", 2, uring), 0);
+	ck_assert_int_eq(io_thread_create(&thread, "io-test", QUEUES, uring), 0);
 	rig_create(&rig, config, thread, size);
 	rig_prepare(&rig, features);
 	rig_go(&rig);
@@ -915,6 +916,110 @@ START_TEST(reset_with_requests_in_flight)
 }
 END_TEST
 
+/* --- Many queues --- */
+
+static struct blk_rig lane[QUEUES - 1]; /* the queues after the first */
+
+static void begin_queues(bool uring)
+{
+	struct blk_config config = config_of("image", SIZE, uring);
+
+	config.queues = QUEUES;
+	begin_with(&config, uring, 64, ALL | VIRTIO_BIT(VIRTIO_BLK_F_MQ));
+	for (unsigned i = 0; i < QUEUES - 1; i++)
+		rig_join(&lane[i], &rig, i + 1);
+}
+
+static void end_queues(void)
+{
+	for (unsigned i = 0; i < QUEUES - 1; i++)
+		rig_leave(&lane[i]);
+	end();
+}
+
+/* BLK-01, BLK-13, BLK-49: what came by a queue goes back by it. */
+START_TEST(many_queues)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin_queues(kinds[k]);
+		ck_assert(rig.dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_MQ));
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 34, 2), QUEUES);
+		for (unsigned round = 0; round < 500; round++) {
+			unsigned added[QUEUES] = { 0 };
+
+			for (unsigned n = vq_random(&state, 40); n; n--) {
+				unsigned q = vq_random(&state, QUEUES);
+				struct blk_rig *r = q ? &lane[q - 1] : &rig;
+
+				if (rig_add(r, n % 3 ? &read_one : &write_one) < 0)
+					continue;
+				added[q]++;
+				rig_kick(r);
+			}
+			for (unsigned q = 0; q < QUEUES; q++) {
+				struct blk_rig *r = q ? &lane[q - 1] : &rig;
+				struct rig_result result;
+
+				for (; added[q]; added[q]--) {
+					rig_wait(r, &result);
+					must(result.status == 0);
+				}
+				must(!rig_poll(r, &result));
+			}
+		}
+		/* The used rings of the others are the device's to write. */
+		for (unsigned i = 0; i < QUEUES - 1; i++)
+			vq_ram_allow(&rig.ram, vq_driver_config(lane[i].driver)->device, 6 + 8 * 64);
+		rig_check(&rig);
+		end_queues();
+	}
+}
+END_TEST
+
+/* BLK-32: a flush is for what any queue wrote. */
+START_TEST(flush_on_another_queue)
+{
+	unsigned before;
+
+	begin_queues(false);
+	before = fault_count(FAULT_FLUSH);
+	ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
+	ck_assert_uint_eq(rig_do(&lane[0], &flush), 0);
+	ck_assert_uint_eq(fault_count(FAULT_FLUSH) - before, 1);
+	/* BLK-33: its failure is known on every queue. */
+	fault_inject(FAULT_FLUSH, 1, EIO, 0);
+	files_capture();
+	ck_assert_uint_eq(rig_do(&lane[0], &flush), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(rig_do(&lane[1], &flush), VIRTIO_BLK_S_IOERR);
+	free(files_captured());
+	end_queues();
+}
+END_TEST
+
+/* One queue waits for the host, the others do not; a reset waits for all. */
+START_TEST(slow_queue)
+{
+	const struct rig_request id = { .type = VIRTIO_BLK_T_GET_ID, .in = 20 };
+	struct slow slow;
+
+	begin_queues(true);
+	slow_begin(&slow, &rig.disk, true);
+	must(rig_add(&lane[0], &read_one) >= 0);
+	rig_kick(&lane[0]);
+	wait_until_popped(&lane[0]);
+	for (unsigned i = 0; i < 100; i++) {
+		must(rig_do(&rig, &id) == 0);
+		must(rig_do(&lane[1 + i % 2], &id) == 0);
+	}
+	rig_reset_order(&rig);
+	ck_assert_uint_eq(virtio_get_status(rig.dev), 0xf);
+	slow_let_go(&slow, 1);
+	rig_reset_wait(&rig);
+	slow_end(&slow, &rig.disk);
+	end_queues();
+}
+END_TEST
+
 /* The end of the VM waits just so. */
 START_TEST(end_with_requests_in_flight)
 {
@@ -1163,6 +1268,7 @@ int main(void)
 		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,
 		reset_ends_long_zeroes,
 	};
+	const TTest *const queues[] = { many_queues, flush_on_another_queue, slow_queue };
 	const TTest *const life[] = {
 		broken_ring, reset_with_requests_in_flight, end_with_requests_in_flight,
 		more_chains_than_requests, ten_thousand_resets, devices_come_and_go,
@@ -1172,6 +1278,7 @@ int main(void)
 
 	add_case(suite, "requests", requests, array_size(requests));
 	add_case(suite, "ranges", ranges, array_size(ranges));
+	add_case(suite, "queues", queues, array_size(queues));
 	add_case(suite, "life", life, array_size(life));
 	add_case(suite, "races", races, array_size(races));
 	return unit_run(suite);
