@@ -421,12 +421,13 @@ static bool features_ok(struct virtio_device *dev, uint64_t features)
 {
 	struct blk *blk = from_virtio(dev);
 	bool can_flush = features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
-
 	/* The first mode of this driver: without FLUSH it is write-through (BLK-10, BLK-30). */
-	store_release(&blk->writeback, blk->cache == BLK_CACHE_UNSAFE ||
-		      (blk->cache == BLK_CACHE_WRITEBACK && can_flush));
+	bool writeback = blk->cache == BLK_CACHE_UNSAFE ||
+		(blk->cache == BLK_CACHE_WRITEBACK && can_flush);
+
 	/* The field shows it from now on (BLK-11). */
-	store_release(&dev->config_changed, true);
+	if (__atomic_exchange_n(&blk->writeback, writeback, __ATOMIC_ACQ_REL) != writeback)
+		store_release(&dev->config_changed, true);
 	return true;
 }
 

@@ -124,12 +124,9 @@ static void parse_segments(struct blk_command *command, uint32_t type,
 	uint64_t count = len / sizeof(*segment);
 	uint8_t result = VIRTIO_BLK_S_OK;
 
-	/* A read-only disk offers neither, and says so as for all that writes. */
-	if (limits->read_only)
-		result = VIRTIO_BLK_S_IOERR;
-	else if (!(limits->features & VIRTIO_BIT(feature)))
+	if (!(limits->features & VIRTIO_BIT(feature)))
 		result = VIRTIO_BLK_S_UNSUPP;
-	else if (len % sizeof(*segment) || count == 0 || count > BLK_SEGMENTS_MAX)
+	else if (limits->read_only || len % sizeof(*segment) || count == 0 || count > BLK_SEGMENTS_MAX)
 		result = VIRTIO_BLK_S_IOERR;
 	else
 		take_front(data, segment, len);

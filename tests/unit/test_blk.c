@@ -147,11 +147,9 @@ static uint8_t range_model(const struct rig_request *r, const void *data, bool r
 	uint32_t allowed = r->type == VIRTIO_BLK_T_WRITE_ZEROES;
 
 	memcpy(segment, data, r->out);
-	if (read_only)
-		return VIRTIO_BLK_S_IOERR;
 	if (!(rig.features & RIG_RANGES))
 		return VIRTIO_BLK_S_UNSUPP;
-	if (!r->out || r->out % 16)
+	if (read_only || !r->out || r->out % 16)
 		return VIRTIO_BLK_S_IOERR;
 	for (unsigned i = 0; i < r->out / 16; i++) {
 		if (segment[i].flags & ~allowed)
