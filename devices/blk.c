@@ -15,7 +15,6 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 
-#define DISCARD_ALIGNMENT 4096 /* bytes; what file systems allocate */
 #define DATA_SEGMENTS_MAX (VIRTQUEUE_CHAIN_MAX - 2) /* header and status take one each */
 
 struct blk_request {
@@ -60,9 +59,11 @@ struct blk {
 };
 
 static const struct virtio_feature blk_features[] = {
+	{ VIRTIO_BLK_F_SIZE_MAX, "SIZE_MAX", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_SEG_MAX, "SEG_MAX", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_RO, "RO", "with readonly", "5.2.3" },
 	{ VIRTIO_BLK_F_BLK_SIZE, "BLK_SIZE", "always", "5.2.3" },
+	{ VIRTIO_BLK_F_TOPOLOGY, "TOPOLOGY", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_FLUSH, "FLUSH", "unless cache=unsafe", "5.2.3" },
 	{ VIRTIO_BLK_F_CONFIG_WCE, "CONFIG_WCE", "unless cache=unsafe", "5.2.3" },
 	{ VIRTIO_BLK_F_MQ, "MQ", "with more than one queue", "5.2.3" },
@@ -383,11 +384,19 @@ static uint32_t data_segments(const struct virtio_device *dev)
 static void config_read(struct virtio_device *dev, void *to)
 {
 	const struct blk *blk = from_virtio(dev);
+	const struct disk_geometry *geometry = &blk->disk->geometry;
+	uint32_t block = geometry->logical;
 	struct virtio_blk_config config = {
 		.wce = blk->cache != BLK_CACHE_UNSAFE && load_relaxed(&blk->writeback),
 		.capacity = load_relaxed(&blk->disk->sectors),
+		/* As many as there may be of these fit in the used length. */
+		.size_max = DISK_STEP_MAX,
 		.seg_max = data_segments(dev),
-		.blk_size = DISK_SECTOR,
+		.blk_size = block,
+		.physical_block_exp = (uint8_t)__builtin_ctz(geometry->physical / block),
+		.alignment_offset = (uint8_t)min(geometry->alignment / block, 255u),
+		.min_io_size = (uint16_t)min(geometry->io_min / block, 65535u),
+		.opt_io_size = geometry->io_opt / block,
 	};
 
 	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_MQ))
@@ -395,7 +404,7 @@ static void config_read(struct virtio_device *dev, void *to)
 	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_DISCARD)) {
 		config.max_discard_sectors = BLK_SEGMENT_SECTORS_MAX;
 		config.max_discard_seg = BLK_SEGMENTS_MAX;
-		config.discard_sector_alignment = DISCARD_ALIGNMENT / DISK_SECTOR;
+		config.discard_sector_alignment = geometry->physical / DISK_SECTOR;
 	}
 	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES)) {
 		config.max_write_zeroes_sectors = BLK_SEGMENT_SECTORS_MAX;
@@ -455,7 +464,8 @@ static uint64_t offered_features(const struct disk *disk, const struct blk_confi
 		features |= VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE);
 	return features | VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 		VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
-		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE);
+		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) |
+		VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY);
 }
 
 static int init_queue(struct blk *blk, unsigned index)

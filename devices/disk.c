@@ -23,6 +23,9 @@
 #define BLOCK_URING_CMD_DISCARD _IO(0x12, 0)
 #endif
 
+/* Larger "blocks", such as a network file system's, say nothing of the disk. */
+#define PHYSICAL_MAX (64u << 10)
+
 /* --- Open and close --- */
 
 static int size_of(struct disk *disk, uint64_t *size)
@@ -42,7 +45,44 @@ static int size_of(struct disk *disk, uint64_t *size)
 	return 0;
 }
 
-static int set_geometry(struct disk *disk)
+/* @value if it is a power of two in this range, or else @least. */
+static uint32_t block_size(uint32_t value, uint32_t least, uint32_t most)
+{
+	return value >= least && value <= most && !(value & (value - 1)) ? value : least;
+}
+
+/*
+ * A file has no blocks for those who read and write it by the page cache; the
+ * unit of its file system is what it is best changed in.  A device knows.
+ */
+static void set_geometry(struct disk *disk)
+{
+	unsigned physical = 0, io_min = 0, io_opt = 0;
+	int logical = 0, alignment = 0;
+	struct disk_geometry *g = &disk->geometry;
+	struct stat st;
+
+	if (!disk->is_device) {
+		if (fstat(disk->fd, &st) == 0)
+			physical = (unsigned)st.st_blksize;
+	} else {
+		/* What one of these does not tell stays 0. */
+		ioctl(disk->fd, BLKSSZGET, &logical);
+		ioctl(disk->fd, BLKPBSZGET, &physical);
+		ioctl(disk->fd, BLKALIGNOFF, &alignment);
+		ioctl(disk->fd, BLKIOMIN, &io_min);
+		ioctl(disk->fd, BLKIOOPT, &io_opt);
+	}
+	g->logical = block_size((uint32_t)logical, DISK_SECTOR, 4096);
+	if (disk->sectors % (g->logical / DISK_SECTOR))
+		g->logical = DISK_SECTOR;
+	g->physical = block_size(physical, g->logical, PHYSICAL_MAX);
+	g->alignment = alignment > 0 ? (uint32_t)alignment % g->physical : 0;
+	g->io_min = io_min % g->logical ? 0 : io_min;
+	g->io_opt = io_opt % g->logical ? 0 : io_opt;
+}
+
+static int set_size(struct disk *disk)
 {
 	uint64_t size = 0;
 	int ret = size_of(disk, &size);
@@ -128,7 +168,7 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 		log_error("disk '%s': cannot open: %s", disk->path, strerror(-ret));
 		return ret;
 	}
-	ret = set_geometry(disk);
+	ret = set_size(disk);
 	/* With O_NONBLOCK, io_uring would fail what cannot complete at once. */
 	if (ret == 0)
 		fcntl(disk->fd, F_SETFL, 0);
@@ -136,6 +176,8 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 		ret = lock(disk);
 	if (ret == 0)
 		ret = map_zeros(disk);
+	if (ret == 0)
+		set_geometry(disk);
 	if (ret)
 		disk_close(disk);
 	return ret;

@@ -36,12 +36,21 @@ struct disk_config {
 	enum disk_aio aio; /* on a thread without io_uring it is SYNC anyway */
 };
 
+/* In bytes, each but the last two a power of two; what the guest is told. */
+struct disk_geometry {
+	uint32_t logical;   /* the block; DISK_SECTOR to 4096, and divides the size */
+	uint32_t physical;  /* what the host writes without reading first; not below that */
+	uint32_t alignment; /* where the first whole physical block begins */
+	uint32_t io_min, io_opt; /* the sizes that it likes; 0: none */
+};
+
 struct disk {
 	const char *path; /* for messages; borrowed from the configuration */
 	int fd;
 	bool read_only;
 	enum disk_aio aio;
 	uint64_t sectors; /* of 512 bytes */
+	struct disk_geometry geometry;
 	int flush_error;  /* atomic: that of a flush that failed, for good */
 	bool is_device;
 	unsigned refused; /* atomic: the ways that the host does not know, a bit each */

@@ -351,10 +351,12 @@ START_TEST(configuration)
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 12, 4), table[i].segments);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 20, 4), 512);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 8, 4), DISK_STEP_MAX);
 		/* Discard and write zeroes: sectors, segments, alignment; may unmap. */
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 36, 4), BLK_SEGMENT_SECTORS_MAX);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 40, 4), BLK_SEGMENTS_MAX);
-		ck_assert_uint_eq(virtio_config_read(rig.dev, 44, 4), 8);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 44, 4) * 512,
+				  rig.disk.geometry.physical);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 48, 4), BLK_SEGMENT_SECTORS_MAX);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 52, 4), BLK_SEGMENTS_MAX);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 56, 4), 1);
@@ -367,6 +369,39 @@ START_TEST(configuration)
 		ck_assert(!(rig.dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_RO)));
 		end();
 	}
+}
+END_TEST
+
+/* BLK-06 to BLK-08: in units of logical blocks, which change no other unit. */
+START_TEST(topology)
+{
+	static const struct {
+		struct disk_geometry geometry;
+		uint32_t block, optimal;
+		uint8_t exponent, alignment;
+		uint16_t minimal;
+	} table[] = {
+		{ { 512, 512, 0, 0, 0 }, 512, 0, 0, 0, 0 },
+		{ { 512, 4096, 0, 0, 0 }, 512, 0, 3, 0, 0 },
+		{ { 512, 4096, 3584, 4096, 1 << 20 }, 512, 2048, 3, 7, 8 },
+		{ { 4096, 4096, 0, 4096, 65536 }, 4096, 16, 0, 0, 1 },
+		{ { 4096, 65536, 0, 1U << 31, 0 }, 4096, 0, 4, 0, 65535 },
+	};
+
+	begin(true, 256, ALL);
+	for (unsigned i = 0; i < array_size(table); i++) {
+		rig.disk.geometry = table[i].geometry;
+		virtio_notify_config(rig.dev);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 20, 4), table[i].block);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 24, 1), table[i].exponent);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 25, 1), table[i].alignment);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 26, 2), table[i].minimal);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 28, 4), table[i].optimal);
+		ck_assert_uint_eq(rig_do(&rig, &(struct rig_request){ .type = VIRTIO_BLK_T_OUT,
+					 .sector = 1, .out = 512 }), 0);
+	}
+	end();
 }
 END_TEST
 
@@ -1257,7 +1292,8 @@ static void add_case(Suite *suite, const char *name, const TTest *const *tests, 
 int main(void)
 {
 	const TTest *const requests[] = {
-		all_kinds_of_requests, read_only, positions_wrap, configuration, most_segments,
+		all_kinds_of_requests, read_only, positions_wrap, configuration, topology,
+		most_segments,
 		nothing_before_driver_ok, no_place_for_a_status, writes_are_stable_without_flush,
 		cache_modes, writeback_toggled, writeback_toggled_under_load, flush_reaches_the_disk,
 		host_errors,

@@ -195,6 +195,25 @@ static int other_process(const char *path, bool read_only, int ms, pid_t *pid)
 	return stop[1];
 }
 
+/* Of a file: the unit of its file system. */
+START_TEST(geometry)
+{
+	const struct disk_config config = { .path = image("image", 8192 + 512) };
+	struct disk disk;
+	struct stat st;
+
+	ck_assert_int_eq(disk_open(&disk, &config), 0);
+	ck_assert_int_eq(fstat(disk.fd, &st), 0);
+	ck_assert(!disk.is_device);
+	ck_assert_uint_eq(disk.geometry.logical, 512);
+	ck_assert_uint_eq(disk.geometry.physical, st.st_blksize);
+	ck_assert_uint_eq(disk.geometry.alignment, 0);
+	ck_assert_uint_eq(disk.geometry.io_min, 0);
+	ck_assert_uint_eq(disk.geometry.io_opt, 0);
+	disk_close(&disk);
+}
+END_TEST
+
 static void end_other(int stop, pid_t pid)
 {
 	int status;
@@ -1039,6 +1058,7 @@ int main(void)
 {
 	const TTest *const opening[] = {
 		what_cannot_be_a_disk, file_that_may_not_be_written, sizes,
+		geometry,
 		locked_by_another_process, lock_is_waited_for, lock_ends_with_close_and_only_then,
 	};
 	const TTest *const requests[] = {
