@@ -49,4 +49,10 @@ int blk_create(struct blk **blk, const char *name, const struct blk_config *conf
 /* After virtio_device_shut_down(), and once the I/O thread has ended. */
 void blk_destroy(struct blk *blk);
 
+/*
+ * The disk has @sectors of 512 bytes from now on: requests are judged by it,
+ * and the driver is told (section 5.2.6.2).  Any thread, one at a time.
+ */
+void blk_set_capacity(struct blk *blk, uint64_t sectors);
+
 struct virtio_device *blk_virtio(struct blk *blk);

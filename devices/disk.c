@@ -28,17 +28,16 @@
 
 /* --- Open and close --- */
 
-static int size_of(struct disk *disk, uint64_t *size)
+static int size_of(int fd, uint64_t *size)
 {
 	struct stat st;
 
-	if (fstat(disk->fd, &st))
+	if (fstat(fd, &st))
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	disk->is_device = S_ISBLK(st.st_mode);
-	if (disk->is_device)
-		return ioctl(disk->fd, BLKGETSIZE64, size) ? -errno : 0;
+	if (S_ISBLK(st.st_mode))
+		return ioctl(fd, BLKGETSIZE64, size) ? -errno : 0;
 	if (!S_ISREG(st.st_mode))
 		return -ENOTSUP;
 	*size = (uint64_t)st.st_size;
@@ -60,11 +59,12 @@ static void set_geometry(struct disk *disk)
 	unsigned physical = 0, io_min = 0, io_opt = 0;
 	int logical = 0, alignment = 0;
 	struct disk_geometry *g = &disk->geometry;
-	struct stat st;
+	struct stat st = { 0 };
 
+	fstat(disk->fd, &st); /* as it did for the size */
+	disk->is_device = S_ISBLK(st.st_mode);
 	if (!disk->is_device) {
-		if (fstat(disk->fd, &st) == 0)
-			physical = (unsigned)st.st_blksize;
+		physical = (unsigned)st.st_blksize;
 	} else {
 		/* What one of these does not tell stays 0. */
 		ioctl(disk->fd, BLKSSZGET, &logical);
@@ -82,10 +82,10 @@ static void set_geometry(struct disk *disk)
 	g->io_opt = io_opt % g->logical ? 0 : io_opt;
 }
 
-static int set_size(struct disk *disk)
+int disk_look_again(const struct disk *disk, uint64_t *sectors)
 {
 	uint64_t size = 0;
-	int ret = size_of(disk, &size);
+	int ret = size_of(disk->fd, &size);
 
 	if (ret == -ENOTSUP)
 		log_error("disk '%s': neither a file nor a block device", disk->path);
@@ -97,7 +97,7 @@ static int set_size(struct disk *disk)
 	}
 	if (ret)
 		return ret;
-	disk->sectors = size / DISK_SECTOR;
+	*sectors = size / DISK_SECTOR;
 	if (size % DISK_SECTOR)
 		log_warn("disk '%s': size is not a multiple of %d bytes; the last %" PRIu64
 			 " are hidden", disk->path, DISK_SECTOR, size % DISK_SECTOR);
@@ -168,7 +168,7 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 		log_error("disk '%s': cannot open: %s", disk->path, strerror(-ret));
 		return ret;
 	}
-	ret = set_size(disk);
+	ret = disk_look_again(disk, &disk->sectors);
 	/* With O_NONBLOCK, io_uring would fail what cannot complete at once. */
 	if (ret == 0)
 		fcntl(disk->fd, F_SETFL, 0);

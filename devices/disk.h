@@ -49,7 +49,7 @@ struct disk {
 	int fd;
 	bool read_only;
 	enum disk_aio aio;
-	uint64_t sectors; /* of 512 bytes */
+	uint64_t sectors; /* of 512 bytes; atomic: the image may be resized */
 	struct disk_geometry geometry;
 	int flush_error;  /* atomic: that of a flush that failed, for good */
 	bool is_device;
@@ -108,6 +108,12 @@ struct disk_request {
  * warning.  Returns 0, or -errno having printed why.
  */
 int disk_open(struct disk *disk, const struct disk_config *config);
+
+/*
+ * How large the image is by now, in @sectors, of which disk->sectors is left to
+ * the caller.  Returns 0, or -errno having printed why.  One thread.
+ */
+int disk_look_again(const struct disk *disk, uint64_t *sectors);
 
 /* Can DISK_ZERO_UNMAP deallocate?  Yes, until the host has refused it.  Any thread. */
 bool disk_may_unmap(const struct disk *disk);

@@ -150,9 +150,31 @@ static int disks_up(struct machine *m)
 
 /* --- The process: signals and terminal --- */
 
+/* Some image may have grown or shrunk. */
+static void look_again(void *opaque, int signo)
+{
+	struct machine *m = opaque;
+
+	(void)signo;
+	for (unsigned i = 0; i < m->options->disk_count; i++) {
+		struct machine_disk *disk = &m->disk[i];
+		uint64_t before = load_relaxed(&disk->image.sectors), now;
+
+		if (disk_look_again(&disk->image, &now) || now == before)
+			continue;
+		blk_set_capacity(disk->blk, now);
+		log_info("%s: %" PRIu64 " sectors, before %" PRIu64, disk->name, now, before);
+	}
+}
+
 static int loop_up(struct machine *m)
 {
-	return loop_init(&m->loop);
+	int ret = loop_init(&m->loop);
+
+	/* Caught once all parts are made: the loop runs last. */
+	if (ret == 0)
+		loop_on_signal(&m->loop, SIGUSR2, look_again, m);
+	return ret;
 }
 
 static void loop_down(struct machine *m)

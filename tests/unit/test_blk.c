@@ -781,6 +781,79 @@ START_TEST(reset_ends_long_zeroes)
 }
 END_TEST
 
+/* --- Resize (BLK-14) --- */
+
+START_TEST(resized)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		struct rig_request last = { .type = VIRTIO_BLK_T_IN, .in = 512 };
+
+		begin(kinds[k], 256, ALL);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS);
+		for (unsigned i = 1; i <= 20; i++) {
+			uint64_t sectors = i % 2 ? SECTORS + i : SECTORS - i;
+			uint8_t generation = rig.dev->generation;
+
+			ck_assert_int_eq(ftruncate(rig.disk.fd, (off_t)sectors * 512), 0);
+			blk_set_capacity(rig.blk, sectors);
+			ck_assert_uint_eq(load_acquire(&rig.notices), i);
+			ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), sectors);
+			ck_assert_uint_eq(rig.dev->generation, (uint8_t)(generation + 1));
+			last.sector = sectors - 1;
+			ck_assert_uint_eq(rig_do(&rig, &last), 0);
+			last.sector = sectors;
+			ck_assert_uint_eq(rig_do(&rig, &last), VIRTIO_BLK_S_IOERR);
+		}
+		/* No less than a block. */
+		rig.disk.geometry.logical = rig.disk.geometry.physical = 4096;
+		blk_set_capacity(rig.blk, 1001);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), 1000);
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
+/* While the I/O thread judges requests by it; the driver's part keeps its size. */
+START_TEST(resized_under_load)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin(kinds[k], 256, ALL);
+		reset_model();
+		for (unsigned i = 0; i < 200; i++) {
+			must(rig_add(&rig, &read_one) >= 0 && rig_add(&rig, &write_one) >= 0);
+			rig_kick(&rig);
+			blk_set_capacity(rig.blk, SECTORS / (1 + i % 2));
+			for (unsigned n = 0; n < 2; n++) {
+				struct rig_result result;
+
+				rig_wait(&rig, &result);
+				must(result.status == 0);
+			}
+		}
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
+/* Before the driver is ready it is not told; then it is, once (GEN-31). */
+START_TEST(resized_before_driver_ok)
+{
+	begin(true, 256, ALL);
+	rig_reset_order(&rig);
+	rig_reset_wait(&rig);
+	rig_prepare(&rig, ALL);
+	blk_set_capacity(rig.blk, SECTORS - 8);
+	blk_set_capacity(rig.blk, SECTORS - 16);
+	ck_assert_uint_eq(load_acquire(&rig.notices), 0);
+	rig_go(&rig);
+	ck_assert_uint_eq(load_acquire(&rig.notices), 1);
+	ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS - 16);
+	end();
+}
+END_TEST
+
 /* --- Host errors: the guest sees IOERR, and the device goes on --- */
 
 START_TEST(host_errors)
@@ -1302,6 +1375,7 @@ int main(void)
 		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,
 		reset_ends_long_zeroes,
 	};
+	const TTest *const resizing[] = { resized, resized_under_load, resized_before_driver_ok };
 	const TTest *const queues[] = { many_queues, flush_on_another_queue, slow_queue };
 	const TTest *const life[] = {
 		broken_ring, reset_with_requests_in_flight, end_with_requests_in_flight,
@@ -1312,6 +1386,7 @@ int main(void)
 
 	add_case(suite, "requests", requests, array_size(requests));
 	add_case(suite, "ranges", ranges, array_size(ranges));
+	add_case(suite, "resizing", resizing, array_size(resizing));
 	add_case(suite, "queues", queues, array_size(queues));
 	add_case(suite, "life", life, array_size(life));
 	add_case(suite, "races", races, array_size(races));

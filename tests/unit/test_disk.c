@@ -195,6 +195,31 @@ static int other_process(const char *path, bool read_only, int ms, pid_t *pid)
 	return stop[1];
 }
 
+START_TEST(looked_at_again)
+{
+	const struct disk_config config = { .path = image("image", 8192) };
+	static const off_t sizes_now[] = { 8192, 1 << 20, 512, 1000, 8192 };
+	struct disk disk;
+	uint64_t sectors;
+
+	ck_assert_int_eq(disk_open(&disk, &config), 0);
+	for (unsigned i = 0; i < array_size(sizes_now); i++) {
+		ck_assert_int_eq(ftruncate(disk.fd, sizes_now[i]), 0);
+		files_capture();
+		ck_assert_int_eq(disk_look_again(&disk, &sectors), 0);
+		free(files_captured());
+		ck_assert_uint_eq(sectors, (uint64_t)sizes_now[i] / 512);
+		ck_assert_uint_eq(disk.sectors, 16);
+	}
+	/* One that is gone is no size: the disk stays as it is. */
+	ck_assert_int_eq(ftruncate(disk.fd, 511), 0);
+	files_capture();
+	ck_assert_int_eq(disk_look_again(&disk, &sectors), -EINVAL);
+	free(files_captured());
+	disk_close(&disk);
+}
+END_TEST
+
 /* Of a file: the unit of its file system. */
 START_TEST(geometry)
 {
@@ -1058,7 +1083,7 @@ int main(void)
 {
 	const TTest *const opening[] = {
 		what_cannot_be_a_disk, file_that_may_not_be_written, sizes,
-		geometry,
+		looked_at_again, geometry,
 		locked_by_another_process, lock_is_waited_for, lock_ends_with_close_and_only_then,
 	};
 	const TTest *const requests[] = {
