@@ -126,7 +126,8 @@ static void parse_segments(struct blk_command *command, uint32_t type,
 
 	if (!(limits->features & VIRTIO_BIT(feature)))
 		result = VIRTIO_BLK_S_UNSUPP;
-	else if (limits->read_only || len % sizeof(*segment) || count == 0 || count > BLK_SEGMENTS_MAX)
+	else if (limits->read_only || len % sizeof(*segment) || count == 0 ||
+		 count > BLK_SEGMENTS_MAX)
 		result = VIRTIO_BLK_S_IOERR;
 	else
 		take_front(data, segment, len);

@@ -36,10 +36,10 @@ struct disk_config {
 	enum disk_aio aio; /* on a thread without io_uring it is SYNC anyway */
 };
 
-/* In bytes, each but the last two a power of two; what the guest is told. */
+/* In bytes; what the guest is told. */
 struct disk_geometry {
-	uint32_t logical;   /* the block; DISK_SECTOR to 4096, and divides the size */
-	uint32_t physical;  /* what the host writes without reading first; not below that */
+	uint32_t logical;   /* a power of two, DISK_SECTOR to 4096; divides the size */
+	uint32_t physical;  /* likewise; what the host writes without reading first */
 	uint32_t alignment; /* where the first whole physical block begins */
 	uint32_t io_min, io_opt; /* the sizes that it likes; 0: none */
 };
