@@ -96,7 +96,7 @@ static void complete(struct blk_request *request, uint8_t result, uint64_t data)
 	struct blk_queue *queue = request->queue;
 
 	*request->command.status = result;
-	virtqueue_push(ring_of(queue), request->chain.head,
+	virtqueue_push(ring_of(queue), &request->chain,
 		       blk_used_len(request->chain.writable_len, data));
 	put_free(queue, request);
 	io_thread_want_flush(&queue->io);
@@ -167,7 +167,7 @@ static void execute(struct blk_request *request)
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
-		virtqueue_push(ring_of(queue), request->chain.head, 0);
+		virtqueue_push(ring_of(queue), &request->chain, 0);
 		put_free(queue, request);
 		io_thread_want_flush(&queue->io);
 		break;
