@@ -330,11 +330,14 @@ static const struct virtio_device_ops blk_ops = {
 	.queue_stop = queue_stop,
 };
 
-static uint64_t offered_features(const struct disk *disk)
+static uint64_t offered_features(const struct blk_config *config, const struct disk *disk)
 {
 	return VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 		VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
 		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) |
+		(config->packed ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0) |
+		(config->in_order ? VIRTIO_BIT(VIRTIO_F_IN_ORDER) : 0) |
+		(config->notification_data ? VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA) : 0) |
 		(disk->read_only ? VIRTIO_BIT(VIRTIO_BLK_F_RO) : 0);
 }
 
@@ -368,7 +371,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 	blk->virtio = (struct virtio_device){
 		.name = name,
 		.id = VIRTIO_ID_BLOCK,
-		.offered = offered_features(disk),
+		.offered = offered_features(config, disk),
 		/* The longest layout that some driver expects, zeros where unused. */
 		.config_len = offsetof(struct virtio_blk_config, unused1) + 3,
 		.queue_count = 1,

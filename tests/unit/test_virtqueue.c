@@ -152,6 +152,57 @@ START_TEST(start_checks_the_areas)
 }
 END_TEST
 
+/* Any size; the events are small, and need not be where a split ring has more. */
+START_TEST(start_checks_packed_areas)
+{
+	static const struct {
+		uint16_t size;
+		uint64_t desc, driver, device;
+		bool good;
+	} table[] = {
+		{ 0, GPA, GPA + 0x1000, GPA + 0x2000, false },
+		{ 1, GPA, GPA + 0x1000, GPA + 0x2000, true },
+		{ 3, GPA, GPA + 0x1000, GPA + 0x2000, true },
+		{ 32767, GPA, GPA + 0x80000, GPA + 0xa0000, true },
+		{ 32768, GPA, GPA + 0x80000, GPA + 0xa0000, true },
+		{ 32769, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+		{ 65535, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+		{ 5, GPA + 16, GPA + 0x1004, GPA + 0x2004, true },
+		{ 5, GPA + 8, GPA + 0x1000, GPA + 0x2000, false },
+		{ 5, GPA, GPA + 0x1002, GPA + 0x2000, false },
+		{ 5, GPA, GPA + 0x1000, GPA + 0x2002, false },
+		{ 5, GPA - 16, GPA + 0x1000, GPA + 0x2000, false },
+		{ 5, GPA, GPA - 4, GPA + 0x2000, false },
+		{ 5, GPA, GPA + 0x1000, GPA - 4, false },
+		{ 5, -16ULL, GPA + 0x1000, GPA + 0x2000, false },
+		{ 5, GPA, -4ULL, GPA + 0x2000, false },
+		{ 5, GPA, GPA + 0x1000, -4ULL, false },
+		{ 5, GPA + RAM - 80, GPA, GPA + 0x1000, true },
+		{ 5, GPA + RAM - 64, GPA, GPA + 0x1000, false },
+		{ 5, GPA, GPA + RAM - 4, GPA + 0x1000, true },
+		{ 5, GPA, GPA + RAM, GPA + 0x1000, false },
+		{ 5, GPA, GPA + 0x1000, GPA + RAM - 4, true },
+		{ 5, GPA, GPA + 0x1000, GPA + RAM, false },
+	};
+
+	vq_ram_init(&ram, GPA, RAM);
+	for (unsigned i = 0; i < array_size(table); i++) {
+		const struct virtqueue_config config = {
+			.size = table[i].size,
+			.desc = table[i].desc,
+			.driver = table[i].driver,
+			.device = table[i].device,
+		};
+		int ret = virtqueue_start(&vq, &config, &ram.mem, PACKED | EVENT, turns);
+
+		ck_assert_msg(ret == (table[i].good ? 0 : -EINVAL), "row %u: %d", i, ret);
+		ck_assert_msg(table[i].good || vq.why, "row %u gives no reason", i);
+	}
+	vq_ram_check(&ram);
+	vq_ram_free(&ram);
+}
+END_TEST
+
 /* --- Whole chains --- */
 
 /* Up to @count chains go through as one batch. */
@@ -646,6 +697,171 @@ START_TEST(one_head_twice)
 }
 END_TEST
 
+/* --- The same of packed rings (HOST-17 to 21, HOST-28 to 32) --- */
+
+#define AVAIL (1 << VRING_PACKED_DESC_F_AVAIL)
+#define USED (1 << VRING_PACKED_DESC_F_USED)
+
+/* Fields stand in order of the structure: address, length, id, flags. */
+struct malformed_packed {
+	const char *what;
+	uint64_t features;
+	int result;
+	struct vring_packed_desc desc[5];  /* of the ring */
+	struct vring_packed_desc table[4]; /* at T */
+};
+
+static const struct malformed_packed malformed_packed[] = {
+	{ "nothing", 0, 0, { { 0 } }, { { 0 } } },
+	{ "a good one", 0, 1, { { B, 1, 0, AVAIL } }, { { 0 } } },
+	{ "any id", 0, 1, { { B, 1, 65535, AVAIL } }, { { 0 } } },
+	{ "of the lap before", 0, 0, { { B, 1, 0, USED } }, { { 0 } } },
+	{ "used in this lap", 0, 0, { { B, 1, 0, AVAIL | USED } }, { { 0 } } },
+	{ "unknown flags ignored", 0, 1, { { B, 1, 0, AVAIL | 0x7f78 } }, { { 0 } } },
+	{ "NEXT to one not available", 0, 1, { { B, 1, 0, AVAIL | NEXT }, { B, 1, 7, 0 } },
+	  { { 0 } } },
+	{ "NEXT to one of another lap", 0, 1,
+	  { { B, 1, 0, AVAIL | NEXT }, { B, 1, 7, USED } }, { { 0 } } },
+	{ "as long as the ring", 0, 1,
+	  { { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT },
+	    { B, 1, 0, AVAIL | NEXT }, { B, 1, 7, AVAIL } }, { { 0 } } },
+	{ "NEXT in every slot", 0, -EBADMSG,
+	  { { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT },
+	    { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT } }, { { 0 } } },
+	{ "NEXT in every slot, all empty", 0, -EBADMSG,
+	  { { B, 0, 0, AVAIL | NEXT }, { B, 0, 0, NEXT }, { B, 0, 0, NEXT }, { B, 0, 0, NEXT },
+	    { B, 0, 0, NEXT } }, { { 0 } } },
+	{ "empty", 0, 1, { { B, 0, 0, AVAIL } }, { { 0 } } },
+	{ "empty outside RAM", 0, 1, { { UINT64_MAX, 0, 0, AVAIL } }, { { 0 } } },
+	{ "readable after writable", 0, -EBADMSG,
+	  { { B, 1, 0, AVAIL | NEXT | WRITE }, { B, 1, 0, AVAIL } }, { { 0 } } },
+	{ "readable after writable in a table", INDIRECT, -EBADMSG,
+	  { { T, 32, 0, AVAIL | TABLE } }, { { B, 1, 0, WRITE }, { B, 1, 0, 0 } } },
+	{ "table not negotiated", 0, -EBADMSG, { { T, 16, 0, AVAIL | TABLE } },
+	  { { B, 1, 0, 0 } } },
+	{ "a good table", INDIRECT, 1, { { T, 16, 0, AVAIL | TABLE } }, { { B, 1, 0, 0 } } },
+	{ "WRITE on its pointer ignored", INDIRECT, 1, { { T, 16, 0, AVAIL | TABLE | WRITE } },
+	  { { B, 1, 0, 0 } } },
+	{ "flags in a table ignored", INDIRECT, 1, { { T, 32, 0, AVAIL | TABLE } },
+	  { { B, 1, 9, TABLE | AVAIL | USED }, { B, 1, 9, NEXT | WRITE } } },
+	{ "table and NEXT", INDIRECT, -EBADMSG,
+	  { { T, 16, 0, AVAIL | TABLE | NEXT }, { B, 1, 0, AVAIL | WRITE } }, { { B, 1, 0, 0 } } },
+	{ "table later in a list", INDIRECT, -EBADMSG,
+	  { { B, 1, 0, AVAIL | NEXT }, { T, 16, 0, AVAIL | TABLE } }, { { B, 1, 0, 0 } } },
+	{ "table of no bytes", INDIRECT, -EBADMSG, { { T, 0, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of 15 bytes", INDIRECT, -EBADMSG, { { T, 15, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of 17 bytes", INDIRECT, -EBADMSG, { { T, 17, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of 4 GiB - 16", INDIRECT, -EBADMSG, { { T, -16U, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of as many entries as there may be", INDIRECT, 1,
+	  { { GPA + RAM / 2, 16 * VIRTQUEUE_CHAIN_MAX, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of one entry more", INDIRECT, -EBADMSG,
+	  { { GPA + RAM / 2, 16 * VIRTQUEUE_CHAIN_MAX + 16, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table beyond RAM", INDIRECT, -EBADMSG,
+	  { { GPA + RAM - 15, 16, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table across the end of addresses", INDIRECT, -EBADMSG,
+	  { { -15ULL, 16, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "the ring as a table", INDIRECT, 1, { { GPA + 16, 64, 0, AVAIL | TABLE } }, { { 0 } } },
+};
+
+START_TEST(malformed_packed_rings)
+{
+	for (unsigned i = 0; i < array_size(malformed_packed); i++) {
+		const struct malformed_packed *m = &malformed_packed[i];
+		int ret;
+
+		begin(5, PACKED | m->features);
+		vq_ram_fill(&ram, GPA + RAM / 2, 0, 16 * (VIRTQUEUE_CHAIN_MAX + 1));
+		for (unsigned d = 0; d < 5; d++)
+			vq_packed_desc(driver, d, &m->desc[d]);
+		vq_ram_put(&ram, T, m->table, sizeof(m->table));
+		vq.why = NULL;
+		ret = virtqueue_pop(&vq, &chain);
+		ck_assert_msg(ret == m->result, "%s: %d (%s)", m->what, ret, vq.why);
+		ck_assert_msg(ret >= 0 || vq.why, "%s: no reason", m->what);
+		vq_ram_allow(&ram, vq_driver_config(driver)->device, 4);
+		vq_ram_check(&ram);
+		end();
+	}
+}
+END_TEST
+
+/* Shown again before it was used: the ring has no place for two. */
+START_TEST(packed_slots_twice)
+{
+	struct vring_packed_desc desc = { B, 8, 7, AVAIL | WRITE };
+
+	begin(3, PACKED);
+	for (unsigned i = 0; i < 3; i++) {
+		vq_packed_desc(driver, i, &desc);
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+	}
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 0);
+	desc.flags = USED | WRITE;
+	vq_packed_desc(driver, 0, &desc);
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), -EBADMSG);
+	end();
+}
+END_TEST
+
+/* HOST-31: one id many times, each echoed. */
+START_TEST(one_buffer_id_twice)
+{
+	static const uint16_t ids[] = { 0, 4, 5, 32768, 65535 };
+	const struct vring_packed_desc *used;
+
+	for (unsigned i = 0; i < array_size(ids); i++) {
+		const struct vring_packed_desc desc = { B, 8, ids[i], AVAIL | WRITE };
+
+		begin(5, PACKED);
+		vq_packed_desc(driver, 0, &desc);
+		vq_packed_desc(driver, 1, &desc);
+		used = vq_ram_ptr(&ram, vq_driver_config(driver)->desc);
+		for (uint32_t n = 0; n < 2; n++) {
+			ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+			ck_assert_uint_eq(chain.id, ids[i]);
+			virtqueue_push(&vq, &chain, 8 * n);
+		}
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 0);
+		ck_assert(virtqueue_publish(&vq));
+		for (unsigned n = 0; n < 2; n++) {
+			ck_assert_uint_eq(used[n].id, ids[i]);
+			ck_assert_uint_eq(used[n].len, 8 * n);
+			ck_assert_uint_eq(used[n].flags, AVAIL | USED | (n ? WRITE : 0));
+		}
+		end();
+	}
+}
+END_TEST
+
+/* In order, a completion is held for each chain in flight: no more than descriptors. */
+START_TEST(more_in_flight_than_the_queue_is_long)
+{
+	struct vq_part part = { B, 8, true };
+	struct virtqueue_chain first;
+
+	begin(4, IN_ORDER);
+	vq_driver_add_parts(driver, &part, 1);
+	for (unsigned i = 0; i < 4; i++) {
+		vq_split_head(driver, i, 0);
+		vq_split_avail(driver, 0, (uint16_t)(i + 1), 0);
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+		if (i == 0)
+			first = chain;
+		else
+			virtqueue_push(&vq, &chain, 8);
+	}
+	ck_assert(!virtqueue_publish(&vq));
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 0);
+	vq_split_avail(driver, 0, 5, 0);
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), -EBADMSG);
+	/* What was taken may still come back. */
+	virtqueue_push(&vq, &first, 8);
+	ck_assert(virtqueue_publish(&vq));
+	ck_assert_uint_eq(vq.pushed, 4);
+	end();
+}
+END_TEST
+
 /* HOST-27: the device's positions are not read back from its own ring. */
 START_TEST(used_ring_is_never_read)
 {
@@ -696,6 +912,85 @@ START_TEST(interrupts_exactly_when_wanted)
 			vq_driver_check(driver);
 			end();
 		}
+}
+END_TEST
+
+/* On to @place, counted over two laps, with nobody listening. */
+static void go_to(unsigned place)
+{
+	struct vq_part part = { B, 8, true };
+	struct vq_used used;
+
+	vq_packed_event(driver, 0, true, VRING_PACKED_EVENT_FLAG_DISABLE);
+	while (vq.packed.use.slot + (vq.packed.use.wrap ? 0U : vq.size) != place) {
+		vq_driver_add_parts(driver, &part, 1);
+		vq_driver_publish(driver);
+		must(virtqueue_pop(&vq, &chain) == 1);
+		virtqueue_push(&vq, &chain, 8);
+		must(!virtqueue_publish(&vq));
+		must(vq_driver_get(driver, &used));
+	}
+	must(!vq_driver_was_interrupt_due(driver));
+}
+
+/*
+ * Each wish against each batch from each place, for both wrap counters; where a
+ * wish has no sense there must be an interrupt (HOST-32).
+ */
+static void all_wishes(uint16_t size, uint64_t features)
+{
+	struct vq_part part[2] = { { B, 8, true }, { B, 8, true } };
+	unsigned interrupts = 0, rounds = 0;
+
+	begin(size, features);
+	for (unsigned first = 0; first < 2U * size; first++)
+		for (unsigned batch = 1; batch <= size; batch++)
+			for (unsigned wish = 0; wish < 8U * (size + 2U); wish++) {
+				uint16_t flags = wish % 4, offset = (uint16_t)(wish / 8);
+				bool sense = flags < 2 ||
+					(flags == 2 && (features & EVENT) && offset < size);
+				unsigned slots = 0, lists = 0, step;
+				struct vq_used used;
+				bool told;
+
+				go_to(first);
+				while (slots < batch) {
+					step = 1 + (batch - slots > 1 && vq_random(&state, 2));
+					must(vq_driver_add_parts(driver, part, step) >= 0);
+					slots += step;
+					lists++;
+				}
+				vq_driver_publish(driver);
+				vq_packed_event(driver, offset, wish / 4 % 2, flags);
+				for (unsigned n = 0; n < lists; n++) {
+					must(virtqueue_pop(&vq, &chain) == 1);
+					virtqueue_push(&vq, &chain, n % 3);
+				}
+				told = virtqueue_publish(&vq);
+				if (sense)
+					must(told == vq_driver_was_interrupt_due(driver));
+				else
+					must(told);
+				must(!virtqueue_publish(&vq));
+				while (vq_driver_get(driver, &used))
+					;
+				interrupts += told;
+				rounds++;
+			}
+	vq_driver_check(driver);
+	ck_assert_uint_gt(interrupts, rounds / 8);
+	ck_assert_uint_lt(interrupts, rounds - rounds / 8);
+	end();
+}
+
+START_TEST(packed_wishes)
+{
+	static const uint16_t some[] = { 1, 2, 3, 5, 8 };
+
+	for (unsigned i = 0; i < array_size(some); i++) {
+		all_wishes(some[i], PACKED);
+		all_wishes(some[i], PACKED | EVENT);
+	}
 }
 END_TEST
 
@@ -1029,7 +1324,7 @@ static bool chain_is_sound(void)
 	uint64_t len[2] = { 0, 0 };
 	bool bad = false;
 
-	if (chain.id >= vq.size || chain.readable + chain.writable > VIRTQUEUE_CHAIN_MAX)
+	if ((!vq.is_packed && chain.id >= vq.size) || chain.readable + chain.writable > VIRTQUEUE_CHAIN_MAX)
 		return false;
 	for (unsigned i = 0; i < chain.readable + chain.writable; i++) {
 		uint8_t *base = iov[i].iov_base;
@@ -1089,6 +1384,69 @@ START_TEST(garbage)
 }
 END_TEST
 
+/* The same of a packed ring, in which any slot may be shown at any time. */
+START_TEST(packed_garbage)
+{
+	unsigned good = 0, ended = 0, held = 0;
+	static struct virtqueue_chain popped[64];
+	uint64_t features = PACKED | INDIRECT | EVENT;
+
+	begin(61, features);
+	for (uint64_t at = GPA; at < GPA + RAM; at += 16) {
+		struct vring_desc desc = plausible();
+
+		vq_ram_put(&ram, at, &desc, sizeof(desc));
+	}
+	for (unsigned i = 0; i < 1000000; i++) {
+		struct vring_desc from = plausible();
+		struct vring_packed_desc desc = { from.addr, from.len, from.next, from.flags };
+		unsigned wild = vq_random(&state, 4);
+		int ret;
+
+		desc.flags &= vq_random(&state, 3) ? ~NEXT : ~0;
+		desc.flags &= ~(AVAIL | USED);
+		desc.flags |= vq.packed.fetch.wrap ? AVAIL : USED;
+		vq_packed_desc(driver, wild ? vq.packed.fetch.slot : vq_random(&state, 61), &desc);
+		vq_packed_event(driver, (uint16_t)vq_random(&state, 128), i % 2,
+				(uint16_t)vq_random(&state, UINT16_MAX));
+		ret = virtqueue_pop(&vq, &chain);
+		if (ret > 0) {
+			must(chain_is_sound());
+			must(chain.slots && chain.slots <= 61 && vq.packed.in_flight <= 61);
+			popped[held++] = chain;
+			good++;
+		}
+		while (held && vq_random(&state, 2)) {
+			unsigned n = vq_random(&state, held);
+
+			virtqueue_push(&vq, &popped[n], vq_random(&state, UINT32_MAX));
+			popped[n] = popped[--held];
+			if (vq_random(&state, 2)) {
+				virtqueue_publish(&vq);
+				virtqueue_rearm(&vq);
+			}
+		}
+		must(vq.packed.fetch.slot < 61 && vq.packed.use.slot < 61);
+		if (ret < 0) {
+			must(ret == -EBADMSG && vq.why);
+			features = PACKED | vq_random(&state, 2) * EVENT |
+				(vq_random(&state, 8) ? INDIRECT : 0) |
+				vq_random(&state, 2) * IN_ORDER;
+			must(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features,
+					     turns) == 0);
+			held = 0;
+			ended++;
+		}
+	}
+	ck_assert_uint_gt(good, 10000);
+	ck_assert_uint_gt(ended, 10000);
+	vq_ram_allow(&ram, vq_driver_config(driver)->desc, 16 * 61);
+	vq_ram_allow(&ram, vq_driver_config(driver)->device, 4);
+	vq_ram_check(&ram);
+	end();
+}
+END_TEST
+
 /* Configurations without sense: refused, or areas in RAM. */
 START_TEST(garbage_configurations)
 {
@@ -1109,7 +1467,11 @@ START_TEST(garbage_configurations)
 			config.driver &= -2ULL;
 			config.device &= -4ULL;
 		}
-		if (virtqueue_start(&vq, &config, &ram.mem, INDIRECT | EVENT, turns))
+		uint64_t features = INDIRECT | EVENT | (i % 2 ? PACKED : 0);
+
+		if (features & PACKED)
+			config.size = (uint16_t)vq_random(&state, 1000);
+		if (virtqueue_start(&vq, &config, &ram.mem, features, turns))
 			continue;
 		good++;
 		/* Areas may overlap: whatever is there, it ends. */
@@ -1129,12 +1491,14 @@ int main(void)
 {
 	Suite *suite = suite_create("virtqueue");
 
-	unit_tcase(suite, "start", start_checks_the_areas);
+	unit_tcase(suite, "start", start_checks_the_areas, start_checks_packed_areas);
 	unit_tcase(suite, "chains", positions_wrap, areas_may_end_where_ram_does,
 		   chains_of_any_shape, completions_in_any_order, longest_chains, parts_outside_ram, parts_across_regions);
-	unit_tcase(suite, "malformed", malformed_rings, one_head_twice, used_ring_is_never_read);
-	unit_tcase(suite, "suppression", interrupts_exactly_when_wanted,
+	unit_tcase(suite, "malformed", malformed_rings, one_head_twice, malformed_packed_rings,
+		   packed_slots_twice, one_buffer_id_twice, more_in_flight_than_the_queue_is_long,
+		   used_ring_is_never_read);
+	unit_tcase(suite, "suppression", interrupts_exactly_when_wanted, packed_wishes,
 		   wishes_in_the_wrong_field, nobody_sleeps_through, two_threads, fences);
-	unit_tcase(suite, "garbage", garbage, garbage_configurations);
+	unit_tcase(suite, "garbage", garbage, packed_garbage, garbage_configurations);
 	return unit_run(suite);
 }
