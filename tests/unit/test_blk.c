@@ -903,7 +903,8 @@ int main(void)
 		flush_reaches_the_disk, host_errors,
 	};
 	const TTest *const life[] = {
-		broken_ring, reset_with_requests_in_flight, in_order, features_on_request, end_with_requests_in_flight,
+		broken_ring, reset_with_requests_in_flight, in_order,
+		features_on_request, end_with_requests_in_flight,
 		more_chains_than_requests, ten_thousand_resets, devices_come_and_go,
 	};
 	const TTest *const races[] = { racing_driver, two_devices_on_a_thread, garbage };

@@ -54,7 +54,8 @@ static void begin(uint16_t size, uint64_t features)
 {
 	vq_ram_init(&ram, GPA, RAM);
 	driver = vq_driver_create(&ram, size, features);
-	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features, turns), 0);
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features, turns),
+			 0);
 	chain.iov = iov;
 	state = size;
 }
@@ -1324,7 +1325,8 @@ static bool chain_is_sound(void)
 	uint64_t len[2] = { 0, 0 };
 	bool bad = false;
 
-	if ((!vq.is_packed && chain.id >= vq.size) || chain.readable + chain.writable > VIRTQUEUE_CHAIN_MAX)
+	if ((!vq.is_packed && chain.id >= vq.size) ||
+	    chain.readable + chain.writable > VIRTQUEUE_CHAIN_MAX)
 		return false;
 	for (unsigned i = 0; i < chain.readable + chain.writable; i++) {
 		uint8_t *base = iov[i].iov_base;
@@ -1493,11 +1495,13 @@ int main(void)
 
 	unit_tcase(suite, "start", start_checks_the_areas, start_checks_packed_areas);
 	unit_tcase(suite, "chains", positions_wrap, areas_may_end_where_ram_does,
-		   chains_of_any_shape, completions_in_any_order, longest_chains, parts_outside_ram, parts_across_regions);
+		   chains_of_any_shape, completions_in_any_order, longest_chains,
+		   parts_outside_ram, parts_across_regions);
 	unit_tcase(suite, "malformed", malformed_rings, one_head_twice, malformed_packed_rings,
 		   packed_slots_twice, one_buffer_id_twice, more_in_flight_than_the_queue_is_long,
 		   used_ring_is_never_read);
-	unit_tcase(suite, "suppression", interrupts_exactly_when_wanted, packed_wishes,
+	unit_tcase(suite, "suppression", interrupts_exactly_when_wanted,
+		   packed_wishes,
 		   wishes_in_the_wrong_field, nobody_sleeps_through, two_threads, fences);
 	unit_tcase(suite, "garbage", garbage, packed_garbage, garbage_configurations);
 	return unit_run(suite);
