@@ -96,7 +96,7 @@ static void complete(struct blk_request *request, uint8_t result, uint64_t data)
 	struct blk_queue *queue = request->queue;
 
 	*request->command.status = result;
-	virtqueue_push(ring_of(queue), request->chain.head,
+	virtqueue_push(ring_of(queue), &request->chain,
 		       blk_used_len(request->chain.writable_len, data));
 	put_free(queue, request);
 	io_thread_want_flush(&queue->io);
@@ -167,7 +167,7 @@ static void execute(struct blk_request *request)
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
-		virtqueue_push(ring_of(queue), request->chain.head, 0);
+		virtqueue_push(ring_of(queue), &request->chain, 0);
 		put_free(queue, request);
 		io_thread_want_flush(&queue->io);
 		break;
@@ -330,11 +330,14 @@ static const struct virtio_device_ops blk_ops = {
 	.queue_stop = queue_stop,
 };
 
-static uint64_t offered_features(const struct disk *disk)
+static uint64_t offered_features(const struct blk_config *config, const struct disk *disk)
 {
 	return VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 		VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
 		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) |
+		(config->packed ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0) |
+		(config->in_order ? VIRTIO_BIT(VIRTIO_F_IN_ORDER) : 0) |
+		(config->notification_data ? VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA) : 0) |
 		(disk->read_only ? VIRTIO_BIT(VIRTIO_BLK_F_RO) : 0);
 }
 
@@ -368,7 +371,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 	blk->virtio = (struct virtio_device){
 		.name = name,
 		.id = VIRTIO_ID_BLOCK,
-		.offered = offered_features(disk),
+		.offered = offered_features(config, disk),
 		/* The longest layout that some driver expects, zeros where unused. */
 		.config_len = offsetof(struct virtio_blk_config, unused1) + 3,
 		.queue_count = 1,

@@ -23,6 +23,7 @@ struct blk_config {
 	struct disk_config disk;
 	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
 	uint16_t queue_size;             /* a power of two */
+	bool packed, in_order, notification_data; /* what is offered on request */
 };
 
 struct blk;

@@ -33,6 +33,14 @@ int virtio_device_init(struct virtio_device *dev)
 	dev->queue = calloc(dev->queue_count, sizeof(*dev->queue));
 	if (!dev->queue)
 		return -ENOMEM;
+	if (dev->offered & VIRTIO_BIT(VIRTIO_F_IN_ORDER)) {
+		dev->turns = calloc(dev->queue_count,
+				    dev->queue_size_max * sizeof(*dev->turns));
+		if (!dev->turns) {
+			free(dev->queue);
+			return -ENOMEM;
+		}
+	}
 	dev->config_changed = true; /* it was never read */
 	pthread_mutex_init(&dev->event_lock, NULL);
 	pthread_cond_init(&dev->queue_stopped, NULL);
@@ -58,6 +66,7 @@ void virtio_device_destroy(struct virtio_device *dev)
 			close(dev->queue[i].doorbell);
 	pthread_cond_destroy(&dev->queue_stopped);
 	pthread_mutex_destroy(&dev->event_lock);
+	free(dev->turns);
 	free(dev->queue);
 }
 
@@ -122,7 +131,9 @@ void virtio_queue_ring(struct virtio_queue *queue)
 
 void virtio_queue_set_size(struct virtio_device *dev, struct virtio_queue *queue, uint16_t size)
 {
-	if (!queue->config.enabled && size && !(size & (size - 1)) &&
+	bool any = dev->accepted & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+
+	if (!queue->config.enabled && size && (any || !(size & (size - 1))) &&
 	    size <= dev->queue_size_max)
 		queue->config.size = size;
 }
@@ -131,7 +142,8 @@ static void queue_start(struct virtio_device *dev, struct virtio_queue *queue)
 {
 	unsigned index = (unsigned)(queue - dev->queue);
 
-	if (virtqueue_start(&queue->ring, &queue->config, dev->mem, dev->accepted)) {
+	if (virtqueue_start(&queue->ring, &queue->config, dev->mem, dev->accepted,
+			    dev->turns ? dev->turns + index * dev->queue_size_max : NULL)) {
 		virtio_device_broken(dev, queue->ring.why);
 		return;
 	}

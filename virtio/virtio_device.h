@@ -88,6 +88,7 @@ struct virtio_device {
 	const struct guest_memory *mem;
 	struct virtio_transport *transport;
 	struct virtio_queue *queue;
+	struct virtqueue_turn *turns; /* queue_size_max for each queue, if IN_ORDER is offered */
 	const struct virtio_feature *feature_names; /* of the device type */
 
 	/* Device lock. */
@@ -130,7 +131,10 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value);
 /* Queue @index, or NULL: then registers read 0 and ignore writes. */
 struct virtio_queue *virtio_queue_at(struct virtio_device *dev, uint32_t index);
 
-/* Ignored unless the queue is disabled and @size is a power of two in range. */
+/*
+ * Ignored unless the queue is disabled and @size is in range, and a power of
+ * two unless RING_PACKED was accepted.
+ */
 void virtio_queue_set_size(struct virtio_device *dev, struct virtio_queue *queue, uint16_t size);
 /* Enable a queue; it starts with DRIVER_OK, or now if that was set before. */
 void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue);

@@ -22,12 +22,30 @@ struct disk_key {
 	bool (*set)(struct blk_config *config, const char *value);
 };
 
+static bool set_switch(bool *to, const char *value)
+{
+	*to = !strcmp(value, "on") || !strcmp(value, "true");
+	return *to || !strcmp(value, "off") || !strcmp(value, "false");
+}
+
 static bool set_read_only(struct blk_config *config, const char *value)
 {
-	bool on = !strcmp(value, "on") || !strcmp(value, "true");
+	return set_switch(&config->disk.read_only, value);
+}
 
-	config->disk.read_only = on;
-	return on || !strcmp(value, "off") || !strcmp(value, "false");
+static bool set_packed(struct blk_config *config, const char *value)
+{
+	return set_switch(&config->packed, value);
+}
+
+static bool set_in_order(struct blk_config *config, const char *value)
+{
+	return set_switch(&config->in_order, value);
+}
+
+static bool set_notification_data(struct blk_config *config, const char *value)
+{
+	return set_switch(&config->notification_data, value);
 }
 
 static bool set_aio(struct blk_config *config, const char *value)
@@ -77,6 +95,13 @@ static const struct disk_key keys[] = {
 	  NULL, set_serial },
 	{ "queue-size", NULL, "queue-size=N", "a power of two from 2 to 1024, default 256",
 	  NULL, set_queue_size },
+	{ "packed", NULL, "packed=on|off", "offer packed virtqueues, default off",
+	  NULL, set_packed },
+	{ "in-order", NULL, "in-order=on|off", "offer to complete requests in order, default off",
+	  NULL, set_in_order },
+	{ "notification-data", NULL, "notification-data=on|off",
+	  "offer that doorbells carry the ring's position, default off",
+	  NULL, set_notification_data },
 };
 /* clang-format on */
 

@@ -88,7 +88,7 @@ void rig_create(struct blk_rig *rig, const struct blk_config *config, struct io_
 	rig->dev = blk_virtio(rig->blk);
 	rig->dev->transport = &rig->transport;
 	make_slots(rig);
-	rig->driver = vq_driver_create(&rig->ram, size, RIG_EVENT);
+	rig->driver = vq_driver_create(&rig->ram, size, RIG_EVENT | RIG_PACKED);
 }
 
 void rig_stop(struct blk_rig *rig)
@@ -249,10 +249,13 @@ int rig_add(struct blk_rig *rig, const struct rig_request *request)
 	if (request->cut == RIG_TABLE ||
 	    (request->cut == RIG_RANDOM && (rig->features & RIG_INDIRECT) &&
 	     vq_random(&rig->random, 4))) {
-		if (request->cut == RIG_RANDOM)
+		bool whole = rig->features & RIG_PACKED; /* no list has a table */
+
+		if (request->cut == RIG_RANDOM && !whole)
 			chain.direct = vq_random(&rig->random, parts.count);
 		chain.direct = min(chain.direct, vq_driver_config(rig->driver)->size - 1U);
-		chain.entries = parts.count - chain.direct + vq_random(&rig->random, 8);
+		chain.entries = parts.count - chain.direct +
+			(whole ? 0 : vq_random(&rig->random, 8));
 		chain.table = slot->table;
 	}
 	vq_ram_put(&rig->ram, slot->header, &header, sizeof(header));

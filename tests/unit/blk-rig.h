@@ -10,6 +10,7 @@
 #pragma once
 
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
 #include "devices/blk.h"
@@ -24,12 +25,14 @@
 #define RIG_EVENT VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX)
 #define RIG_INDIRECT VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC)
 #define RIG_FLUSH VIRTIO_BIT(VIRTIO_BLK_F_FLUSH)
+#define RIG_PACKED VIRTIO_BIT(VIRTIO_F_RING_PACKED)
+#define RIG_IN_ORDER VIRTIO_BIT(VIRTIO_F_IN_ORDER)
 
 enum rig_cut {
 	RIG_PLAIN,    /* header, data, status */
 	RIG_ONE_EACH, /* all that is readable, all that is writable */
 	RIG_TABLE,    /* the same three in an indirect table */
-	RIG_RANDOM,   /* anything, some of it in a table if that is negotiated */
+	RIG_RANDOM,   /* anything, in a table or partly so if that is negotiated */
 	RIG_CUTS,
 };
 

@@ -30,6 +30,8 @@ static const bool kinds[] = { true, false }; /* io_uring, poll(2) */
 
 static const uint64_t feature_sets[] = {
 	0, RIG_EVENT, RIG_INDIRECT, RIG_FLUSH, RIG_EVENT | RIG_INDIRECT, ALL,
+	ALL | RIG_IN_ORDER, RIG_PACKED | RIG_FLUSH, ALL | RIG_PACKED,
+	ALL | RIG_PACKED | RIG_IN_ORDER,
 };
 
 static char *folder;
@@ -67,6 +69,8 @@ static struct blk_config config_of(const char *name, size_t size, bool uring)
 		},
 		.serial = "a serial",
 		.queue_size = 256,
+		.packed = true,
+		.in_order = true,
 	};
 }
 
@@ -248,13 +252,20 @@ END_TEST
 /* Small queues, and more requests than positions. */
 START_TEST(positions_wrap)
 {
-	static const uint16_t sizes[] = { 1, 2, 256 };
+	static const struct {
+		uint16_t size;
+		uint64_t features;
+	} table[] = {
+		{ 1, ALL }, { 2, RIG_INDIRECT }, { 256, ALL }, { 1, ALL | RIG_PACKED },
+		{ 2, RIG_INDIRECT | RIG_PACKED }, { 5, ALL | RIG_PACKED },
+		{ 255, RIG_INDIRECT | RIG_PACKED }, { 256, ALL | RIG_PACKED | RIG_IN_ORDER },
+	};
 	const struct rig_request id = { VIRTIO_BLK_T_GET_ID, 0, 0, 20, RIG_TABLE, false };
 
-	for (unsigned s = 0; s < array_size(sizes); s++) {
+	for (unsigned s = 0; s < array_size(table); s++) {
 		unsigned added = 0, done = 0;
 
-		begin(kinds[s % 2], sizes[s], s == 1 ? RIG_INDIRECT : ALL);
+		begin(kinds[s % 2], table[s].size, table[s].features);
 		while (done < 70000) {
 			struct rig_result result;
 
@@ -308,12 +319,13 @@ START_TEST(most_segments)
 	uint64_t gpa, table;
 
 	for (unsigned k = 0; k < array_size(kinds); k++)
-		for (unsigned indirect = 0; indirect < 2; indirect++) {
+		for (unsigned kind = 0; kind < 4; kind++) {
+			bool indirect = kind % 2, packed = kind / 2;
 			struct vq_chain chain = { .part = part, .count = VIRTQUEUE_CHAIN_MAX };
 			struct vq_used used;
 			const uint8_t *data;
 
-			begin(kinds[k], indirect ? 16 : 256, ALL);
+			begin(kinds[k], indirect ? 16 : 256, ALL | (packed ? RIG_PACKED : 0));
 			gpa = vq_ram_alloc(&rig.ram, 254 * 512 + 17, 1);
 			table = vq_ram_alloc(&rig.ram, 16 * VIRTQUEUE_CHAIN_MAX, 1);
 			vq_ram_put(&rig.ram, gpa, &header, 16);
@@ -558,7 +570,7 @@ START_TEST(reset_with_requests_in_flight)
 			struct slow slow;
 			unsigned interrupts;
 
-			begin(kinds[k], 256, ALL);
+			begin(kinds[k], 256, ALL | (round % 2 ? RIG_PACKED : 0));
 			slow_begin(&slow, &rig.disk, kinds[k]);
 			for (unsigned i = 0; i < 32; i++)
 				must(rig_add(&rig, &read_one) >= 0);
@@ -585,12 +597,64 @@ START_TEST(reset_with_requests_in_flight)
 			ck_assert_uint_eq(load_acquire(&rig.interrupts), interrupts);
 			rig_check(&rig);
 			slow_end(&slow, &rig.disk);
-			rig_prepare(&rig, ALL);
+			rig_prepare(&rig, rig.features);
 			rig_go(&rig);
 			ck_assert_uint_eq(rig_do(&rig, &read_one), 0);
 			rig_check(&rig);
 			end();
 		}
+}
+END_TEST
+
+/* GEN-23: what is done early waits for its turn; the mock checks the order. */
+START_TEST(in_order)
+{
+	const struct rig_request id = { VIRTIO_BLK_T_GET_ID, 0, 0, 20, RIG_PLAIN, false };
+
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct rig_result result;
+		struct slow slow;
+
+		begin(true, 16, ALL | RIG_IN_ORDER | (packed ? RIG_PACKED : 0));
+		slow_begin(&slow, &rig.disk, true);
+		must(rig_add(&rig, &read_one) == 0);
+		must(rig_add(&rig, &id) == 1);
+		rig_kick(&rig);
+		/* The second needs no disk, so it is done; but it is not given back. */
+		wait_until_popped(&rig);
+		ck_assert(!rig_told(&rig, 20));
+		ck_assert(!rig_poll(&rig, &result));
+		slow_let_go(&slow, 1);
+		for (unsigned slot = 0; slot < 2; slot++) {
+			rig_wait(&rig, &result);
+			ck_assert_uint_eq(result.slot, slot);
+			ck_assert_uint_eq(result.status, 0);
+		}
+		rig_check(&rig);
+		slow_end(&slow, &rig.disk);
+		end();
+	}
+}
+END_TEST
+
+/* Offered if asked for, and only then. */
+START_TEST(features_on_request)
+{
+	static const unsigned bits[] = {
+		VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFICATION_DATA,
+	};
+
+	for (unsigned i = 0; i <= array_size(bits); i++) {
+		struct blk_config config = config_of("image", SIZE, true);
+
+		config.packed = i == 0;
+		config.in_order = i == 1;
+		config.notification_data = i == 2;
+		begin_with(&config, true, 16, ALL);
+		for (unsigned n = 0; n < array_size(bits); n++)
+			ck_assert_int_eq(!!(rig.dev->offered & VIRTIO_BIT(bits[n])), n == i);
+		end();
+	}
 }
 END_TEST
 
@@ -721,10 +785,11 @@ END_TEST
 START_TEST(racing_driver)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++)
-		for (unsigned f = 0; f < 2; f++) {
-			uint64_t until = clock_ns() + 1000 * 1000000ULL;
+		for (unsigned f = 0; f < 4; f++) {
+			uint64_t until = clock_ns() + 500 * 1000000ULL;
 
-			begin(kinds[k], 256, f ? ALL : RIG_INDIRECT);
+			begin(kinds[k], 256, (f % 2 ? ALL : RIG_INDIRECT) |
+			      (f / 2 ? RIG_PACKED : 0));
 			reset_model();
 			while (clock_ns() < until)
 				random_requests(64, 1 + vq_random(&state, 64), false);
@@ -838,7 +903,8 @@ int main(void)
 		flush_reaches_the_disk, host_errors,
 	};
 	const TTest *const life[] = {
-		broken_ring, reset_with_requests_in_flight, end_with_requests_in_flight,
+		broken_ring, reset_with_requests_in_flight, in_order,
+		features_on_request, end_with_requests_in_flight,
 		more_chains_than_requests, ten_thousand_resets, devices_come_and_go,
 	};
 	const TTest *const races[] = { racing_driver, two_devices_on_a_thread, garbage };

@@ -10,7 +10,8 @@
 #include "tests/unit/files.h"
 #include "tests/unit/unit.h"
 
-#define VALID_KEYS "path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N"
+#define VALID_KEYS "path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N, " \
+	"packed=on|off, in-order=on|off, notification-data=on|off"
 
 static struct blk_config parse(const char *spec)
 {
@@ -29,8 +30,30 @@ START_TEST(defaults)
 	ck_assert_int_eq(config.disk.aio, DISK_AIO_IO_URING);
 	ck_assert_str_eq(config.serial, "");
 	ck_assert_uint_eq(config.queue_size, 256);
+	ck_assert(!config.packed && !config.in_order && !config.notification_data);
 	disk_spec_free(&config);
 	ck_assert_ptr_null(config.disk.path);
+}
+END_TEST
+
+/* Each switch alone, by any of its names and values. */
+START_TEST(ring_switches)
+{
+	static const char *const on[] = { "on", "true" }, *const off[] = { "off", "false" };
+	char spec[64];
+
+	for (unsigned i = 0; i < 3 * 4; i++) {
+		static const char *const keys[] = { "packed", "in_order", "notification-data" };
+		bool wanted = i % 4 < 2;
+		struct blk_config config;
+
+		snprintf(spec, sizeof(spec), "x,%s=%s", keys[i / 4], (wanted ? on : off)[i % 2]);
+		config = parse(spec);
+		ck_assert_int_eq(config.packed, wanted && i / 4 == 0);
+		ck_assert_int_eq(config.in_order, wanted && i / 4 == 1);
+		ck_assert_int_eq(config.notification_data, wanted && i / 4 == 2);
+		disk_spec_free(&config);
+	}
 }
 END_TEST
 
@@ -105,6 +128,7 @@ END_TEST
 #define READONLY_HELP "(open the image for reading only; short: ro)"
 #define AIO_HELP "(how I/O is done, default io_uring)"
 #define SERIAL_HELP "(1 to 20 printable ASCII characters, default none)"
+#define PACKED_HELP "(offer packed virtqueues, default off)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
 static const struct {
@@ -136,6 +160,9 @@ static const struct {
 	{ "x,serial=a\tb", "bad value for key 'serial' " SERIAL_HELP },
 	{ "x,serial=a\x7f", "bad value for key 'serial' " SERIAL_HELP },
 	{ "x,serial=\xc3\xa4", "bad value for key 'serial' " SERIAL_HELP },
+	{ "x,packed", "no value for key 'packed' " PACKED_HELP },
+	{ "x,packed=1", "bad value for key 'packed' " PACKED_HELP },
+	{ "x,packed=on,packed=off", "repeated key 'packed'" },
 	{ "x,queue-size", "no value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=0", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
@@ -194,7 +221,8 @@ int main(void)
 	Suite *suite = suite_create("disk_spec");
 	TCase *tables = tcase_create("tables");
 
-	unit_tcase(suite, "grammar", defaults, all_keys, underscore_and_doubled_commas_in_values);
+	unit_tcase(suite, "grammar", defaults, ring_switches, all_keys,
+		   underscore_and_doubled_commas_in_values);
 	tcase_add_loop_test(tables, path_forms, 0, array_size(paths));
 	tcase_add_loop_test(tables, switch_forms, 0, array_size(switches));
 	tcase_add_loop_test(tables, errors_name_the_key, 0, array_size(bad));

@@ -374,6 +374,34 @@ START_TEST(queue_sizes)
 }
 END_TEST
 
+/* A packed ring has any size, once it is clear that there will be one. */
+START_TEST(packed_queue_sizes)
+{
+	const uint64_t packed = VERSION_1 | VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	struct virtio_queue *queue = &dev->queue[0];
+
+	dev->offered |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	virtio_queue_set_size(dev, queue, 5);
+	ck_assert_uint_eq(queue->config.size, FAKE_QUEUE_SIZE);
+	negotiate(packed);
+	for (uint16_t size = 1; size <= FAKE_QUEUE_SIZE; size++) {
+		virtio_queue_set_size(dev, queue, size);
+		ck_assert_uint_eq(queue->config.size, size);
+	}
+	virtio_queue_set_size(dev, queue, 5);
+	virtio_queue_set_size(dev, queue, 0);
+	virtio_queue_set_size(dev, queue, FAKE_QUEUE_SIZE + 1);
+	queue_set_up(0);
+	driver_ok();
+	ck_assert_uint_eq(queue->ring.size, 5);
+	ck_assert(queue->ring.is_packed);
+	virtio_set_status(dev, 0);
+	negotiate(VERSION_1);
+	virtio_queue_set_size(dev, queue, 5);
+	ck_assert_uint_eq(queue->config.size, FAKE_QUEUE_SIZE);
+}
+END_TEST
+
 /* Each ring part in turn: unaligned, outside RAM, over its end, wrapping. */
 START_TEST(ring_in_a_bad_place)
 {
@@ -853,6 +881,7 @@ int main(void)
 	tcase_add_test(tcase, queues_start_with_driver_ok);
 	tcase_add_test(tcase, ring_gets_accepted_features);
 	tcase_add_test(tcase, queue_sizes);
+	tcase_add_test(tcase, packed_queue_sizes);
 	tcase_add_test(tcase, ring_in_a_bad_place);
 	tcase_add_test(tcase, broken);
 	tcase_add_test(tcase, broken_before_driver_ok);

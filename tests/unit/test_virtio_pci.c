@@ -664,6 +664,21 @@ START_TEST(kicks_need_bus_master)
 }
 END_TEST
 
+/* NOTIFICATION_DATA: the place names the queue, and the ring its content. */
+START_TEST(kicks_with_data)
+{
+	static const uint32_t data[] = { 0, 1, 0x00010001, 0x80020000, 0xffffffff };
+
+	bring_up();
+	for (unsigned i = 0; i < array_size(data); i++)
+		for (unsigned queue = 0; queue < FAKE_QUEUES; queue++) {
+			bar_write(kick_at(queue), data[i], 4);
+			ck_assert_uint_eq(kicks(queue), 1);
+			ck_assert_uint_eq(kicks(1 - queue), 0);
+		}
+}
+END_TEST
+
 /* Doorbells are attached at the kick addresses, or not at all. */
 static void check_doorbells(bool wanted)
 {
@@ -1386,6 +1401,7 @@ int main(void)
 	tcase_add_test(tcase, rest_of_the_bar);
 	tcase_add_test(tcase, kicks_by_exit);
 	tcase_add_test(tcase, kicks_need_bus_master);
+	tcase_add_test(tcase, kicks_with_data);
 	tcase_add_test(tcase, doorbells_follow);
 	tcase_add_test(tcase, doorbells_stay_during_sizing);
 	tcase_add_test(tcase, doorbells_refused);
