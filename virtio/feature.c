@@ -12,5 +12,6 @@ const struct virtio_feature virtio_features[] = {
 	{ VIRTIO_F_RING_PACKED, "RING_PACKED", "with packed=on", "2.8" },
 	{ VIRTIO_F_IN_ORDER, "IN_ORDER", "with in-order=on", "2.7.9, 2.8.8" },
 	{ VIRTIO_F_NOTIFICATION_DATA, "NOTIFICATION_DATA", "with notification-data=on", "2.9" },
+	{ VIRTIO_F_RING_RESET, "RING_RESET", "always", "2.6.1" },
 	{ 0, NULL, NULL, NULL },
 };

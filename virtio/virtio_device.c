@@ -23,6 +23,7 @@ static void queue_defaults(struct virtio_device *dev, struct virtio_queue *queue
 		.size = dev->queue_size_max,
 		.vector = VIRTIO_NO_VECTOR,
 	};
+	queue->resetting = false;
 	store_relaxed(&queue->notifier, NULL);
 }
 
@@ -161,6 +162,37 @@ void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue)
 		queue_start(dev, queue);
 }
 
+/* Order the thread of a running queue to let go of it. */
+static void queue_stop(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	unsigned index = (unsigned)(queue - dev->queue);
+
+	if (!virtio_queue_running(queue))
+		return;
+	store_relaxed(&queue->state, QUEUE_STOPPING);
+	dev->transport->ops->queue_changed(dev, index);
+	dev->ops->queue_stop(dev, index);
+}
+
+void virtio_queue_reset(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	if (dev->resetting || !(dev->accepted & VIRTIO_BIT(VIRTIO_F_RING_RESET)))
+		return;
+	queue->resetting = true;
+	queue_stop(dev, queue);
+	virtio_queue_resetting(dev, queue);
+}
+
+bool virtio_queue_resetting(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	if (queue->resetting && !dev->resetting &&
+	    load_acquire(&queue->state) == QUEUE_STOPPED) {
+		queue_defaults(dev, queue);
+		dev->transport->ops->queue_changed(dev, (unsigned)(queue - dev->queue));
+	}
+	return queue->resetting;
+}
+
 void virtio_queue_stopped(struct virtio_device *dev, unsigned index)
 {
 	pthread_mutex_lock(&dev->event_lock);
@@ -244,13 +276,8 @@ static void reset(struct virtio_device *dev)
 	if (!dev->resetting) {
 		dev->resetting = true;
 		dev->live = false;
-		for (unsigned i = 0; i < dev->queue_count; i++) {
-			if (!virtio_queue_running(&dev->queue[i]))
-				continue;
-			store_relaxed(&dev->queue[i].state, QUEUE_STOPPING);
-			dev->transport->ops->queue_changed(dev, i);
-			dev->ops->queue_stop(dev, i);
-		}
+		for (unsigned i = 0; i < dev->queue_count; i++)
+			queue_stop(dev, &dev->queue[i]);
 	}
 	reset_finish(dev);
 }

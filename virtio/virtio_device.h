@@ -60,7 +60,10 @@ struct virtio_transport {
 struct virtio_transport_ops {
 	/* Tell the driver that the configuration or the status changed.  Any thread. */
 	void (*notify_config)(struct virtio_device *dev);
-	/* A queue was started or stopped: its doorbell is wanted, or no longer. */
+	/*
+	 * A queue was started or stopped: its doorbell is wanted, or no longer.
+	 * Or it is back at its defaults, without a notifier.
+	 */
 	void (*queue_changed)(struct virtio_device *dev, unsigned index);
 	/* The device was reset: forget vectors and interrupts. */
 	void (*reset)(struct virtio_device *dev);
@@ -72,6 +75,7 @@ struct virtio_queue {
 	struct virtqueue_config config; /* device lock */
 	struct virtqueue ring;          /* while running: its thread's */
 	enum virtio_queue_state state;  /* atomic; device lock, but for the way to STOPPED */
+	bool resetting;                 /* device lock: to be reset once it has stopped */
 	int doorbell;                   /* eventfd; constant */
 	struct virtio_notifier *notifier; /* atomic; written under the device lock */
 };
@@ -139,6 +143,15 @@ void virtio_queue_set_size(struct virtio_device *dev, struct virtio_queue *queue
 /* Enable a queue; it starts with DRIVER_OK, or now if that was set before. */
 void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue);
 bool virtio_queue_running(const struct virtio_queue *queue);
+
+/*
+ * Reset one queue (section 2.6.1); ignored unless RING_RESET was negotiated.  It
+ * is complete, and the queue disabled and at its defaults, as soon as
+ * virtio_queue_resetting() is false, which must be asked before the queue's
+ * registers are read.
+ */
+void virtio_queue_reset(struct virtio_device *dev, struct virtio_queue *queue);
+bool virtio_queue_resetting(struct virtio_device *dev, struct virtio_queue *queue);
 
 /* Signal the doorbell of a running queue; for writes that no short-cut took. */
 void virtio_queue_ring(struct virtio_queue *queue);

@@ -271,7 +271,8 @@ void fake_device_init(struct fake_device *fake)
 			.id = 2,
 			.offered = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(FAKE_FEATURE) |
 				   VIRTIO_BIT(FAKE_UNUSABLE) |
-				   VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX),
+				   VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
+				   VIRTIO_BIT(VIRTIO_F_RING_RESET),
 			.config_len = FAKE_CONFIG,
 			.queue_count = FAKE_QUEUES,
 			.queue_size_max = FAKE_QUEUE_SIZE,
