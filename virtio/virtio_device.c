@@ -23,6 +23,7 @@ static void queue_defaults(struct virtio_device *dev, struct virtio_queue *queue
 		.size = dev->queue_size_max,
 		.vector = VIRTIO_NO_VECTOR,
 	};
+	queue->disabling = false;
 	queue->resetting = false;
 	store_relaxed(&queue->notifier, NULL);
 }
@@ -174,22 +175,38 @@ static void queue_stop(struct virtio_device *dev, struct virtio_queue *queue)
 	dev->ops->queue_stop(dev, index);
 }
 
+/* Complete what waits for the queue's thread, if that has let go of it. */
+static void queue_finish(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	if (!queue->disabling || dev->resetting || load_acquire(&queue->state) != QUEUE_STOPPED)
+		return;
+	queue->disabling = false;
+	queue->config.enabled = false;
+	if (queue->resetting)
+		queue_defaults(dev, queue);
+	dev->transport->ops->queue_changed(dev, (unsigned)(queue - dev->queue));
+}
+
+void virtio_queue_disable(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	if (dev->resetting)
+		return;
+	queue->disabling = true;
+	queue_stop(dev, queue);
+	queue_finish(dev, queue);
+}
+
 void virtio_queue_reset(struct virtio_device *dev, struct virtio_queue *queue)
 {
 	if (dev->resetting || !(dev->accepted & VIRTIO_BIT(VIRTIO_F_RING_RESET)))
 		return;
 	queue->resetting = true;
-	queue_stop(dev, queue);
-	virtio_queue_resetting(dev, queue);
+	virtio_queue_disable(dev, queue);
 }
 
 bool virtio_queue_resetting(struct virtio_device *dev, struct virtio_queue *queue)
 {
-	if (queue->resetting && !dev->resetting &&
-	    load_acquire(&queue->state) == QUEUE_STOPPED) {
-		queue_defaults(dev, queue);
-		dev->transport->ops->queue_changed(dev, (unsigned)(queue - dev->queue));
-	}
+	queue_finish(dev, queue);
 	return queue->resetting;
 }
 
@@ -312,6 +329,26 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 	if (!dev->live && (now & VIRTIO_CONFIG_S_DRIVER_OK) &&
 	    (now & VIRTIO_CONFIG_S_FEATURES_OK) && !(now & VIRTIO_CONFIG_S_NEEDS_RESET))
 		go_live(dev);
+}
+
+void virtio_device_wait_stopped(struct virtio_device *dev, const struct virtio_queue *queue)
+{
+	const struct virtio_queue *first = queue ? queue : dev->queue;
+	const struct virtio_queue *end = queue ? queue + 1 : dev->queue + dev->queue_count;
+
+	pthread_mutex_lock(&dev->event_lock);
+	for (; first < end; first++)
+		while (load_relaxed(&first->state) == QUEUE_STOPPING && !dev->waits_ended)
+			pthread_cond_wait(&dev->queue_stopped, &dev->event_lock);
+	pthread_mutex_unlock(&dev->event_lock);
+}
+
+void virtio_device_end_waits(struct virtio_device *dev)
+{
+	pthread_mutex_lock(&dev->event_lock);
+	dev->waits_ended = true;
+	pthread_cond_broadcast(&dev->queue_stopped);
+	pthread_mutex_unlock(&dev->event_lock);
 }
 
 void virtio_device_shut_down(struct virtio_device *dev)
