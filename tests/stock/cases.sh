@@ -502,11 +502,11 @@ show()
 }
 
 # Emulated hosts end a guest with several CPUs by a triple fault about once in a
-# hundred boots, whatever it does then. One such end a run, and only there, is
-# not held against vmm: the case runs again, and says so.
+# hundred boots, at its start, in the middle or at its end. Two such ends a run,
+# and only there, are not held against vmm: the case runs again, and says so.
 may_blame_host()
 {
-	[ "${EMULATED-}" = yes ] && [ "$blamed" -eq 0 ] &&
+	[ "${EMULATED-}" = yes ] && [ "$blamed" -lt 2 ] &&
 		grep -q 'KVM exit 8 (SHUTDOWN): triple fault' "$SCRATCH/blame" 2> /dev/null
 }
 
@@ -522,7 +522,7 @@ for name in "$@"; do
 	number=$((passed + failed + 1))
 	run_case "$number" "$name"
 	if [ "$status" -ne 0 ] && may_blame_host; then
-		blamed=1
+		blamed=$((blamed + 1))
 		run_case "$number" "$name"
 	fi
 	if [ "$status" -eq 0 ]; then
