@@ -305,8 +305,7 @@ case_reboot()
 case_panic()
 {
 	root
-	# With one CPU: others are stopped by NMIs, on which an emulated host fails
-	# one time in twenty.
+	# With one CPU: with two, one run in 17 ended in a triple fault, unexplained.
 	start -p "quiet test=panic" --kernel "$cloud" --disk root.img
 	finish 4
 	grep -q 'Kernel panic' console || fail "no panic on the console"
@@ -500,9 +499,10 @@ show()
 	done
 }
 
-# Emulated hosts end a guest with several CPUs by a triple fault about once in a
-# hundred boots, at its start, in the middle or at its end. Two such ends a run,
-# and only there, are not held against vmm: the case runs again, and says so.
+# In emulated hosts, where alone this tier has run so far, about one guest in a
+# hundred with several CPUs ends in a triple fault. Whether the host or vmm is to
+# blame is not known. Two such ends a run, and only there, are tried again, and
+# printed.
 may_blame_host()
 {
 	[ "${EMULATED-}" = yes ] && [ "$blamed" -lt 2 ] &&
