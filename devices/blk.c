@@ -24,6 +24,9 @@ struct blk_request {
 	struct virtqueue_chain chain;
 	struct blk_command command;
 	struct iovec iov[VIRTQUEUE_CHAIN_MAX];
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
+	unsigned next_segment;
+	bool sync_after; /* a flush follows the last segment */
 };
 
 /* A queue; all but the orders belongs to the I/O thread from start to stop. */
@@ -33,7 +36,7 @@ struct blk_queue {
 	struct blk *blk;
 	unsigned index;
 	bool running, stopping;
-	bool stable_writes; /* the driver cannot flush (section 5.2.6.2) */
+	uint64_t features;  /* those accepted */
 	bool starved;       /* chains may be left in the ring for want of a request */
 	unsigned in_flight;
 
@@ -48,14 +51,24 @@ struct blk {
 	struct disk *disk;
 	struct io_thread *thread;
 	char serial[BLK_SERIAL_LEN + 1];
-	struct blk_queue queue;
+	bool discard;
+	enum blk_cache cache;
+	bool writeback;  /* atomic: writes may wait for a flush; device lock to write */
+	bool unmap_lost; /* atomic: the driver was told that nothing is deallocated */
+	struct blk_queue *queue; /* virtio.queue_count of them */
 };
 
 static const struct virtio_feature blk_features[] = {
+	{ VIRTIO_BLK_F_SIZE_MAX, "SIZE_MAX", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_SEG_MAX, "SEG_MAX", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_RO, "RO", "with readonly", "5.2.3" },
 	{ VIRTIO_BLK_F_BLK_SIZE, "BLK_SIZE", "always", "5.2.3" },
-	{ VIRTIO_BLK_F_FLUSH, "FLUSH", "always", "5.2.3" },
+	{ VIRTIO_BLK_F_TOPOLOGY, "TOPOLOGY", "always", "5.2.3" },
+	{ VIRTIO_BLK_F_FLUSH, "FLUSH", "unless cache=unsafe", "5.2.3" },
+	{ VIRTIO_BLK_F_CONFIG_WCE, "CONFIG_WCE", "unless cache=unsafe", "5.2.3" },
+	{ VIRTIO_BLK_F_MQ, "MQ", "with more than one queue", "5.2.3" },
+	{ VIRTIO_BLK_F_DISCARD, "DISCARD", "unless readonly or discard=off", "5.2.3" },
+	{ VIRTIO_BLK_F_WRITE_ZEROES, "WRITE_ZEROES", "unless readonly", "5.2.3" },
 	{ 0, NULL, NULL, NULL },
 };
 
@@ -96,7 +109,7 @@ static void complete(struct blk_request *request, uint8_t result, uint64_t data)
 	struct blk_queue *queue = request->queue;
 
 	*request->command.status = result;
-	virtqueue_push(ring_of(queue), request->chain.head,
+	virtqueue_push(ring_of(queue), &request->chain,
 		       blk_used_len(request->chain.writable_len, data));
 	put_free(queue, request);
 	io_thread_want_flush(&queue->io);
@@ -109,6 +122,7 @@ static void report_failure(const struct blk_request *request, int result)
 		[BLK_READ] = "read",
 		[BLK_WRITE] = "write",
 		[BLK_FLUSH] = "flush",
+		[BLK_WRITE_ZEROES] = "write zeroes to",
 	};
 	struct virtio_device *dev = &request->queue->blk->virtio;
 	const struct blk_command *command = &request->command;
@@ -117,25 +131,16 @@ static void report_failure(const struct blk_request *request, int result)
 		    verb[command->action], command->len, command->offset, strerror(-result));
 }
 
-static void disk_done(struct disk_request *disk, int result)
-{
-	struct blk_request *request = container_of(disk, struct blk_request, disk);
-	bool data_in = request->command.action == BLK_READ && result == 0;
+static void disk_done(struct disk_request *disk, int result);
 
-	if (result && result != -ECANCELED)
-		report_failure(request, result);
-	request->queue->in_flight--;
-	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
-		 data_in ? request->command.len : 0);
-}
-
-static void start_io(struct blk_request *request)
+/* Start what the command says, as @op. */
+static void start_disk(struct blk_request *request, enum disk_op op)
 {
 	struct blk_queue *queue = request->queue;
 	const struct blk_command *command = &request->command;
-	struct disk_request *disk = &request->disk;
 
-	*disk = (struct disk_request){
+	request->disk = (struct disk_request){
+		.op = op,
 		.offset = command->offset,
 		.len = command->len,
 		.iov = command->iov,
@@ -143,14 +148,97 @@ static void start_io(struct blk_request *request)
 		.cancel = &queue->stopping,
 		.done = disk_done,
 	};
-	if (command->action == BLK_READ)
-		disk->op = DISK_READ;
-	else if (command->action == BLK_FLUSH)
-		disk->op = DISK_FLUSH;
-	else
-		disk->op = queue->stable_writes ? DISK_WRITE_STABLE : DISK_WRITE;
 	queue->in_flight++;
-	disk_queue(queue->blk->disk, queue->blk->thread, disk);
+	disk_queue(queue->blk->disk, queue->blk->thread, &request->disk);
+}
+
+static bool is_range(const struct blk_request *request)
+{
+	return request->command.action == BLK_DISCARD ||
+		request->command.action == BLK_WRITE_ZEROES;
+}
+
+static enum disk_op segment_op(const struct blk_request *request, uint32_t flags)
+{
+	if (request->command.action == BLK_DISCARD)
+		return DISK_DISCARD;
+	return (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) && request->queue->blk->discard ?
+		DISK_ZERO_UNMAP : DISK_ZERO;
+}
+
+/* Start the next part of a discard or write zeroes; false: all is done. */
+static bool start_next(struct blk_request *request)
+{
+	struct blk_command *command = &request->command;
+
+	while (request->next_segment < command->segment_count) {
+		const struct virtio_blk_discard_write_zeroes *segment =
+			&request->segment[request->next_segment++];
+
+		if (!segment->num_sectors)
+			continue;
+		command->offset = segment->sector * DISK_SECTOR;
+		command->len = (uint64_t)segment->num_sectors * DISK_SECTOR;
+		start_disk(request, segment_op(request, segment->flags));
+		return true;
+	}
+	if (!request->sync_after)
+		return false;
+	request->sync_after = false;
+	command->len = 0;
+	start_disk(request, DISK_FLUSH);
+	return true;
+}
+
+/* write_zeroes_may_unmap turned out to be false (section 5.2.6.2). */
+static void check_unmap(struct blk *blk)
+{
+	if (blk->discard && !disk_may_unmap(blk->disk) &&
+	    !__atomic_exchange_n(&blk->unmap_lost, true, __ATOMIC_RELAXED))
+		virtio_notify_config(&blk->virtio);
+}
+
+static void disk_done(struct disk_request *disk, int result)
+{
+	struct blk_request *request = container_of(disk, struct blk_request, disk);
+	struct blk_queue *queue = request->queue;
+	bool data_in = request->command.action == BLK_READ && result == 0;
+
+	queue->in_flight--;
+	if (is_range(request)) {
+		check_unmap(queue->blk);
+		if (result == 0 && queue->stopping)
+			result = -ECANCELED;
+		else if (result == 0 && start_next(request))
+			return;
+	}
+	if (result && result != -ECANCELED)
+		report_failure(request, result);
+	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
+		 data_in ? request->command.len : 0);
+}
+
+static void start_io(struct blk_request *request)
+{
+	/* A write that the driver gave us while this was 0 finds 0 here (BLK-31). */
+	bool stable = !load_acquire(&request->queue->blk->writeback);
+
+	switch (request->command.action) {
+	case BLK_READ:
+		start_disk(request, DISK_READ);
+		break;
+	case BLK_FLUSH:
+		start_disk(request, DISK_FLUSH);
+		break;
+	case BLK_WRITE:
+		start_disk(request, stable ? DISK_WRITE_STABLE : DISK_WRITE);
+		break;
+	default:
+		request->next_segment = 0;
+		request->sync_after = stable && request->command.action == BLK_WRITE_ZEROES;
+		if (!start_next(request))
+			complete(request, VIRTIO_BLK_S_OK, 0);
+	}
 }
 
 static void execute(struct blk_request *request)
@@ -161,13 +249,14 @@ static void execute(struct blk_request *request)
 		.sectors = load_relaxed(&blk->disk->sectors),
 		.read_only = blk->disk->read_only,
 		.serial = blk->serial,
+		.features = queue->features,
 	};
 
-	blk_parse(&request->command, &request->chain, &limits);
+	blk_parse(&request->command, &request->chain, &limits, request->segment);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
-		virtqueue_push(ring_of(queue), request->chain.head, 0);
+		virtqueue_push(ring_of(queue), &request->chain, 0);
 		put_free(queue, request);
 		io_thread_want_flush(&queue->io);
 		break;
@@ -275,17 +364,15 @@ static void queue_start(struct virtio_device *dev, unsigned index)
 {
 	struct blk *blk = from_virtio(dev);
 
-	(void)index;
-	blk->queue.stable_writes = !(dev->accepted & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH));
-	io_thread_order(blk->thread, &blk->queue.start);
+	blk->queue[index].features = dev->accepted;
+	io_thread_order(blk->thread, &blk->queue[index].start);
 }
 
 static void queue_stop(struct virtio_device *dev, unsigned index)
 {
 	struct blk *blk = from_virtio(dev);
 
-	(void)index;
-	io_thread_order(blk->thread, &blk->queue.stop);
+	io_thread_order(blk->thread, &blk->queue[index].stop);
 }
 
 /* A request without INDIRECT takes a descriptor for each of its parts. */
@@ -296,29 +383,60 @@ static uint32_t data_segments(const struct virtio_device *dev)
 
 static void config_read(struct virtio_device *dev, void *to)
 {
-	const struct virtio_blk_config config = {
-		.capacity = load_relaxed(&from_virtio(dev)->disk->sectors),
+	const struct blk *blk = from_virtio(dev);
+	const struct disk_geometry *geometry = &blk->disk->geometry;
+	uint32_t block = geometry->logical;
+	struct virtio_blk_config config = {
+		.wce = blk->cache != BLK_CACHE_UNSAFE && load_relaxed(&blk->writeback),
+		.capacity = load_relaxed(&blk->disk->sectors),
+		/* As many as there may be of these fit in the used length. */
+		.size_max = DISK_STEP_MAX,
 		.seg_max = data_segments(dev),
-		.blk_size = DISK_SECTOR,
+		.blk_size = block,
+		.physical_block_exp = (uint8_t)__builtin_ctz(geometry->physical / block),
+		.alignment_offset = (uint8_t)min(geometry->alignment / block, 255u),
+		.min_io_size = (uint16_t)min(geometry->io_min / block, 65535u),
+		.opt_io_size = geometry->io_opt / block,
 	};
 
+	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_MQ))
+		config.num_queues = dev->queue_count;
+	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_DISCARD)) {
+		config.max_discard_sectors = BLK_SEGMENT_SECTORS_MAX;
+		config.max_discard_seg = BLK_SEGMENTS_MAX;
+		config.discard_sector_alignment = geometry->physical / DISK_SECTOR;
+	}
+	if (dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES)) {
+		config.max_write_zeroes_sectors = BLK_SEGMENT_SECTORS_MAX;
+		config.max_write_zeroes_seg = BLK_SEGMENTS_MAX;
+		config.write_zeroes_may_unmap = blk->discard && disk_may_unmap(blk->disk);
+	}
 	memcpy(to, &config, dev->config_len);
 }
 
 static void config_write(struct virtio_device *dev, unsigned offset, uint64_t value,
 			 unsigned len)
 {
-	/* No field is the driver's to write without CONFIG_WCE. */
-	(void)dev;
-	(void)offset;
-	(void)value;
-	(void)len;
+	const unsigned wce = offsetof(struct virtio_blk_config, wce);
+
+	/* The one field that is the driver's to write; any value but 0 is 1. */
+	if (!(dev->accepted & VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE)) || offset > wce ||
+	    wce - offset >= len)
+		return;
+	store_release(&from_virtio(dev)->writeback, (value >> (8 * (wce - offset))) & 0xff);
 }
 
 static bool features_ok(struct virtio_device *dev, uint64_t features)
 {
-	(void)dev;
-	(void)features;
+	struct blk *blk = from_virtio(dev);
+	bool can_flush = features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
+	/* The first mode of this driver: without FLUSH it is write-through (BLK-10, BLK-30). */
+	bool writeback = blk->cache == BLK_CACHE_UNSAFE ||
+		(blk->cache == BLK_CACHE_WRITEBACK && can_flush);
+
+	/* The field shows it from now on (BLK-11). */
+	if (__atomic_exchange_n(&blk->writeback, writeback, __ATOMIC_ACQ_REL) != writeback)
+		store_release(&dev->config_changed, true);
 	return true;
 }
 
@@ -330,28 +448,57 @@ static const struct virtio_device_ops blk_ops = {
 	.queue_stop = queue_stop,
 };
 
-static uint64_t offered_features(const struct disk *disk)
+static uint64_t offered_features(const struct disk *disk, const struct blk_config *config)
 {
-	return VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-		VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
-		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) |
-		(disk->read_only ? VIRTIO_BIT(VIRTIO_BLK_F_RO) : 0);
+	uint64_t features;
+
+	if (disk->read_only)
+		features = VIRTIO_BIT(VIRTIO_BLK_F_RO);
+	else
+		features = VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES) |
+			(config->discard ? VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) : 0);
+	if (config->queues > 1)
+		features |= VIRTIO_BIT(VIRTIO_BLK_F_MQ);
+	/* What could not keep the promise of a flush does not offer one (BLK-32, BLK-34). */
+	if (config->cache != BLK_CACHE_UNSAFE)
+		features |= VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE);
+	return features | VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+		VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_F_RING_RESET) |
+		VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
+		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) |
+		VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY) |
+		(config->packed ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0) |
+		(config->in_order ? VIRTIO_BIT(VIRTIO_F_IN_ORDER) : 0) |
+		(config->notification_data ? VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA) : 0);
 }
 
-static int init_queue(struct blk *blk)
+static int init_queue(struct blk *blk, unsigned index)
 {
-	struct blk_queue *queue = &blk->queue;
+	struct blk_queue *queue = &blk->queue[index];
 
 	queue->blk = blk;
+	queue->index = index;
 	queue->start.run = start_on_thread;
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){
-		.doorbell = blk->virtio.queue[0].doorbell,
+		.doorbell = blk->virtio.queue[index].doorbell,
 		.rung = queue_rung,
 		.flush = queue_flush,
 	};
 	queue->requests = calloc(blk->virtio.queue_size_max, sizeof(*queue->requests));
 	return queue->requests ? 0 : -ENOMEM;
+}
+
+static int init_queues(struct blk *blk)
+{
+	int ret = 0;
+
+	blk->queue = calloc(blk->virtio.queue_count, sizeof(*blk->queue));
+	if (!blk->queue)
+		return -ENOMEM;
+	for (unsigned i = 0; i < blk->virtio.queue_count && ret == 0; i++)
+		ret = init_queue(blk, i);
+	return ret;
 }
 
 int blk_create(struct blk **result, const char *name, const struct blk_config *config,
@@ -364,14 +511,17 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 		return -ENOMEM;
 	blk->disk = disk;
 	blk->thread = thread;
+	blk->discard = config->discard;
+	blk->cache = config->cache;
+	blk->writeback = config->cache != BLK_CACHE_WRITETHROUGH;
 	memcpy(blk->serial, config->serial, sizeof(blk->serial));
 	blk->virtio = (struct virtio_device){
 		.name = name,
 		.id = VIRTIO_ID_BLOCK,
-		.offered = offered_features(disk),
+		.offered = offered_features(disk, config),
 		/* The longest layout that some driver expects, zeros where unused. */
 		.config_len = offsetof(struct virtio_blk_config, unused1) + 3,
-		.queue_count = 1,
+		.queue_count = max(config->queues, (uint16_t)1),
 		.queue_size_max = config->queue_size,
 		.ops = &blk_ops,
 		.mem = mem,
@@ -382,7 +532,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 		free(blk);
 		return ret;
 	}
-	ret = init_queue(blk);
+	ret = init_queues(blk);
 	if (ret) {
 		blk_destroy(blk);
 		return ret;
@@ -393,7 +543,9 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 
 void blk_destroy(struct blk *blk)
 {
-	free(blk->queue.requests);
+	for (unsigned i = 0; blk->queue && i < blk->virtio.queue_count; i++)
+		free(blk->queue[i].requests);
+	free(blk->queue);
 	virtio_device_destroy(&blk->virtio);
 	free(blk);
 }
@@ -401,4 +553,15 @@ void blk_destroy(struct blk *blk)
 struct virtio_device *blk_virtio(struct blk *blk)
 {
 	return &blk->virtio;
+}
+
+void blk_set_capacity(struct blk *blk, uint64_t sectors)
+{
+	/* Whole blocks only (BLK-07). */
+	sectors -= sectors % (blk->disk->geometry.logical / DISK_SECTOR);
+	if (sectors == load_relaxed(&blk->disk->sectors))
+		return;
+	/* Drivers see the new size with its generation: virtio reads a copy till then. */
+	store_relaxed(&blk->disk->sectors, sectors);
+	virtio_notify_config(&blk->virtio);
 }

@@ -14,27 +14,46 @@
 #include "virtio/virtio_device.h"
 
 #define BLK_SERIAL_LEN 20
+#define BLK_QUEUES_MAX 255
 #define BLK_QUEUE_SIZE_DEFAULT 256
 #define BLK_QUEUE_SIZE_MIN 2
 #define BLK_QUEUE_SIZE_MAX 1024
 #define BLK_PCI_CLASS 0x010000 /* mass storage */
 
+/* How writes reach stable storage (section 5.2.6.2). */
+enum blk_cache {
+	BLK_CACHE_WRITEBACK,    /* by a flush; the driver may choose the other one */
+	BLK_CACHE_WRITETHROUGH, /* before they complete; likewise */
+	BLK_CACHE_UNSAFE,       /* some time; the driver has no say */
+};
+
 struct blk_config {
 	struct disk_config disk;
 	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
+	uint16_t queues;                 /* see blk_create() */
 	uint16_t queue_size;             /* a power of two */
+	bool discard;                    /* the driver may deallocate */
+	enum blk_cache cache;
+	bool packed, in_order, notification_data; /* what is offered on request */
 };
 
 struct blk;
 
 /*
  * Make the device for an open @disk, served by @thread; both outlive it.
- * @name is for messages and outlives it too.  Returns 0 or -errno.
+ * @name is for messages and outlives it too.  It has config->queues queues, or
+ * one if that is 0.  Returns 0 or -errno.
  */
 int blk_create(struct blk **blk, const char *name, const struct blk_config *config,
 	       struct disk *disk, struct io_thread *thread, const struct guest_memory *mem);
 
 /* After virtio_device_shut_down(), and once the I/O thread has ended. */
 void blk_destroy(struct blk *blk);
+
+/*
+ * The disk has @sectors of 512 bytes from now on: requests are judged by it,
+ * and the driver is told (section 5.2.6.2).  Any thread, one at a time.
+ */
+void blk_set_capacity(struct blk *blk, uint64_t sectors);
 
 struct virtio_device *blk_virtio(struct blk *blk);

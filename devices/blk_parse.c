@@ -7,6 +7,7 @@
 #include "devices/disk.h"
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
+#include "virtio/feature.h"
 
 /* Parts of a chain, in order. */
 struct parts {
@@ -99,8 +100,49 @@ static void get_id(struct blk_command *command, const struct blk_limits *limits,
 	finish(command, VIRTIO_BLK_S_OK);
 }
 
+/* What makes a segment fail, or VIRTIO_BLK_S_OK. */
+static uint8_t judge_segment(const struct virtio_blk_discard_write_zeroes *segment,
+			     const struct blk_limits *limits, bool discard)
+{
+	/* Unmap is for write zeroes; the others have no meaning yet (section 5.2.6.2). */
+	uint32_t allowed = discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+
+	if (segment->flags & ~allowed)
+		return VIRTIO_BLK_S_UNSUPP;
+	if (segment->num_sectors > BLK_SEGMENT_SECTORS_MAX ||
+	    !in_range(limits, segment->sector, (uint64_t)segment->num_sectors * DISK_SECTOR))
+		return VIRTIO_BLK_S_IOERR;
+	return VIRTIO_BLK_S_OK;
+}
+
+static void parse_segments(struct blk_command *command, uint32_t type,
+			   const struct blk_limits *limits, struct parts *data, uint64_t len,
+			   struct virtio_blk_discard_write_zeroes *segment)
+{
+	bool discard = type == VIRTIO_BLK_T_DISCARD;
+	unsigned feature = discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES;
+	uint64_t count = len / sizeof(*segment);
+	uint8_t result = VIRTIO_BLK_S_OK;
+
+	if (!(limits->features & VIRTIO_BIT(feature)))
+		result = VIRTIO_BLK_S_UNSUPP;
+	else if (limits->read_only || len % sizeof(*segment) || count == 0 ||
+		 count > BLK_SEGMENTS_MAX)
+		result = VIRTIO_BLK_S_IOERR;
+	else
+		take_front(data, segment, len);
+	for (unsigned i = 0; i < count && result == VIRTIO_BLK_S_OK; i++)
+		result = judge_segment(&segment[i], limits, discard);
+	if (result != VIRTIO_BLK_S_OK) {
+		finish(command, result);
+		return;
+	}
+	command->action = discard ? BLK_DISCARD : BLK_WRITE_ZEROES;
+	command->segment_count = (unsigned)count;
+}
+
 void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
-	       const struct blk_limits *limits)
+	       const struct blk_limits *limits, struct virtio_blk_discard_write_zeroes *segment)
 {
 	struct parts readable = { chain->iov, chain->readable };
 	struct parts writable = { chain->iov + chain->readable, chain->writable };
@@ -128,10 +170,18 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 			       chain->readable_len - sizeof(header));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		command->action = BLK_FLUSH;
+		if (limits->features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH))
+			command->action = BLK_FLUSH;
+		else
+			finish(command, VIRTIO_BLK_S_UNSUPP);
 		break;
 	case VIRTIO_BLK_T_GET_ID:
 		get_id(command, limits, &writable);
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		parse_segments(command, header.type, limits, &readable,
+			       chain->readable_len - sizeof(header), segment);
 		break;
 	default:
 		finish(command, VIRTIO_BLK_S_UNSUPP);

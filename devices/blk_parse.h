@@ -13,11 +13,19 @@
 
 #include "virtio/virtqueue.h"
 
+/* Of a discard or write zeroes request: segments, and 512-byte sectors in each. */
+#define BLK_SEGMENTS_MAX 32
+#define BLK_SEGMENT_SECTORS_MAX (1u << 22)
+
+struct virtio_blk_discard_write_zeroes;
+
 enum blk_action {
 	BLK_DONE,    /* nothing to do but report result and written */
 	BLK_READ,
 	BLK_WRITE,
 	BLK_FLUSH,
+	BLK_DISCARD,      /* segments, each checked */
+	BLK_WRITE_ZEROES, /* the same */
 	BLK_NO_STATUS, /* there is no byte to report in: give the chain back */
 };
 
@@ -30,6 +38,7 @@ struct blk_command {
 	uint64_t len;
 	struct iovec *iov;  /* the data; part of the chain's */
 	unsigned iov_count;
+	unsigned segment_count; /* of a discard or write zeroes */
 };
 
 /* What a request is judged by. */
@@ -37,14 +46,16 @@ struct blk_limits {
 	uint64_t sectors;   /* of 512 bytes */
 	bool read_only;
 	const char *serial; /* VIRTIO_BLK_ID_BYTES at most */
+	uint64_t features;  /* those accepted */
 };
 
 /*
  * Parse @chain, whose iov[] is changed to leave the data only.  GET_ID, which
- * needs no disk, is carried out.
+ * needs no disk, is carried out.  Segments are copied to @segment, which has
+ * room for BLK_SEGMENTS_MAX, and all are checked before any is done.
  */
 void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
-	       const struct blk_limits *limits);
+	       const struct blk_limits *limits, struct virtio_blk_discard_write_zeroes *segment);
 
 /*
  * The used length of a request (section 2.7.8): the bytes written from the

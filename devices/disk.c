@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,14 @@
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
+
+/* Linux 6.12; start and length stand in addr and addr3. */
+#ifndef BLOCK_URING_CMD_DISCARD
+#define BLOCK_URING_CMD_DISCARD _IO(0x12, 0)
+#endif
+
+/* Larger "blocks", such as a network file system's, say nothing of the disk. */
+#define PHYSICAL_MAX (64u << 10)
 
 /* --- Open and close --- */
 
@@ -35,7 +44,45 @@ static int size_of(int fd, uint64_t *size)
 	return 0;
 }
 
-static int set_geometry(struct disk *disk)
+/* @value if it is a power of two in this range, or else @least. */
+static uint32_t block_size(uint32_t value, uint32_t least, uint32_t most)
+{
+	return value >= least && value <= most && !(value & (value - 1)) ? value : least;
+}
+
+/*
+ * A file has no blocks for those who read and write it by the page cache; the
+ * unit of its file system is what it is best changed in.  A device knows.
+ */
+static void set_geometry(struct disk *disk)
+{
+	unsigned physical = 0, io_min = 0, io_opt = 0;
+	int logical = 0, alignment = 0;
+	struct disk_geometry *g = &disk->geometry;
+	struct stat st = { 0 };
+
+	fstat(disk->fd, &st); /* as it did for the size */
+	disk->is_device = S_ISBLK(st.st_mode);
+	if (!disk->is_device) {
+		physical = (unsigned)st.st_blksize;
+	} else {
+		/* What one of these does not tell stays 0. */
+		ioctl(disk->fd, BLKSSZGET, &logical);
+		ioctl(disk->fd, BLKPBSZGET, &physical);
+		ioctl(disk->fd, BLKALIGNOFF, &alignment);
+		ioctl(disk->fd, BLKIOMIN, &io_min);
+		ioctl(disk->fd, BLKIOOPT, &io_opt);
+	}
+	g->logical = block_size((uint32_t)logical, DISK_SECTOR, 4096);
+	if (disk->sectors % (g->logical / DISK_SECTOR))
+		g->logical = DISK_SECTOR;
+	g->physical = block_size(physical, g->logical, PHYSICAL_MAX);
+	g->alignment = alignment > 0 ? (uint32_t)alignment % g->physical : 0;
+	g->io_min = io_min % g->logical ? 0 : io_min;
+	g->io_opt = io_opt % g->logical ? 0 : io_opt;
+}
+
+int disk_look_again(const struct disk *disk, uint64_t *sectors)
 {
 	uint64_t size = 0;
 	int ret = size_of(disk->fd, &size);
@@ -50,7 +97,7 @@ static int set_geometry(struct disk *disk)
 	}
 	if (ret)
 		return ret;
-	disk->sectors = size / DISK_SECTOR;
+	*sectors = size / DISK_SECTOR;
 	if (size % DISK_SECTOR)
 		log_warn("disk '%s': size is not a multiple of %d bytes; the last %" PRIu64
 			 " are hidden", disk->path, DISK_SECTOR, size % DISK_SECTOR);
@@ -89,6 +136,22 @@ static int lock(const struct disk *disk)
 	return 0;
 }
 
+/*
+ * Zeros to write where the host cannot make them.  A mapping that is only read
+ * has all its pages in one, the kernel's own.
+ */
+static int map_zeros(struct disk *disk)
+{
+	if (disk->read_only)
+		return 0;
+	disk->zeros = mmap(NULL, DISK_STEP_MAX, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (disk->zeros != MAP_FAILED)
+		return 0;
+	disk->zeros = NULL;
+	log_error("disk '%s': out of memory", disk->path);
+	return -ENOMEM;
+}
+
 int disk_open(struct disk *disk, const struct disk_config *config)
 {
 	int ret;
@@ -105,12 +168,16 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 		log_error("disk '%s': cannot open: %s", disk->path, strerror(-ret));
 		return ret;
 	}
-	ret = set_geometry(disk);
+	ret = disk_look_again(disk, &disk->sectors);
 	/* With O_NONBLOCK, io_uring would fail what cannot complete at once. */
 	if (ret == 0)
 		fcntl(disk->fd, F_SETFL, 0);
 	if (ret == 0)
 		ret = lock(disk);
+	if (ret == 0)
+		ret = map_zeros(disk);
+	if (ret == 0)
+		set_geometry(disk);
 	if (ret)
 		disk_close(disk);
 	return ret;
@@ -118,14 +185,92 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 
 void disk_close(struct disk *disk)
 {
+	if (disk->zeros)
+		munmap(disk->zeros, DISK_STEP_MAX);
 	close(disk->fd);
+}
+
+/* --- Ways --- */
+
+static unsigned way_bit(enum disk_way way)
+{
+	return 1U << way;
+}
+
+bool disk_may_unmap(const struct disk *disk)
+{
+	return !(load_relaxed(&disk->refused) & way_bit(DISK_BY_PUNCH));
+}
+
+/* Where to begin: what the host refused before is not tried again. */
+static enum disk_way first_way(const struct disk *disk, enum disk_op op)
+{
+	unsigned refused = load_relaxed(&disk->refused);
+	enum disk_way way;
+
+	switch (op) {
+	case DISK_DISCARD:
+		way = disk->is_device ? DISK_BY_DISCARD_COMMAND : DISK_BY_PUNCH;
+		if (disk->is_device && (refused & way_bit(way)))
+			way++;
+		return way;
+	case DISK_ZERO:
+	case DISK_ZERO_UNMAP:
+		way = op == DISK_ZERO ? DISK_BY_ZERO_RANGE : DISK_BY_PUNCH;
+		while (refused & way_bit(way))
+			way++;
+		return way;
+	default:
+		return DISK_BY_TRANSFER;
+	}
+}
+
+/*
+ * Go on another way after @error, if it says that the host does not know this
+ * one, or not for this range (EINVAL), and if there is another.
+ */
+static bool next_way(struct disk_request *request, int error)
+{
+	enum disk_way last = DISK_BY_WRITING_ZEROS;
+
+	if (request->op == DISK_DISCARD)
+		last = request->disk->is_device ? DISK_BY_DISCARD_IOCTL : DISK_BY_PUNCH;
+	if (request->way == DISK_BY_TRANSFER || (error != -EOPNOTSUPP && error != -EINVAL))
+		return false;
+	if (error == -EOPNOTSUPP && request->way != DISK_BY_WRITING_ZEROS)
+		__atomic_fetch_or(&request->disk->refused, way_bit(request->way),
+				  __ATOMIC_RELAXED);
+	if (request->way == last)
+		return false;
+	request->way++;
+	return true;
+}
+
+/* For fallocate(2). */
+static int way_mode(enum disk_way way)
+{
+	return FALLOC_FL_KEEP_SIZE |
+		(way == DISK_BY_PUNCH ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+}
+
+/*
+ * The bytes of the next step, or 0 where its result tells.  Steps end at
+ * multiples of their length: a cut inside a block would keep it allocated.
+ */
+static uint32_t way_step(const struct disk_request *request)
+{
+	if (request->way == DISK_BY_TRANSFER || request->way == DISK_BY_WRITING_ZEROS)
+		return 0;
+	return (uint32_t)min(request->len,
+			     DISK_RANGE_STEP_MAX - request->offset % DISK_RANGE_STEP_MAX);
 }
 
 /* --- Requests --- */
 
 static bool is_write(const struct disk_request *request)
 {
-	return request->op == DISK_WRITE || request->op == DISK_WRITE_STABLE;
+	return request->op == DISK_WRITE || request->op == DISK_WRITE_STABLE ||
+		request->way == DISK_BY_WRITING_ZEROS;
 }
 
 /* RWF_DSYNC: not just the data, also what is needed to read it back. */
@@ -139,6 +284,12 @@ static const struct iovec *step_parts(struct disk_request *request, unsigned *co
 {
 	uint64_t len = 0;
 
+	if (request->way == DISK_BY_WRITING_ZEROS) {
+		request->part.iov_base = request->disk->zeros;
+		request->part.iov_len = min(request->len, (uint64_t)DISK_STEP_MAX);
+		*count = 1;
+		return &request->part;
+	}
 	for (*count = 0; *count < request->iov_count; ++*count) {
 		len += request->iov[*count].iov_len;
 		if (len > DISK_STEP_MAX)
@@ -152,13 +303,40 @@ static const struct iovec *step_parts(struct disk_request *request, unsigned *co
 	return &request->part;
 }
 
+static void range_uring(const struct disk_request *request, struct io_uring_sqe *sqe)
+{
+	int fd = request->disk->fd;
+
+	if (request->way == DISK_BY_DISCARD_COMMAND) {
+		io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd,
+				 (const void *)(uintptr_t)request->offset, 0, 0);
+		sqe->cmd_op = BLOCK_URING_CMD_DISCARD;
+		sqe->addr3 = request->step_len;
+	} else {
+		io_uring_prep_fallocate(sqe, fd, way_mode(request->way), (off_t)request->offset,
+					request->step_len);
+	}
+}
+
+static int range_inline(const struct disk_request *request)
+{
+	const uint64_t range[] = { request->offset, request->step_len };
+	int fd = request->disk->fd;
+
+	if (request->way == DISK_BY_DISCARD_COMMAND || request->way == DISK_BY_DISCARD_IOCTL)
+		return ioctl(fd, BLKDISCARD, range);
+	return fallocate(fd, way_mode(request->way), (off_t)request->offset, request->step_len);
+}
+
 static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)
 {
 	int fd = request->disk->fd;
 	unsigned count;
 	const struct iovec *iov = step_parts(request, &count);
 
-	if (request->op == DISK_FLUSH)
+	if (request->step_len)
+		range_uring(request, sqe);
+	else if (request->op == DISK_FLUSH)
 		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
 	else if (is_write(request))
 		io_uring_prep_writev2(sqe, fd, iov, count, request->offset, write_flags(request));
@@ -175,7 +353,9 @@ static int step_inline(struct disk_request *request)
 	const struct iovec *iov = step_parts(request, &count);
 	ssize_t ret;
 
-	if (request->op == DISK_FLUSH)
+	if (request->step_len)
+		ret = range_inline(request);
+	else if (request->op == DISK_FLUSH)
 		ret = fdatasync(fd);
 	else if (is_write(request))
 		ret = pwritev2(fd, iov, (int)count, offset, write_flags(request));
@@ -189,7 +369,8 @@ static void step_begin(struct disk_request *request)
 {
 	struct io_uring_sqe *sqe = NULL;
 
-	if (request->disk->aio == DISK_AIO_IO_URING)
+	request->step_len = way_step(request);
+	if (request->disk->aio == DISK_AIO_IO_URING && request->way != DISK_BY_DISCARD_IOCTL)
 		sqe = io_thread_sqe(request->thread);
 	if (sqe)
 		step_uring(request, sqe);
@@ -202,6 +383,8 @@ static void advance(struct disk_request *request, uint64_t moved)
 {
 	request->offset += moved;
 	request->len -= moved;
+	if (!request->iov_count)
+		return;
 	while (moved && moved >= request->iov->iov_len) {
 		moved -= request->iov->iov_len;
 		request->iov++;
@@ -229,8 +412,10 @@ static int flush_result(struct disk *disk, int result)
 static void step_done(struct io_completion *step, int result)
 {
 	struct disk_request *request = container_of(step, struct disk_request, step);
-	bool again = result == -EINTR || result == -EAGAIN;
+	bool again = result == -EINTR || result == -EAGAIN || next_way(request, result);
 
+	if (result == 0)
+		result = (int)request->step_len;
 	if (result > 0)
 		advance(request, (uint64_t)result);
 	if (again || (result > 0 && request->len)) {
@@ -245,6 +430,9 @@ static void step_done(struct io_completion *step, int result)
 		result = -EIO;
 	if (request->op == DISK_FLUSH)
 		result = flush_result(request->disk, result);
+	/* The host may refuse advice. */
+	if (request->op == DISK_DISCARD && result != -ECANCELED)
+		result = 0;
 	request->done(request, result < 0 ? result : 0);
 }
 
@@ -253,5 +441,6 @@ void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request
 	request->disk = disk;
 	request->thread = thread;
 	request->step.done = step_done;
+	request->way = first_way(disk, request->op);
 	step_begin(request);
 }

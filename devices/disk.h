@@ -22,6 +22,8 @@
  * largest ones keep neither other queues nor an order to stop waiting for long.
  */
 #define DISK_STEP_MAX (4u << 20)
+/* The same where the kernel only changes what belongs to the file. */
+#define DISK_RANGE_STEP_MAX (256u << 20)
 
 /* A lock that another process holds is retried for so long. */
 #define DISK_LOCK_WAIT_MS 2000
@@ -34,13 +36,25 @@ struct disk_config {
 	enum disk_aio aio; /* on a thread without io_uring it is SYNC anyway */
 };
 
+/* In bytes; what the guest is told. */
+struct disk_geometry {
+	uint32_t logical;   /* a power of two, DISK_SECTOR to 4096; divides the size */
+	uint32_t physical;  /* likewise; what the host writes without reading first */
+	uint32_t alignment; /* where the first whole physical block begins */
+	uint32_t io_min, io_opt; /* the sizes that it likes; 0: none */
+};
+
 struct disk {
 	const char *path; /* for messages; borrowed from the configuration */
 	int fd;
 	bool read_only;
 	enum disk_aio aio;
-	uint64_t sectors; /* of 512 bytes */
+	uint64_t sectors; /* of 512 bytes; atomic: the image may be resized */
+	struct disk_geometry geometry;
 	int flush_error;  /* atomic: that of a flush that failed, for good */
+	bool is_device;
+	unsigned refused; /* atomic: the ways that the host does not know, a bit each */
+	void *zeros;      /* DISK_STEP_MAX of them, unless read-only */
 };
 
 enum disk_op {
@@ -48,6 +62,19 @@ enum disk_op {
 	DISK_WRITE,
 	DISK_WRITE_STABLE, /* on stable storage when it completes */
 	DISK_FLUSH,        /* what completed before is on stable storage */
+	DISK_DISCARD,      /* what is there is not needed: advice, never an error */
+	DISK_ZERO,         /* reads as zeros; stays allocated */
+	DISK_ZERO_UNMAP,   /* reads as zeros; may be deallocated */
+};
+
+/* How a step is done; the disk's.  A way that the host refuses leads to the next. */
+enum disk_way {
+	DISK_BY_TRANSFER, /* read, write or flush, as it says */
+	DISK_BY_DISCARD_COMMAND,
+	DISK_BY_DISCARD_IOCTL,
+	DISK_BY_PUNCH,
+	DISK_BY_ZERO_RANGE,
+	DISK_BY_WRITING_ZEROS,
 };
 
 struct disk_request {
@@ -57,8 +84,8 @@ struct disk_request {
 	 */
 	enum disk_op op;
 	uint64_t offset; /* in bytes */
-	uint64_t len;    /* the sum of iov[]; 0 for a flush */
-	struct iovec *iov;
+	uint64_t len;    /* the sum of iov[], if there is one; 0 for a flush */
+	struct iovec *iov; /* only reads and writes have one */
 	unsigned iov_count;
 	const bool *cancel; /* once true, no further step is begun: -ECANCELED */
 	/* @result is 0, or -errno when not all of it was done. */
@@ -69,6 +96,8 @@ struct disk_request {
 	struct io_thread *thread;
 	struct io_completion step;
 	struct iovec part; /* of an iov[0] longer than a step */
+	enum disk_way way;
+	uint32_t step_len; /* of a step whose result does not tell */
 };
 
 /*
@@ -79,6 +108,15 @@ struct disk_request {
  * warning.  Returns 0, or -errno having printed why.
  */
 int disk_open(struct disk *disk, const struct disk_config *config);
+
+/*
+ * How large the image is by now, in @sectors, of which disk->sectors is left to
+ * the caller.  Returns 0, or -errno having printed why.  One thread.
+ */
+int disk_look_again(const struct disk *disk, uint64_t *sectors);
+
+/* Can DISK_ZERO_UNMAP deallocate?  Yes, until the host has refused it.  Any thread. */
+bool disk_may_unmap(const struct disk *disk);
 
 /* No request is in flight. */
 void disk_close(struct disk *disk);

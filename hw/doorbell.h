@@ -12,8 +12,10 @@
 #include <stdint.h>
 
 struct doorbell {
-	uint64_t addr; /* in memory space; a write of any width counts */
-	int eventfd;   /* borrowed */
+	uint64_t addr;  /* in memory space */
+	int eventfd;    /* borrowed */
+	unsigned len;   /* bytes: writes of this width count; 0: any write does */
+	uint32_t value; /* with a width: only writes of this value count */
 };
 
 /* Filled in by the hypervisor's side; any thread. */

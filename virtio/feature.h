@@ -6,6 +6,11 @@
 
 #define VIRTIO_BIT(n) (1ULL << (n))
 
+/* Newer than some headers. */
+#ifndef VIRTIO_F_NOTIFICATION_DATA
+#define VIRTIO_F_NOTIFICATION_DATA 38
+#endif
+
 struct virtio_feature {
 	unsigned bit;
 	const char *name;

@@ -23,6 +23,8 @@ static void queue_defaults(struct virtio_device *dev, struct virtio_queue *queue
 		.size = dev->queue_size_max,
 		.vector = VIRTIO_NO_VECTOR,
 	};
+	queue->disabling = false;
+	queue->resetting = false;
 	store_relaxed(&queue->notifier, NULL);
 }
 
@@ -33,6 +35,14 @@ int virtio_device_init(struct virtio_device *dev)
 	dev->queue = calloc(dev->queue_count, sizeof(*dev->queue));
 	if (!dev->queue)
 		return -ENOMEM;
+	if (dev->offered & VIRTIO_BIT(VIRTIO_F_IN_ORDER)) {
+		dev->turns = calloc(dev->queue_count,
+				    dev->queue_size_max * sizeof(*dev->turns));
+		if (!dev->turns) {
+			free(dev->queue);
+			return -ENOMEM;
+		}
+	}
 	dev->config_changed = true; /* it was never read */
 	pthread_mutex_init(&dev->event_lock, NULL);
 	pthread_cond_init(&dev->queue_stopped, NULL);
@@ -58,6 +68,7 @@ void virtio_device_destroy(struct virtio_device *dev)
 			close(dev->queue[i].doorbell);
 	pthread_cond_destroy(&dev->queue_stopped);
 	pthread_mutex_destroy(&dev->event_lock);
+	free(dev->turns);
 	free(dev->queue);
 }
 
@@ -122,7 +133,9 @@ void virtio_queue_ring(struct virtio_queue *queue)
 
 void virtio_queue_set_size(struct virtio_device *dev, struct virtio_queue *queue, uint16_t size)
 {
-	if (!queue->config.enabled && size && !(size & (size - 1)) &&
+	bool any = dev->accepted & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+
+	if (!queue->config.enabled && size && (any || !(size & (size - 1))) &&
 	    size <= dev->queue_size_max)
 		queue->config.size = size;
 }
@@ -131,7 +144,8 @@ static void queue_start(struct virtio_device *dev, struct virtio_queue *queue)
 {
 	unsigned index = (unsigned)(queue - dev->queue);
 
-	if (virtqueue_start(&queue->ring, &queue->config, dev->mem, dev->accepted)) {
+	if (virtqueue_start(&queue->ring, &queue->config, dev->mem, dev->accepted,
+			    dev->turns ? dev->turns + index * dev->queue_size_max : NULL)) {
 		virtio_device_broken(dev, queue->ring.why);
 		return;
 	}
@@ -147,6 +161,53 @@ void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue)
 	queue->config.enabled = true;
 	if (dev->live)
 		queue_start(dev, queue);
+}
+
+/* Order the thread of a running queue to let go of it. */
+static void queue_stop(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	unsigned index = (unsigned)(queue - dev->queue);
+
+	if (!virtio_queue_running(queue))
+		return;
+	store_relaxed(&queue->state, QUEUE_STOPPING);
+	dev->transport->ops->queue_changed(dev, index);
+	dev->ops->queue_stop(dev, index);
+}
+
+/* Complete what waits for the queue's thread, if that has let go of it. */
+static void queue_finish(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	if (!queue->disabling || dev->resetting || load_acquire(&queue->state) != QUEUE_STOPPED)
+		return;
+	queue->disabling = false;
+	queue->config.enabled = false;
+	if (queue->resetting)
+		queue_defaults(dev, queue);
+	dev->transport->ops->queue_changed(dev, (unsigned)(queue - dev->queue));
+}
+
+void virtio_queue_disable(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	if (dev->resetting)
+		return;
+	queue->disabling = true;
+	queue_stop(dev, queue);
+	queue_finish(dev, queue);
+}
+
+void virtio_queue_reset(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	if (dev->resetting || !(dev->accepted & VIRTIO_BIT(VIRTIO_F_RING_RESET)))
+		return;
+	queue->resetting = true;
+	virtio_queue_disable(dev, queue);
+}
+
+bool virtio_queue_resetting(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	queue_finish(dev, queue);
+	return queue->resetting;
 }
 
 void virtio_queue_stopped(struct virtio_device *dev, unsigned index)
@@ -232,13 +293,8 @@ static void reset(struct virtio_device *dev)
 	if (!dev->resetting) {
 		dev->resetting = true;
 		dev->live = false;
-		for (unsigned i = 0; i < dev->queue_count; i++) {
-			if (!virtio_queue_running(&dev->queue[i]))
-				continue;
-			store_relaxed(&dev->queue[i].state, QUEUE_STOPPING);
-			dev->transport->ops->queue_changed(dev, i);
-			dev->ops->queue_stop(dev, i);
-		}
+		for (unsigned i = 0; i < dev->queue_count; i++)
+			queue_stop(dev, &dev->queue[i]);
 	}
 	reset_finish(dev);
 }
@@ -273,6 +329,26 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 	if (!dev->live && (now & VIRTIO_CONFIG_S_DRIVER_OK) &&
 	    (now & VIRTIO_CONFIG_S_FEATURES_OK) && !(now & VIRTIO_CONFIG_S_NEEDS_RESET))
 		go_live(dev);
+}
+
+void virtio_device_wait_stopped(struct virtio_device *dev, const struct virtio_queue *queue)
+{
+	const struct virtio_queue *first = queue ? queue : dev->queue;
+	const struct virtio_queue *end = queue ? queue + 1 : dev->queue + dev->queue_count;
+
+	pthread_mutex_lock(&dev->event_lock);
+	for (; first < end; first++)
+		while (load_relaxed(&first->state) == QUEUE_STOPPING && !dev->waits_ended)
+			pthread_cond_wait(&dev->queue_stopped, &dev->event_lock);
+	pthread_mutex_unlock(&dev->event_lock);
+}
+
+void virtio_device_end_waits(struct virtio_device *dev)
+{
+	pthread_mutex_lock(&dev->event_lock);
+	dev->waits_ended = true;
+	pthread_cond_broadcast(&dev->queue_stopped);
+	pthread_mutex_unlock(&dev->event_lock);
 }
 
 void virtio_device_shut_down(struct virtio_device *dev)

@@ -60,7 +60,10 @@ struct virtio_transport {
 struct virtio_transport_ops {
 	/* Tell the driver that the configuration or the status changed.  Any thread. */
 	void (*notify_config)(struct virtio_device *dev);
-	/* A queue was started or stopped: its doorbell is wanted, or no longer. */
+	/*
+	 * A queue was started or stopped: its doorbell is wanted, or no longer.
+	 * Or it is back at its defaults, without a notifier.
+	 */
 	void (*queue_changed)(struct virtio_device *dev, unsigned index);
 	/* The device was reset: forget vectors and interrupts. */
 	void (*reset)(struct virtio_device *dev);
@@ -72,6 +75,8 @@ struct virtio_queue {
 	struct virtqueue_config config; /* device lock */
 	struct virtqueue ring;          /* while running: its thread's */
 	enum virtio_queue_state state;  /* atomic; device lock, but for the way to STOPPED */
+	bool disabling;                 /* device lock: disable it once it has stopped */
+	bool resetting;                 /* device lock: and put it back to its defaults */
 	int doorbell;                   /* eventfd; constant */
 	struct virtio_notifier *notifier; /* atomic; written under the device lock */
 };
@@ -88,6 +93,7 @@ struct virtio_device {
 	const struct guest_memory *mem;
 	struct virtio_transport *transport;
 	struct virtio_queue *queue;
+	struct virtqueue_turn *turns; /* queue_size_max for each queue, if IN_ORDER is offered */
 	const struct virtio_feature *feature_names; /* of the device type */
 
 	/* Device lock. */
@@ -105,7 +111,8 @@ struct virtio_device {
 	/* Held while the driver is told of an event, for which a reset waits. */
 	pthread_mutex_t event_lock;
 	bool notify_later;           /* event_lock: something came before DRIVER_OK */
-	pthread_cond_t queue_stopped; /* event_lock: some queue has stopped */
+	pthread_cond_t queue_stopped; /* event_lock: some queue has stopped, or waits end */
+	bool waits_ended;            /* event_lock */
 };
 
 /* The device type sets all constant fields, then calls this.  0 or -errno. */
@@ -130,14 +137,40 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value);
 /* Queue @index, or NULL: then registers read 0 and ignore writes. */
 struct virtio_queue *virtio_queue_at(struct virtio_device *dev, uint32_t index);
 
-/* Ignored unless the queue is disabled and @size is a power of two in range. */
+/*
+ * Ignored unless the queue is disabled and @size is in range, and a power of
+ * two unless RING_PACKED was accepted.
+ */
 void virtio_queue_set_size(struct virtio_device *dev, struct virtio_queue *queue, uint16_t size);
 /* Enable a queue; it starts with DRIVER_OK, or now if that was set before. */
 void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue);
 bool virtio_queue_running(const struct virtio_queue *queue);
 
+/*
+ * Stop a queue and disable it; its other registers keep their values.  It is
+ * complete when virtio_queue_resetting() was asked and config.enabled is false.
+ */
+void virtio_queue_disable(struct virtio_device *dev, struct virtio_queue *queue);
+
+/*
+ * Reset one queue (section 2.6.1); ignored unless RING_RESET was negotiated.  It
+ * is complete, and the queue disabled and at its defaults, as soon as
+ * virtio_queue_resetting() is false, which must be asked before the queue's
+ * registers are read.
+ */
+void virtio_queue_reset(struct virtio_device *dev, struct virtio_queue *queue);
+bool virtio_queue_resetting(struct virtio_device *dev, struct virtio_queue *queue);
+
 /* Signal the doorbell of a running queue; for writes that no short-cut took. */
 void virtio_queue_ring(struct virtio_queue *queue);
+
+/*
+ * For registers whose drivers do not poll: wait until @queue (NULL: every
+ * queue) that was ordered to stop has done so.  Without the device lock.
+ * Returns early once the VM ends, which is told by the second function.
+ */
+void virtio_device_wait_stopped(struct virtio_device *dev, const struct virtio_queue *queue);
+void virtio_device_end_waits(struct virtio_device *dev);
 
 /*
  * Reset the device and wait until its threads have let go of it.  For the

@@ -166,7 +166,10 @@ static void update_doorbell(struct virtio_pci *vp, unsigned index)
 
 static void queue_changed(struct virtio_device *dev, unsigned index)
 {
-	update_doorbell(from_device(dev), index);
+	struct virtio_pci *vp = from_device(dev);
+
+	update_doorbell(vp, index);
+	update_queue_notifier(vp, &dev->queue[index]);
 }
 
 /* A write to a notification register: its place names the queue. */
@@ -185,11 +188,36 @@ static uint32_t feature_word(uint64_t features, uint32_t word)
 	return word < 2 ? (uint32_t)(features >> (32 * word)) : 0;
 }
 
+/* With the registers that came later; the kernel's headers have no name for it. */
+struct common_config {
+	struct virtio_pci_common_cfg first;
+	uint16_t queue_notif_config_data; /* 0 without that feature */
+	uint16_t queue_reset;
+};
+_Static_assert(sizeof(struct common_config) == 60, "no padding");
+_Static_assert(offsetof(struct common_config, queue_reset) == VIRTIO_PCI_COMMON_Q_RESET,
+	       "struct virtio_pci_common_cfg in the specification");
+
+static void queue_read(const struct virtio_pci *vp, struct virtio_queue *queue,
+		       struct common_config *common)
+{
+	const struct virtqueue_config *config = &queue->config;
+
+	common->queue_reset = virtio_queue_resetting(vp->dev, queue);
+	common->first.queue_size = config->size;
+	common->first.queue_msix_vector = config->vector;
+	common->first.queue_enable = config->enabled;
+	common->first.queue_notify_off = vp->queue_select;
+	memcpy(&common->first.queue_desc_lo, &config->desc, 8);
+	memcpy(&common->first.queue_avail_lo, &config->driver, 8);
+	memcpy(&common->first.queue_used_lo, &config->device, 8);
+}
+
 static uint64_t common_read(struct virtio_pci *vp, uint64_t offset, unsigned len)
 {
 	struct virtio_device *dev = vp->dev;
-	const struct virtio_queue *queue = virtio_queue_at(dev, vp->queue_select);
-	struct virtio_pci_common_cfg common = {
+	struct virtio_queue *queue = virtio_queue_at(dev, vp->queue_select);
+	struct common_config common = { .first = {
 		.device_feature_select = vp->device_feature_select,
 		.device_feature = feature_word(dev->offered, vp->device_feature_select),
 		.guest_feature_select = vp->driver_feature_select,
@@ -199,20 +227,11 @@ static uint64_t common_read(struct virtio_pci *vp, uint64_t offset, unsigned len
 		.device_status = virtio_get_status(dev),
 		.config_generation = dev->generation,
 		.queue_select = vp->queue_select,
-	};
+	} };
 	uint64_t value = 0;
 
-	if (queue) {
-		const struct virtqueue_config *config = &queue->config;
-
-		common.queue_size = config->size;
-		common.queue_msix_vector = config->vector;
-		common.queue_enable = config->enabled;
-		common.queue_notify_off = vp->queue_select;
-		memcpy(&common.queue_desc_lo, &config->desc, 8);
-		memcpy(&common.queue_avail_lo, &config->driver, 8);
-		memcpy(&common.queue_used_lo, &config->device, 8);
-	}
+	if (queue)
+		queue_read(vp, queue, &common);
 	if (offset + len <= sizeof(common))
 		memcpy(&value, (const uint8_t *)&common + offset, len);
 	return value;
@@ -252,6 +271,10 @@ static void queue_write(struct virtio_pci *vp, struct virtio_queue *queue, uint6
 		/* A driver never writes 0; nothing but a reset disables a queue. */
 		if (value == 1)
 			virtio_queue_enable(vp->dev, queue);
+		break;
+	case REGISTER(VIRTIO_PCI_COMMON_Q_RESET, 2):
+		if (value == 1)
+			virtio_queue_reset(vp->dev, queue);
 		break;
 	default:
 		if (offset >= VIRTIO_PCI_COMMON_Q_DESCLO && offset <= VIRTIO_PCI_COMMON_Q_USEDHI)
@@ -463,7 +486,7 @@ static void add_structures(struct virtio_pci *vp)
 	struct virtio_device *dev = vp->dev;
 
 	pci_device_add_memory_bar(&vp->pci, BAR, BAR_SIZE);
-	add_structure(vp, VIRTIO_PCI_CAP_COMMON_CFG, COMMON, sizeof(struct virtio_pci_common_cfg));
+	add_structure(vp, VIRTIO_PCI_CAP_COMMON_CFG, COMMON, sizeof(struct common_config));
 	add_structure(vp, VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY, dev->queue_count * NOTIFY_STRIDE);
 	add_structure(vp, VIRTIO_PCI_CAP_ISR_CFG, ISR, 1);
 	add_structure(vp, VIRTIO_PCI_CAP_DEVICE_CFG, DEVICE, dev->config_len);

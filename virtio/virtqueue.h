@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The device side of a virtqueue: the split ring (virtio 1.4, section 2.7)
- * with indirect descriptors and event indices.
+ * The device side of a virtqueue: the split and the packed ring (virtio 1.4,
+ * sections 2.7 and 2.8) with indirect descriptors, event suppression and
+ * in-order use.  The verbs do not tell which of them it is.
  *
  * A running queue has exactly one owner thread; only virtqueue_start() runs
  * elsewhere, before it is handed over.  Everything in the ring is written by a
@@ -32,24 +33,64 @@ struct virtqueue_config {
 	uint64_t desc, driver, device; /* guest addresses of the three areas */
 };
 
-struct virtqueue {
-	const struct guest_memory *mem;
-	uint16_t size; /* a power of two */
-	bool event_idx, indirect;
-
+struct split_ring {
 	/* The three areas, in guest memory. */
 	const struct vring_desc *desc;
 	struct vring_avail *avail;
 	struct vring_used *used;
 
-	/* Positions in units of ring entries; free-running, mod 65536. */
 	uint16_t avail_seen; /* the driver's index, as last read */
-	uint16_t popped;
-	uint16_t pushed;
-	uint16_t published;
-	bool armed;          /* the driver was told to ring for new entries */
+};
 
-	const char *why;     /* what was wrong when pop failed */
+/* A slot of a packed ring, and the wrap counter of whoever stands there. */
+struct packed_place {
+	uint16_t slot;
+	bool wrap;
+};
+
+struct packed_ring {
+	/* The three areas, in guest memory; the events are offset and flags in one. */
+	struct vring_packed_desc *desc;
+	const uint32_t *driver_event;
+	uint32_t *device_event;
+
+	struct packed_place fetch; /* the next to be popped */
+	struct packed_place use;   /* the next to be written when a chain is pushed */
+	unsigned in_flight;        /* slots popped and not pushed */
+
+	/* The first that was pushed and not published; its flags show it and the rest. */
+	struct packed_place batch;
+	uint16_t batch_flags;
+};
+
+/* A chain that was popped and is to be given back when it is its turn. */
+struct virtqueue_turn {
+	uint16_t id, slots;
+	uint32_t written;
+	bool pushed;
+};
+
+struct virtqueue {
+	const struct guest_memory *mem;
+	uint16_t size;
+	bool event_idx, indirect;
+	bool is_packed;
+	union {
+		struct split_ring split;
+		struct packed_ring packed;
+	};
+
+	/* Counts of chains, mod 65536; of a split ring also its positions. */
+	uint16_t popped;
+	uint16_t pushed; /* and their turn had come */
+	uint16_t published;
+	bool armed;      /* the driver was told to ring for new chains */
+
+	/* With IN_ORDER: size of them, in order of pop from next_turn round to last_turn. */
+	struct virtqueue_turn *turns;
+	uint16_t next_turn, last_turn;
+
+	const char *why; /* what was wrong when pop failed */
 };
 
 /*
@@ -58,7 +99,9 @@ struct virtqueue {
  * out.  A part that is not guest RAM has no iov_base, and @bad is set.
  */
 struct virtqueue_chain {
-	uint16_t head; /* to be given to virtqueue_push() */
+	uint16_t id;    /* the driver's name for it: its head, or any buffer id */
+	uint16_t slots; /* what it takes of a packed ring */
+	uint16_t turn;
 	bool bad;
 	unsigned readable, writable;
 	uint64_t readable_len, writable_len; /* in bytes */
@@ -67,11 +110,13 @@ struct virtqueue_chain {
 
 /*
  * Check size, alignment and the place of all three areas, and make @vq ready
- * for its owner.  @features are those negotiated.  Returns 0, or -EINVAL with
- * vq->why.
+ * for its owner.  @features are those negotiated.  @turns is used with IN_ORDER
+ * only: config->size of them, the queue's until it stops.  Returns 0, or
+ * -EINVAL with vq->why.
  */
 int virtqueue_start(struct virtqueue *vq, const struct virtqueue_config *config,
-		    const struct guest_memory *mem, uint64_t features);
+		    const struct guest_memory *mem, uint64_t features,
+		    struct virtqueue_turn *turns);
 
 /*
  * Take the next chain, with chain->iov set by the caller.  Returns 1; 0 when
@@ -81,10 +126,11 @@ int virtqueue_start(struct virtqueue *vq, const struct virtqueue_config *config,
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 
 /*
- * Give a chain back, with @written bytes from the start of its writable part.
- * The driver sees it after virtqueue_publish().
+ * Give a chain back, as it was popped, with @written bytes from the start of
+ * its writable part.  Any order will do: with IN_ORDER it is held until those
+ * popped before it are back.  The driver sees it after virtqueue_publish().
  */
-void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t written);
+void virtqueue_push(struct virtqueue *vq, const struct virtqueue_chain *chain, uint32_t written);
 
 /*
  * Show the driver all that was pushed.  Returns true if it wants an interrupt

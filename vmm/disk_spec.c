@@ -22,12 +22,46 @@ struct disk_key {
 	bool (*set)(struct blk_config *config, const char *value);
 };
 
+static bool set_switch(bool *to, const char *value)
+{
+	*to = !strcmp(value, "on") || !strcmp(value, "true");
+	return *to || !strcmp(value, "off") || !strcmp(value, "false");
+}
+
 static bool set_read_only(struct blk_config *config, const char *value)
 {
-	bool on = !strcmp(value, "on") || !strcmp(value, "true");
+	return set_switch(&config->disk.read_only, value);
+}
 
-	config->disk.read_only = on;
-	return on || !strcmp(value, "off") || !strcmp(value, "false");
+static bool set_queues(struct blk_config *config, const char *value)
+{
+	const char *end;
+	uint64_t queues;
+
+	if (!number_parse(value, &queues, &end) || *end || !queues || queues > BLK_QUEUES_MAX)
+		return false;
+	config->queues = (uint16_t)queues;
+	return true;
+}
+
+static bool set_discard(struct blk_config *config, const char *value)
+{
+	return set_switch(&config->discard, value);
+}
+
+static bool set_packed(struct blk_config *config, const char *value)
+{
+	return set_switch(&config->packed, value);
+}
+
+static bool set_in_order(struct blk_config *config, const char *value)
+{
+	return set_switch(&config->in_order, value);
+}
+
+static bool set_notification_data(struct blk_config *config, const char *value)
+{
+	return set_switch(&config->notification_data, value);
 }
 
 static bool set_aio(struct blk_config *config, const char *value)
@@ -36,6 +70,23 @@ static bool set_aio(struct blk_config *config, const char *value)
 
 	config->disk.aio = sync ? DISK_AIO_SYNC : DISK_AIO_IO_URING;
 	return sync || !strcmp(value, "io_uring");
+}
+
+static bool set_cache(struct blk_config *config, const char *value)
+{
+	static const char *const names[] = {
+		[BLK_CACHE_WRITEBACK] = "writeback",
+		[BLK_CACHE_WRITETHROUGH] = "writethrough",
+		[BLK_CACHE_UNSAFE] = "unsafe",
+	};
+
+	for (unsigned i = 0; i < array_size(names); i++) {
+		if (strcmp(value, names[i]))
+			continue;
+		config->cache = (enum blk_cache)i;
+		return true;
+	}
+	return false;
 }
 
 static bool set_serial(struct blk_config *config, const char *value)
@@ -77,13 +128,27 @@ static const struct disk_key keys[] = {
 	  NULL, set_serial },
 	{ "queue-size", NULL, "queue-size=N", "a power of two from 2 to 1024, default 256",
 	  NULL, set_queue_size },
+	{ "queues", "num-queues", "queues=N", "1 to 255, default one a CPU; also: num_queues",
+	  NULL, set_queues },
+	{ "discard", NULL, "discard=on|off", "may the guest deallocate, default on",
+	  NULL, set_discard },
+	{ "cache", NULL, "cache=writeback|writethrough|unsafe",
+	  "when writes are on stable storage, default writeback",
+	  NULL, set_cache },
+	{ "packed", NULL, "packed=on|off", "offer packed virtqueues, default off",
+	  NULL, set_packed },
+	{ "in-order", NULL, "in-order=on|off", "offer to complete requests in order, default off",
+	  NULL, set_in_order },
+	{ "notification-data", NULL, "notification-data=on|off",
+	  "offer that doorbells carry the ring's position, default off",
+	  NULL, set_notification_data },
 };
 /* clang-format on */
 
 void disk_spec_help(void)
 {
 	for (unsigned i = 0; i < array_size(keys); i++)
-		printf("  %-24s %s\n", keys[i].syntax, keys[i].help);
+		printf("  %-36s %s\n", keys[i].syntax, keys[i].help);
 }
 
 static bool key_matches(const char *given, const char *name)
@@ -183,6 +248,7 @@ int disk_spec_parse(const char *spec, struct blk_config *config)
 	*config = (struct blk_config){
 		.disk.aio = DISK_AIO_IO_URING,
 		.queue_size = BLK_QUEUE_SIZE_DEFAULT,
+		.discard = true,
 	};
 	ret = take_path(config, spec, &rest);
 	while (!ret && rest) {

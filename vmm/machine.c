@@ -150,9 +150,31 @@ static int disks_up(struct machine *m)
 
 /* --- The process: signals and terminal --- */
 
+/* Some image may have grown or shrunk. */
+static void look_again(void *opaque, int signo)
+{
+	struct machine *m = opaque;
+
+	(void)signo;
+	for (unsigned i = 0; i < m->options->disk_count; i++) {
+		struct machine_disk *disk = &m->disk[i];
+		uint64_t before = load_relaxed(&disk->image.sectors), now;
+
+		if (disk_look_again(&disk->image, &now) || now == before)
+			continue;
+		blk_set_capacity(disk->blk, now);
+		log_info("%s: %" PRIu64 " sectors, before %" PRIu64, disk->name, now, before);
+	}
+}
+
 static int loop_up(struct machine *m)
 {
-	return loop_init(&m->loop);
+	int ret = loop_init(&m->loop);
+
+	/* Caught once all parts are made: the loop runs last. */
+	if (ret == 0)
+		loop_on_signal(&m->loop, SIGUSR2, look_again, m);
+	return ret;
 }
 
 static void loop_down(struct machine *m)
@@ -372,36 +394,49 @@ static void pci_down(struct machine *m)
 
 /* --- virtio-blk --- */
 
+/* One queue a CPU, unless the user said how many. */
+static uint16_t queue_count(const struct machine *m, const struct blk_config *config)
+{
+	return config->queues ? config->queues :
+		(uint16_t)min(m->options->cpus, (unsigned)VIRTIO_PCI_QUEUES_MAX);
+}
+
 static int io_thread_up(struct machine *m)
 {
 	bool use_uring = false;
+	unsigned queues = 0;
 	int ret;
 
-	for (unsigned i = 0; i < m->options->disk_count; i++)
+	for (unsigned i = 0; i < m->options->disk_count; i++) {
 		use_uring |= m->options->disk[i].disk.aio == DISK_AIO_IO_URING;
-	ret = io_thread_create(&m->io_thread, "io0", m->options->disk_count, use_uring);
+		queues += queue_count(m, &m->options->disk[i]);
+	}
+	ret = io_thread_create(&m->io_thread, "io0", queues, use_uring);
 	return ret ? cannot_make("an I/O thread", ret) : 0;
 }
 
 static void log_device(const struct machine_disk *disk, const struct blk_config *config)
 {
 	uint8_t devfn = virtio_pci_function(disk->pci)->devfn;
+	unsigned queues = blk_virtio(disk->blk)->queue_count;
 
-	log_info("%s: virtio-blk at PCI 00:%02x.%u, %" PRIu64 " sectors%s, %u queue of %u",
+	log_info("%s: virtio-blk at PCI 00:%02x.%u, %" PRIu64 " sectors%s, %u queue%s of %u",
 		 disk->name, devfn >> 3, devfn & 7u, disk->image.sectors,
 		 disk->image.read_only ? " (read-only)" : "",
-		 blk_virtio(disk->blk)->queue_count, config->queue_size);
+		 queues, queues == 1 ? "" : "s", config->queue_size);
 }
 
-static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk_config *config)
+static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk_config *given)
 {
+	struct blk_config config = *given;
 	static const struct doorbell_port exits = { NULL, NULL };
 	const struct doorbell_port doorbells = { &vm_doorbell_ops, &m->vm };
 	const struct msi_port messages = { &vm_msi_ops, &m->vm };
 	bool exit = m->options->doorbell == DOORBELL_MODE_EXIT;
 	int ret;
 
-	ret = blk_create(&disk->blk, disk->name, config, &disk->image, m->io_thread,
+	config.queues = queue_count(m, given);
+	ret = blk_create(&disk->blk, disk->name, &config, &disk->image, m->io_thread,
 			 &m->ram.memory);
 	if (ret == 0)
 		ret = virtio_pci_create(&disk->pci, blk_virtio(disk->blk), BLK_PCI_CLASS,
@@ -410,7 +445,7 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 		ret = pci_host_attach(&m->pci, virtio_pci_function(disk->pci));
 	disk->is_attached = ret == 0;
 	if (ret == 0)
-		log_device(disk, config);
+		log_device(disk, &config);
 	else if (ret == -ENOSPC)
 		log_error("%s: the PCI bus has no place for one more disk", disk->name);
 	else

@@ -328,6 +328,11 @@ static int set_ioeventfd(struct vm *vm, const struct doorbell *doorbell, uint32_
 		.flags = flags,
 	};
 
+	if (doorbell->len) {
+		io.len = doorbell->len;
+		io.datamatch = doorbell->value;
+		io.flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
+	}
 	return ioctl(vm->fd, KVM_IOEVENTFD, &io) ? -errno : 0;
 }
 

@@ -663,9 +663,12 @@ static void config_beyond_end(struct blk *disk)
 
 static void config_generation(struct blk *disk)
 {
-	uint8_t generation = virtio_read8(&disk->device, CONFIG_GENERATION);
+	uint8_t generation;
 
+	/* Negotiation may change the configuration: the cache mode. */
 	blk_start(disk, 0);
+	CHECK_EQUAL(blk_config(disk, BLK_CAPACITY, 8), disk->capacity);
+	generation = virtio_read8(&disk->device, CONFIG_GENERATION);
 	for (unsigned i = 0; i < 16; i++) {
 		CHECK_EQUAL(blk_config(disk, BLK_CAPACITY, 8), disk->capacity);
 		CHECK_EQUAL(virtio_read8(&disk->device, CONFIG_GENERATION), generation);

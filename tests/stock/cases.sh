@@ -275,7 +275,8 @@ case_checksums()	{ io 64M; }
 case_doorbell_exit()	{ io 8M "" --doorbell=exit; }
 case_aio_sync()		{ io 8M ,aio=sync; }
 case_intx()		{ io 8M "" -p pci=nomsi; expect intx 3; }
-case_queue_size()	{ io 8M ,queue-size=16; }
+case_queue_size()	{ io 8M ,queue-size=16; expect packed 0; }
+case_packed()		{ io 8M ,packed=on,in-order=on,notification-data=on; expect packed 1; }
 
 case_file_tree()
 {

@@ -29,8 +29,7 @@ static void notify_config(struct virtio_device *dev)
 
 static void queue_changed(struct virtio_device *dev, unsigned index)
 {
-	(void)dev;
-	ck_assert_uint_eq(index, 0);
+	ck_assert_uint_lt(index, dev->queue_count);
 }
 
 static void was_reset(struct virtio_device *dev)
@@ -77,7 +76,7 @@ void rig_create(struct blk_rig *rig, const struct blk_config *config, struct io_
 		uint16_t size)
 {
 	memset(rig, 0, sizeof(*rig));
-	vq_ram_init(&rig->ram, RIG_GPA, 4 << 20);
+	vq_ram_init(&rig->ram, RIG_GPA, 6 << 20);
 	rig->thread = thread;
 	rig->transport.ops = &transport_ops;
 	rig->notifier.raise = raise_interrupt;
@@ -88,7 +87,7 @@ void rig_create(struct blk_rig *rig, const struct blk_config *config, struct io_
 	rig->dev = blk_virtio(rig->blk);
 	rig->dev->transport = &rig->transport;
 	make_slots(rig);
-	rig->driver = vq_driver_create(&rig->ram, size, RIG_EVENT);
+	rig->driver = vq_driver_create(&rig->ram, size, RIG_EVENT | RIG_PACKED);
 }
 
 void rig_stop(struct blk_rig *rig)
@@ -105,11 +104,42 @@ void rig_free(struct blk_rig *rig)
 	vq_ram_free(&rig->ram);
 }
 
+static void enable_queue(struct blk_rig *rig)
+{
+	const struct virtqueue_config *config = vq_driver_config(rig->driver);
+	struct virtio_queue *queue = virtio_queue_at(rig->dev, rig->queue);
+
+	virtio_queue_set_size(rig->dev, queue, config->size);
+	must(queue->config.size == config->size);
+	queue->config.desc = config->desc;
+	queue->config.driver = config->driver;
+	queue->config.device = config->device;
+	store_release(&queue->notifier, &rig->notifier);
+	virtio_queue_enable(rig->dev, queue);
+}
+
+void rig_join(struct blk_rig *rig, struct blk_rig *first, unsigned queue)
+{
+	*rig = *first;
+	rig->queue = queue;
+	rig->interrupt = eventfd(0, EFD_CLOEXEC);
+	make_slots(rig);
+	rig->driver = vq_driver_create(&rig->ram, vq_driver_config(first->driver)->size,
+				       first->features);
+	first->ram.next = rig->ram.next;
+	enable_queue(rig);
+}
+
+void rig_leave(struct blk_rig *rig)
+{
+	close(rig->interrupt);
+	vq_driver_free(rig->driver);
+}
+
 void rig_prepare(struct blk_rig *rig, uint64_t features)
 {
 	struct virtqueue_config config = *vq_driver_config(rig->driver);
 	struct virtio_device *dev = rig->dev;
-	struct virtio_queue *queue = virtio_queue_at(dev, 0);
 
 	features |= VIRTIO_BIT(VIRTIO_F_VERSION_1);
 	rig->features = features;
@@ -122,13 +152,7 @@ void rig_prepare(struct blk_rig *rig, uint64_t features)
 	virtio_set_driver_features(dev, 1, (uint32_t)(features >> 32));
 	virtio_set_status(dev, 0xb);
 	must(virtio_get_status(dev) == 0xb);
-	virtio_queue_set_size(dev, queue, config.size);
-	must(queue->config.size == config.size);
-	queue->config.desc = config.desc;
-	queue->config.driver = config.driver;
-	queue->config.device = config.device;
-	store_release(&queue->notifier, &rig->notifier);
-	virtio_queue_enable(dev, queue);
+	enable_queue(rig);
 }
 
 void rig_go(struct blk_rig *rig)
@@ -249,10 +273,13 @@ int rig_add(struct blk_rig *rig, const struct rig_request *request)
 	if (request->cut == RIG_TABLE ||
 	    (request->cut == RIG_RANDOM && (rig->features & RIG_INDIRECT) &&
 	     vq_random(&rig->random, 4))) {
-		if (request->cut == RIG_RANDOM)
+		bool whole = rig->features & RIG_PACKED; /* no list has a table */
+
+		if (request->cut == RIG_RANDOM && !whole)
 			chain.direct = vq_random(&rig->random, parts.count);
 		chain.direct = min(chain.direct, vq_driver_config(rig->driver)->size - 1U);
-		chain.entries = parts.count - chain.direct + vq_random(&rig->random, 8);
+		chain.entries = parts.count - chain.direct +
+			(whole ? 0 : vq_random(&rig->random, 8));
 		chain.table = slot->table;
 	}
 	vq_ram_put(&rig->ram, slot->header, &header, sizeof(header));
@@ -269,7 +296,7 @@ int rig_add(struct blk_rig *rig, const struct rig_request *request)
 void rig_kick(struct blk_rig *rig)
 {
 	if (vq_driver_publish(rig->driver))
-		virtio_queue_ring(virtio_queue_at(rig->dev, 0));
+		virtio_queue_ring(virtio_queue_at(rig->dev, rig->queue));
 }
 
 /* The used length that a request of this type and status has. */

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
 #include "devices/blk.h"
@@ -24,12 +25,16 @@
 #define RIG_EVENT VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX)
 #define RIG_INDIRECT VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC)
 #define RIG_FLUSH VIRTIO_BIT(VIRTIO_BLK_F_FLUSH)
+#define RIG_PACKED VIRTIO_BIT(VIRTIO_F_RING_PACKED)
+#define RIG_IN_ORDER VIRTIO_BIT(VIRTIO_F_IN_ORDER)
+#define RIG_WCE VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE)
+#define RIG_RANGES (VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES))
 
 enum rig_cut {
 	RIG_PLAIN,    /* header, data, status */
 	RIG_ONE_EACH, /* all that is readable, all that is writable */
 	RIG_TABLE,    /* the same three in an indirect table */
-	RIG_RANDOM,   /* anything, some of it in a table if that is negotiated */
+	RIG_RANDOM,   /* anything, in a table or partly so if that is negotiated */
 	RIG_CUTS,
 };
 
@@ -58,6 +63,7 @@ struct blk_rig {
 	struct vq_ram ram;
 	struct vq_driver *driver;
 	uint64_t features;
+	unsigned queue;
 	uint64_t random;
 	struct rig_slot slot[RIG_SLOTS];
 	int slot_of[VIRTQUEUE_SIZE_MAX]; /* by the chain's id */
@@ -80,6 +86,13 @@ void rig_create(struct blk_rig *rig, const struct blk_config *config, struct io_
 /* Stops the device; then the thread may end; then the rest goes. */
 void rig_stop(struct blk_rig *rig);
 void rig_free(struct blk_rig *rig);
+
+/*
+ * A second driver, for another @queue of the same device, which is prepared.
+ * It is not checked, reset or stopped itself: the first one's are for both.
+ */
+void rig_join(struct blk_rig *rig, struct blk_rig *first, unsigned queue);
+void rig_leave(struct blk_rig *rig);
 
 /* From power-on or reset to FEATURES_OK, with the queue enabled; then to DRIVER_OK. */
 void rig_prepare(struct blk_rig *rig, uint64_t features);

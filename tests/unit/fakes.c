@@ -110,7 +110,10 @@ static int doorbell_attach(void *opaque, const struct doorbell *doorbell)
 		return -ENOSPC;
 	ck_assert_int_ge(doorbell->eventfd, 0);
 	for (unsigned i = 0; i < d->attached; i++)
-		ck_assert_msg(d->slot[i].addr != doorbell->addr, "address attached twice");
+		ck_assert_msg(d->slot[i].addr != doorbell->addr ||
+			      (doorbell->len && d->slot[i].len &&
+			       d->slot[i].value != doorbell->value),
+			      "address attached twice");
 	ck_assert_uint_lt(d->attached, FAKE_SLOTS);
 	d->slot[d->attached++] = *doorbell;
 	d->attaches++;
@@ -124,7 +127,8 @@ static void doorbell_detach(void *opaque, const struct doorbell *doorbell)
 
 	for (i = 0; i < d->attached; i++)
 		if (d->slot[i].addr == doorbell->addr &&
-		    d->slot[i].eventfd == doorbell->eventfd)
+		    d->slot[i].eventfd == doorbell->eventfd &&
+		    d->slot[i].len == doorbell->len && d->slot[i].value == doorbell->value)
 			break;
 	ck_assert_msg(i < d->attached, "detached what was not attached");
 	d->slot[i] = d->slot[--d->attached];
@@ -132,12 +136,21 @@ static void doorbell_detach(void *opaque, const struct doorbell *doorbell)
 
 const struct doorbell_ops fake_doorbell_ops = { doorbell_attach, doorbell_detach };
 
+bool fake_doorbells_write(struct fake_doorbells *doorbells, uint64_t addr, uint32_t value,
+			  unsigned len)
+{
+	for (unsigned i = 0; i < doorbells->attached; i++) {
+		const struct doorbell *d = &doorbells->slot[i];
+
+		if (d->addr == addr && (!d->len || (d->len == len && d->value == value)))
+			return eventfd_write(d->eventfd, 1) == 0;
+	}
+	return false;
+}
+
 bool fake_doorbells_ring(struct fake_doorbells *doorbells, uint64_t addr)
 {
-	for (unsigned i = 0; i < doorbells->attached; i++)
-		if (doorbells->slot[i].addr == addr)
-			return eventfd_write(doorbells->slot[i].eventfd, 1) == 0;
-	return false;
+	return fake_doorbells_write(doorbells, addr, 0, 2);
 }
 
 /* --- A board with a PCI host --- */
@@ -271,7 +284,8 @@ void fake_device_init(struct fake_device *fake)
 			.id = 2,
 			.offered = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(FAKE_FEATURE) |
 				   VIRTIO_BIT(FAKE_UNUSABLE) |
-				   VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX),
+				   VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) |
+				   VIRTIO_BIT(VIRTIO_F_RING_RESET),
 			.config_len = FAKE_CONFIG,
 			.queue_count = FAKE_QUEUES,
 			.queue_size_max = FAKE_QUEUE_SIZE,

@@ -66,6 +66,8 @@ extern const struct doorbell_ops fake_doorbell_ops;
 
 /* A guest's write to @addr: true if a short-cut took it. */
 bool fake_doorbells_ring(struct fake_doorbells *doorbells, uint64_t addr);
+bool fake_doorbells_write(struct fake_doorbells *doorbells, uint64_t addr, uint32_t value,
+			  unsigned len);
 
 /* --- A board with a PCI host --- */
 

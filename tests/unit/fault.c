@@ -2,6 +2,7 @@
 #include "tests/unit/fault.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -105,4 +106,13 @@ int fdatasync(int fd)
 	if (strike(FAULT_FLUSH, &limit))
 		return -1;
 	return (int)syscall(SYS_fdatasync, fd);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+	size_t limit;
+
+	if (strike(FAULT_RANGE, &limit))
+		return -1;
+	return (int)syscall(SYS_fallocate, fd, mode, offset, len);
 }

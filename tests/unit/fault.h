@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The calls by which a disk does I/O inline, preadv(), pwritev2() and
- * fdatasync(), with faults: a definition in the program comes before the one
+ * The calls by which a disk does I/O inline, preadv(), pwritev2(),
+ * fdatasync() and fallocate(), with faults: a definition in the program comes before the one
  * of the C library.  Until told otherwise they do what the kernel does.
  */
 #pragma once
 
 #include <stddef.h>
 
-enum fault_call { FAULT_READ, FAULT_WRITE, FAULT_FLUSH, FAULT_CALLS };
+enum fault_call { FAULT_READ, FAULT_WRITE, FAULT_FLUSH, FAULT_RANGE, FAULT_CALLS };
 
 /* The next @times calls fail with @error, or if that is 0 move @limit bytes at most. */
 void fault_inject(enum fault_call call, unsigned times, int error, size_t limit);

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "devices/blk_parse.h"
 #include "hw/base/clock.h"
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
@@ -21,7 +23,9 @@
 #include "tests/unit/unit.h"
 
 #define SECTORS 2048
+#define QUEUES 4
 #define SIZE (SECTORS * 512)
+#define WCE offsetof(struct virtio_blk_config, wce)
 #define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
 #define ALL (RIG_EVENT | RIG_INDIRECT | RIG_FLUSH)
 
@@ -30,6 +34,8 @@ static const bool kinds[] = { true, false }; /* io_uring, poll(2) */
 
 static const uint64_t feature_sets[] = {
 	0, RIG_EVENT, RIG_INDIRECT, RIG_FLUSH, RIG_EVENT | RIG_INDIRECT, ALL,
+	ALL | RIG_IN_ORDER, RIG_PACKED | RIG_FLUSH, ALL | RIG_PACKED,
+	ALL | RIG_PACKED | RIG_IN_ORDER, ALL | RIG_RANGES,
 };
 
 static char *folder;
@@ -67,6 +73,9 @@ static struct blk_config config_of(const char *name, size_t size, bool uring)
 		},
 		.serial = "a serial",
 		.queue_size = 256,
+		.packed = true,
+		.in_order = true,
+		.discard = true,
 	};
 }
 
@@ -74,7 +83,7 @@ static void begin_with(const struct blk_config *config, bool uring, uint16_t siz
 		       uint64_t features)
 {
 	state = size;
-	ck_assert_int_eq(io_thread_create(&thread, "io-test", 2, uring), 0);
+	ck_assert_int_eq(io_thread_create(&thread, "io-test", QUEUES, uring), 0);
 	rig_create(&rig, config, thread, size);
 	rig_prepare(&rig, features);
 	rig_go(&rig);
@@ -113,6 +122,52 @@ static const struct rig_request flush = { .type = VIRTIO_BLK_T_FLUSH };
 /* Random requests of all kinds, some at once, against a copy in memory. */
 static uint8_t model[SIZE];
 
+static bool is_range(uint32_t type)
+{
+	return type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES;
+}
+
+/* Up to 8 segments in what a slot may touch; some that are wrong. */
+static void random_segments(const struct rig_request *r, void *to)
+{
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX] = { 0 };
+
+	for (unsigned i = 0; i < r->out / 16; i++) {
+		segment[i].num_sectors = vq_random(&state, 16);
+		segment[i].sector = (r->sector & ~31U) + vq_random(&state, 16);
+		segment[i].flags = r->type == VIRTIO_BLK_T_WRITE_ZEROES && vq_random(&state, 2);
+		if (vq_random(&state, 64) == 0)
+			segment[i].flags ^= 1U << vq_random(&state, 32);
+		if (vq_random(&state, 64) == 0)
+			segment[i].sector = SECTORS - vq_random(&state, 4) + 4;
+	}
+	memcpy(to, segment, r->out);
+}
+
+/* What a range must come to; one that is done is done in the model, too. */
+static uint8_t range_model(const struct rig_request *r, const void *data, bool read_only)
+{
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
+	uint32_t allowed = r->type == VIRTIO_BLK_T_WRITE_ZEROES;
+
+	memcpy(segment, data, r->out);
+	if (!(rig.features & RIG_RANGES))
+		return VIRTIO_BLK_S_UNSUPP;
+	if (read_only || !r->out || r->out % 16)
+		return VIRTIO_BLK_S_IOERR;
+	for (unsigned i = 0; i < r->out / 16; i++) {
+		if (segment[i].flags & ~allowed)
+			return VIRTIO_BLK_S_UNSUPP;
+		if (segment[i].sector > SECTORS ||
+		    segment[i].num_sectors > SECTORS - segment[i].sector)
+			return VIRTIO_BLK_S_IOERR;
+	}
+	/* What is discarded from a file reads as zeros. */
+	for (unsigned i = 0; i < r->out / 16; i++)
+		memset(model + segment[i].sector * 512, 0, segment[i].num_sectors * 512);
+	return VIRTIO_BLK_S_OK;
+}
+
 static bool check_result(const struct rig_result *result, bool read_only)
 {
 	const struct rig_request *r = &result->request;
@@ -129,10 +184,13 @@ static bool check_result(const struct rig_result *result, bool read_only)
 			memcpy(model + r->sector * 512, data, r->out);
 		return result->status == (inside && whole && !read_only ? 0 : 1);
 	case VIRTIO_BLK_T_FLUSH:
-		return result->status == 0;
+		return result->status == (rig.features & RIG_FLUSH ? 0 : VIRTIO_BLK_S_UNSUPP);
 	case VIRTIO_BLK_T_GET_ID:
 		return result->status == 0 &&
 			!memcmp(data, "a serial\0\0\0\0\0\0\0\0\0\0\0\0", min(r->in, 20U));
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return result->status == range_model(r, data, read_only);
 	default:
 		return result->status == VIRTIO_BLK_S_UNSUPP;
 	}
@@ -157,7 +215,12 @@ static struct rig_request random_request(unsigned slot)
 	case 0: r.type = VIRTIO_BLK_T_FLUSH; break;
 	case 1: r.type = VIRTIO_BLK_T_GET_ID; r.in = vq_random(&state, 40); break;
 	case 2: r.type = 9 + vq_random(&state, 30); r.in = vq_random(&state, 64); break;
-	case 3: case 4: r.type = VIRTIO_BLK_T_OUT; r.out = len; break;
+	case 3:
+		r.type = vq_random(&state, 2) ? VIRTIO_BLK_T_DISCARD : VIRTIO_BLK_T_WRITE_ZEROES;
+		r.sector = slot * 32;
+		r.out = vq_random(&state, 16) ? 16 * vq_random(&state, 8) : vq_random(&state, 64);
+		break;
+	case 4: r.type = VIRTIO_BLK_T_OUT; r.out = len; break;
 	default: r.type = VIRTIO_BLK_T_IN; r.in = len; break;
 	}
 	return r;
@@ -178,6 +241,8 @@ static void random_requests(unsigned count, unsigned depth, bool read_only)
 				break;
 			r = random_request(slot);
 			memset(data, (int)vq_random(&state, 256), sizeof(data));
+			if (is_range(r.type))
+				random_segments(&r, data);
 			rig_fill(&rig, slot, data, r.out);
 			if (rig_add(&rig, &r) < 0)
 				break;
@@ -248,13 +313,20 @@ END_TEST
 /* Small queues, and more requests than positions. */
 START_TEST(positions_wrap)
 {
-	static const uint16_t sizes[] = { 1, 2, 256 };
+	static const struct {
+		uint16_t size;
+		uint64_t features;
+	} table[] = {
+		{ 1, ALL }, { 2, RIG_INDIRECT }, { 256, ALL }, { 1, ALL | RIG_PACKED },
+		{ 2, RIG_INDIRECT | RIG_PACKED }, { 5, ALL | RIG_PACKED },
+		{ 255, RIG_INDIRECT | RIG_PACKED }, { 256, ALL | RIG_PACKED | RIG_IN_ORDER },
+	};
 	const struct rig_request id = { VIRTIO_BLK_T_GET_ID, 0, 0, 20, RIG_TABLE, false };
 
-	for (unsigned s = 0; s < array_size(sizes); s++) {
+	for (unsigned s = 0; s < array_size(table); s++) {
 		unsigned added = 0, done = 0;
 
-		begin(kinds[s % 2], sizes[s], s == 1 ? RIG_INDIRECT : ALL);
+		begin(kinds[s % 2], table[s].size, table[s].features);
 		while (done < 70000) {
 			struct rig_result result;
 
@@ -290,13 +362,57 @@ START_TEST(configuration)
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 12, 4), table[i].segments);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 20, 4), 512);
-		/* Without CONFIG_WCE nothing there is the driver's. */
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 8, 4), DISK_STEP_MAX);
+		/* Discard and write zeroes: sectors, segments, alignment; may unmap. */
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 36, 4), BLK_SEGMENT_SECTORS_MAX);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 40, 4), BLK_SEGMENTS_MAX);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 44, 4) * 512,
+				  rig.disk.geometry.physical);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 48, 4), BLK_SEGMENT_SECTORS_MAX);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 52, 4), BLK_SEGMENTS_MAX);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 56, 4), 1);
+		/* Without CONFIG_WCE nothing there is the driver's (BLK-11). */
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 1), 1);
 		for (unsigned n = 0; n < rig.dev->config_len; n++)
-			virtio_config_write(rig.dev, n, 0xff, 1);
+			virtio_config_write(rig.dev, n, 0, 1);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 2), 1);
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS);
 		ck_assert(!(rig.dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_RO)));
 		end();
 	}
+}
+END_TEST
+
+/* BLK-06 to BLK-08: in units of logical blocks, which change no other unit. */
+START_TEST(topology)
+{
+	static const struct {
+		struct disk_geometry geometry;
+		uint32_t block, optimal;
+		uint8_t exponent, alignment;
+		uint16_t minimal;
+	} table[] = {
+		{ { 512, 512, 0, 0, 0 }, 512, 0, 0, 0, 0 },
+		{ { 512, 4096, 0, 0, 0 }, 512, 0, 3, 0, 0 },
+		{ { 512, 4096, 3584, 4096, 1 << 20 }, 512, 2048, 3, 7, 8 },
+		{ { 4096, 4096, 0, 4096, 65536 }, 4096, 16, 0, 0, 1 },
+		{ { 4096, 65536, 0, 1U << 31, 0 }, 4096, 0, 4, 0, 65535 },
+	};
+
+	begin(true, 256, ALL);
+	for (unsigned i = 0; i < array_size(table); i++) {
+		rig.disk.geometry = table[i].geometry;
+		virtio_notify_config(rig.dev);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 20, 4), table[i].block);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 24, 1), table[i].exponent);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 25, 1), table[i].alignment);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 26, 2), table[i].minimal);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 28, 4), table[i].optimal);
+		ck_assert_uint_eq(rig_do(&rig, &(struct rig_request){ .type = VIRTIO_BLK_T_OUT,
+					 .sector = 1, .out = 512 }), 0);
+	}
+	end();
 }
 END_TEST
 
@@ -308,12 +424,13 @@ START_TEST(most_segments)
 	uint64_t gpa, table;
 
 	for (unsigned k = 0; k < array_size(kinds); k++)
-		for (unsigned indirect = 0; indirect < 2; indirect++) {
+		for (unsigned kind = 0; kind < 4; kind++) {
+			bool indirect = kind % 2, packed = kind / 2;
 			struct vq_chain chain = { .part = part, .count = VIRTQUEUE_CHAIN_MAX };
 			struct vq_used used;
 			const uint8_t *data;
 
-			begin(kinds[k], indirect ? 16 : 256, ALL);
+			begin(kinds[k], indirect ? 16 : 256, ALL | (packed ? RIG_PACKED : 0));
 			gpa = vq_ram_alloc(&rig.ram, 254 * 512 + 17, 1);
 			table = vq_ram_alloc(&rig.ram, 16 * VIRTQUEUE_CHAIN_MAX, 1);
 			vq_ram_put(&rig.ram, gpa, &header, 16);
@@ -413,6 +530,110 @@ START_TEST(writes_are_stable_without_flush)
 }
 END_TEST
 
+/* Do ten writes reach stable storage before they complete? */
+static bool writes_are_stable(void)
+{
+	unsigned before = fault_count_dsync();
+
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
+	before = fault_count_dsync() - before;
+	ck_assert(before == 0 || before == 10);
+	return before;
+}
+
+/* Each mode with each driver: the three cases of section 5.2.6.2 (BLK-30 to BLK-32). */
+START_TEST(cache_modes)
+{
+	static const struct {
+		enum blk_cache cache;
+		uint64_t features;
+		bool stable;
+	} table[] = {
+		{ BLK_CACHE_WRITEBACK, 0, true },
+		{ BLK_CACHE_WRITEBACK, RIG_FLUSH, false },
+		{ BLK_CACHE_WRITEBACK, RIG_WCE, true },
+		{ BLK_CACHE_WRITEBACK, RIG_FLUSH | RIG_WCE, false },
+		{ BLK_CACHE_WRITETHROUGH, 0, true },
+		{ BLK_CACHE_WRITETHROUGH, RIG_FLUSH, true },
+		{ BLK_CACHE_WRITETHROUGH, RIG_WCE, true },
+		{ BLK_CACHE_WRITETHROUGH, RIG_FLUSH | RIG_WCE, true },
+		{ BLK_CACHE_UNSAFE, 0, false },
+	};
+
+	for (unsigned i = 0; i < array_size(table); i++) {
+		struct blk_config config = config_of("image", SIZE, false);
+		bool unsafe = table[i].cache == BLK_CACHE_UNSAFE;
+
+		config.cache = table[i].cache;
+		begin_with(&config, false, 256, table[i].features);
+		ck_assert_uint_eq(rig.dev->offered & (RIG_FLUSH | RIG_WCE),
+				  unsafe ? 0 : RIG_FLUSH | RIG_WCE);
+		ck_assert_int_eq(writes_are_stable(), table[i].stable);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 1),
+				  !unsafe && !table[i].stable);
+		/* What the driver writes counts if CONFIG_WCE is there (BLK-11). */
+		virtio_config_write(rig.dev, WCE, table[i].stable, 1);
+		ck_assert_int_eq(writes_are_stable(),
+				 table[i].stable ^ !!(table[i].features & RIG_WCE));
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
+/* HOST-69: any byte is a boolean; wide and partial writes. */
+START_TEST(writeback_toggled)
+{
+	static const struct {
+		unsigned offset, len;
+		uint64_t value;
+		bool writeback;
+	} table[] = {
+		{ WCE, 1, 0, false },      { WCE, 1, 1, true },
+		{ WCE, 1, 0, false },      { WCE, 1, 2, true },
+		{ WCE, 2, 0xff00, false }, { WCE, 1, 0x80, true },
+		{ WCE, 4, 0xffffff00, false }, { WCE - 2, 4, 0x10000, true },
+		{ WCE - 2, 2, 0, true },   { WCE + 1, 1, 0, true },
+		{ WCE - 7, 8, UINT64_MAX >> 8, false }, { WCE - 7, 8, 1ULL << 63, true },
+		{ WCE - 8, 8, 0, true },   { WCE, 8, 0, false },
+	};
+
+	begin(false, 256, RIG_FLUSH | RIG_WCE);
+	for (unsigned i = 0; i < array_size(table); i++) {
+		virtio_config_write(rig.dev, table[i].offset, table[i].value, table[i].len);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 1), table[i].writeback);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, WCE + 1, 1), 0);
+		ck_assert_int_eq(writes_are_stable(), !table[i].writeback);
+	}
+	/* The next driver begins where the user said. */
+	rig_reset_order(&rig);
+	rig_reset_wait(&rig);
+	rig_prepare(&rig, RIG_FLUSH | RIG_WCE);
+	rig_go(&rig);
+	ck_assert_uint_eq(virtio_config_read(rig.dev, WCE, 1), 1);
+	ck_assert(!writes_are_stable());
+	end();
+}
+END_TEST
+
+/* The mode changes while the I/O thread writes; for the thread sanitizer. */
+START_TEST(writeback_toggled_under_load)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin(kinds[k], 256, ALL | RIG_WCE);
+		reset_model();
+		for (unsigned i = 0; i < 50; i++) {
+			virtio_config_write(rig.dev, WCE, i % 8 != 0, 1);
+			random_requests(16, 16, false);
+		}
+		image_is_model();
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
 START_TEST(flush_reaches_the_disk)
 {
 	unsigned before;
@@ -422,6 +643,225 @@ START_TEST(flush_reaches_the_disk)
 	for (unsigned i = 0; i < 10; i++)
 		ck_assert_uint_eq(rig_do(&rig, &flush), 0);
 	ck_assert_uint_eq(fault_count(FAULT_FLUSH) - before, 10);
+	end();
+}
+END_TEST
+
+/* --- Discard and write zeroes --- */
+
+static uint8_t do_range(uint32_t type, const struct virtio_blk_discard_write_zeroes *segment,
+			unsigned count)
+{
+	const struct rig_request r = { .type = type, .out = 16 * count };
+
+	rig_fill(&rig, rig_free_slot(&rig), segment, 16 * count);
+	return rig_do(&rig, &r);
+}
+
+static uint64_t allocated(int fd)
+{
+	struct stat st;
+
+	fsync(fd);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* discard=off: nothing is deallocated, and the driver is told so (BLK-15, BLK-22). */
+START_TEST(no_discard)
+{
+	static const struct virtio_blk_discard_write_zeroes all = { 0, SECTORS, 1 };
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		struct blk_config config = config_of("image", SIZE, kinds[k]);
+		uint64_t before;
+
+		config.discard = false;
+		begin_with(&config, kinds[k], 256, ALL | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES));
+		ck_assert(!(rig.dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_DISCARD)));
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 36, 8), 0);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 44, 4), 0);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 52, 8), BLK_SEGMENTS_MAX);
+		before = allocated(rig.disk.fd);
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_DISCARD, &all, 1), VIRTIO_BLK_S_UNSUPP);
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, &all, 1), 0);
+		ck_assert_uint_ge(allocated(rig.disk.fd), before);
+		memset(model, 0, SIZE);
+		image_is_model();
+		end();
+	}
+}
+END_TEST
+
+/* A bad segment after good ones: nothing is done (BLK-40). */
+START_TEST(bad_segment_last)
+{
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
+
+	begin(true, 256, ALL | RIG_RANGES);
+	reset_model();
+	for (unsigned i = 0; i < BLK_SEGMENTS_MAX; i++)
+		segment[i] = (struct virtio_blk_discard_write_zeroes){ i * 8, 8, 0 };
+	segment[BLK_SEGMENTS_MAX - 1].flags = 2;
+	ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, segment, BLK_SEGMENTS_MAX),
+			  VIRTIO_BLK_S_UNSUPP);
+	image_is_model();
+	segment[BLK_SEGMENTS_MAX - 1].flags = 0;
+	ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, segment, BLK_SEGMENTS_MAX), 0);
+	memset(model, 0, BLK_SEGMENTS_MAX * 8 * 512);
+	image_is_model();
+	end();
+}
+END_TEST
+
+/* Zeros are a write: without FLUSH they are stable, too, by one flush after them. */
+START_TEST(zeroes_are_stable_without_flush)
+{
+	static const struct virtio_blk_discard_write_zeroes two[] = { { 0, 8, 0 }, { 9, 1, 1 } };
+
+	for (unsigned f = 0; f < 2; f++) {
+		unsigned before;
+
+		begin(false, 256, RIG_RANGES | (f ? RIG_FLUSH : 0));
+		before = fault_count(FAULT_FLUSH);
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, two, 2), 0);
+		ck_assert_uint_eq(fault_count(FAULT_FLUSH) - before, f ? 0 : 1);
+		fault_inject(FAULT_FLUSH, 1, EIO, 0);
+		files_capture();
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, two, 2), f ? 0 : 1);
+		free(files_captured());
+		fault_inject(FAULT_FLUSH, 0, 0, 0);
+		end();
+	}
+}
+END_TEST
+
+/* The host turns out to know no holes: the driver is told (BLK-15). */
+START_TEST(holes_refused)
+{
+	static const struct virtio_blk_discard_write_zeroes one = { 0, 8, 1 };
+	unsigned generation;
+
+	begin(false, 256, ALL | RIG_RANGES);
+	reset_model();
+	ck_assert_uint_eq(virtio_config_read(rig.dev, 56, 1), 1);
+	generation = rig.dev->generation;
+	fault_inject(FAULT_RANGE, UINT32_MAX, EOPNOTSUPP, 0);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, &one, 1), 0);
+	fault_inject(FAULT_RANGE, 0, 0, 0);
+	ck_assert_uint_eq(load_acquire(&rig.notices), 1);
+	ck_assert_uint_eq(virtio_config_read(rig.dev, 56, 1), 0);
+	ck_assert_uint_ne(rig.dev->generation, generation);
+	memset(model, 0, 4096);
+	image_is_model();
+	end();
+}
+END_TEST
+
+/* HOST-66: the longest request is given up for a reset, and then nothing moves. */
+START_TEST(reset_ends_long_zeroes)
+{
+	static const struct virtio_blk_discard_write_zeroes most = {
+		0, BLK_SEGMENT_SECTORS_MAX, 0
+	};
+	static const uint64_t two_gib = 512ULL * BLK_SEGMENT_SECTORS_MAX;
+	struct rig_request r = { .type = VIRTIO_BLK_T_WRITE_ZEROES, .out = 16 };
+	unsigned before;
+	int gate;
+
+	begin(false, 256, ALL | RIG_RANGES);
+	/* Written zeros of which most never are. */
+	ck_assert_int_eq(ftruncate(rig.disk.fd, (off_t)two_gib), 0);
+	store_relaxed(&rig.disk.sectors, two_gib / 512);
+	fault_inject(FAULT_RANGE, UINT32_MAX, EOPNOTSUPP, 0);
+	gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+	before = fault_count(FAULT_WRITE);
+	fault_gate(gate);
+	rig_fill(&rig, rig_free_slot(&rig), &most, 16);
+	must(rig_add(&rig, &r) >= 0);
+	rig_kick(&rig);
+	rig_reset_order(&rig);
+	eventfd_write(gate, 1000);
+	rig_reset_wait(&rig);
+	fault_gate(-1);
+	fault_inject(FAULT_RANGE, 0, 0, 0);
+	ck_assert_uint_le(fault_count(FAULT_WRITE) - before, 1);
+	rig_check(&rig);
+	close(gate);
+	end();
+}
+END_TEST
+
+/* --- Resize (BLK-14) --- */
+
+START_TEST(resized)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		struct rig_request last = { .type = VIRTIO_BLK_T_IN, .in = 512 };
+
+		begin(kinds[k], 256, ALL);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS);
+		for (unsigned i = 1; i <= 20; i++) {
+			uint64_t sectors = i % 2 ? SECTORS + i : SECTORS - i;
+			uint8_t generation = rig.dev->generation;
+
+			ck_assert_int_eq(ftruncate(rig.disk.fd, (off_t)sectors * 512), 0);
+			blk_set_capacity(rig.blk, sectors);
+			ck_assert_uint_eq(load_acquire(&rig.notices), i);
+			ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), sectors);
+			ck_assert_uint_eq(rig.dev->generation, (uint8_t)(generation + 1));
+			last.sector = sectors - 1;
+			ck_assert_uint_eq(rig_do(&rig, &last), 0);
+			last.sector = sectors;
+			ck_assert_uint_eq(rig_do(&rig, &last), VIRTIO_BLK_S_IOERR);
+		}
+		/* No less than a block. */
+		rig.disk.geometry.logical = rig.disk.geometry.physical = 4096;
+		blk_set_capacity(rig.blk, 1001);
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), 1000);
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
+/* While the I/O thread judges requests by it; the driver's part keeps its size. */
+START_TEST(resized_under_load)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin(kinds[k], 256, ALL);
+		reset_model();
+		for (unsigned i = 0; i < 200; i++) {
+			must(rig_add(&rig, &read_one) >= 0 && rig_add(&rig, &write_one) >= 0);
+			rig_kick(&rig);
+			blk_set_capacity(rig.blk, SECTORS / (1 + i % 2));
+			for (unsigned n = 0; n < 2; n++) {
+				struct rig_result result;
+
+				rig_wait(&rig, &result);
+				must(result.status == 0);
+			}
+		}
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
+/* Before the driver is ready it is not told; then it is, once (GEN-31). */
+START_TEST(resized_before_driver_ok)
+{
+	begin(true, 256, ALL);
+	rig_reset_order(&rig);
+	rig_reset_wait(&rig);
+	rig_prepare(&rig, ALL);
+	blk_set_capacity(rig.blk, SECTORS - 8);
+	blk_set_capacity(rig.blk, SECTORS - 16);
+	ck_assert_uint_eq(load_acquire(&rig.notices), 0);
+	rig_go(&rig);
+	ck_assert_uint_eq(load_acquire(&rig.notices), 1);
+	ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), SECTORS - 16);
 	end();
 }
 END_TEST
@@ -558,7 +998,7 @@ START_TEST(reset_with_requests_in_flight)
 			struct slow slow;
 			unsigned interrupts;
 
-			begin(kinds[k], 256, ALL);
+			begin(kinds[k], 256, ALL | (round % 2 ? RIG_PACKED : 0));
 			slow_begin(&slow, &rig.disk, kinds[k]);
 			for (unsigned i = 0; i < 32; i++)
 				must(rig_add(&rig, &read_one) >= 0);
@@ -585,12 +1025,168 @@ START_TEST(reset_with_requests_in_flight)
 			ck_assert_uint_eq(load_acquire(&rig.interrupts), interrupts);
 			rig_check(&rig);
 			slow_end(&slow, &rig.disk);
-			rig_prepare(&rig, ALL);
+			rig_prepare(&rig, rig.features);
 			rig_go(&rig);
 			ck_assert_uint_eq(rig_do(&rig, &read_one), 0);
 			rig_check(&rig);
 			end();
 		}
+}
+END_TEST
+
+/* GEN-23: what is done early waits for its turn; the mock checks the order. */
+START_TEST(in_order)
+{
+	const struct rig_request id = { VIRTIO_BLK_T_GET_ID, 0, 0, 20, RIG_PLAIN, false };
+
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct rig_result result;
+		struct slow slow;
+
+		begin(true, 16, ALL | RIG_IN_ORDER | (packed ? RIG_PACKED : 0));
+		slow_begin(&slow, &rig.disk, true);
+		must(rig_add(&rig, &read_one) == 0);
+		must(rig_add(&rig, &id) == 1);
+		rig_kick(&rig);
+		/* The second needs no disk, so it is done; but it is not given back. */
+		wait_until_popped(&rig);
+		ck_assert(!rig_told(&rig, 20));
+		ck_assert(!rig_poll(&rig, &result));
+		slow_let_go(&slow, 1);
+		for (unsigned slot = 0; slot < 2; slot++) {
+			rig_wait(&rig, &result);
+			ck_assert_uint_eq(result.slot, slot);
+			ck_assert_uint_eq(result.status, 0);
+		}
+		rig_check(&rig);
+		slow_end(&slow, &rig.disk);
+		end();
+	}
+}
+END_TEST
+
+/* Offered if asked for, and only then. */
+START_TEST(features_on_request)
+{
+	static const unsigned bits[] = {
+		VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFICATION_DATA,
+	};
+
+	for (unsigned i = 0; i <= array_size(bits); i++) {
+		struct blk_config config = config_of("image", SIZE, true);
+
+		config.packed = i == 0;
+		config.in_order = i == 1;
+		config.notification_data = i == 2;
+		begin_with(&config, true, 16, ALL);
+		for (unsigned n = 0; n < array_size(bits); n++)
+			ck_assert_int_eq(!!(rig.dev->offered & VIRTIO_BIT(bits[n])), n == i);
+		end();
+	}
+}
+END_TEST
+
+/* --- Many queues --- */
+
+static struct blk_rig lane[QUEUES - 1]; /* the queues after the first */
+
+static void begin_queues(bool uring)
+{
+	struct blk_config config = config_of("image", SIZE, uring);
+
+	config.queues = QUEUES;
+	begin_with(&config, uring, 64, ALL | VIRTIO_BIT(VIRTIO_BLK_F_MQ));
+	for (unsigned i = 0; i < QUEUES - 1; i++)
+		rig_join(&lane[i], &rig, i + 1);
+}
+
+static void end_queues(void)
+{
+	for (unsigned i = 0; i < QUEUES - 1; i++)
+		rig_leave(&lane[i]);
+	end();
+}
+
+/* BLK-01, BLK-13, BLK-49: what came by a queue goes back by it. */
+START_TEST(many_queues)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin_queues(kinds[k]);
+		ck_assert(rig.dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_MQ));
+		ck_assert_uint_eq(virtio_config_read(rig.dev, 34, 2), QUEUES);
+		for (unsigned round = 0; round < 500; round++) {
+			unsigned added[QUEUES] = { 0 };
+
+			for (unsigned n = vq_random(&state, 40); n; n--) {
+				unsigned q = vq_random(&state, QUEUES);
+				struct blk_rig *r = q ? &lane[q - 1] : &rig;
+
+				if (rig_add(r, n % 3 ? &read_one : &write_one) < 0)
+					continue;
+				added[q]++;
+				rig_kick(r);
+			}
+			for (unsigned q = 0; q < QUEUES; q++) {
+				struct blk_rig *r = q ? &lane[q - 1] : &rig;
+				struct rig_result result;
+
+				for (; added[q]; added[q]--) {
+					rig_wait(r, &result);
+					must(result.status == 0);
+				}
+				must(!rig_poll(r, &result));
+			}
+		}
+		/* The used rings of the others are the device's to write. */
+		for (unsigned i = 0; i < QUEUES - 1; i++)
+			vq_ram_allow(&rig.ram, vq_driver_config(lane[i].driver)->device, 6 + 8 * 64);
+		rig_check(&rig);
+		end_queues();
+	}
+}
+END_TEST
+
+/* BLK-32: a flush is for what any queue wrote. */
+START_TEST(flush_on_another_queue)
+{
+	unsigned before;
+
+	begin_queues(false);
+	before = fault_count(FAULT_FLUSH);
+	ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
+	ck_assert_uint_eq(rig_do(&lane[0], &flush), 0);
+	ck_assert_uint_eq(fault_count(FAULT_FLUSH) - before, 1);
+	/* BLK-33: its failure is known on every queue. */
+	fault_inject(FAULT_FLUSH, 1, EIO, 0);
+	files_capture();
+	ck_assert_uint_eq(rig_do(&lane[0], &flush), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(rig_do(&lane[1], &flush), VIRTIO_BLK_S_IOERR);
+	free(files_captured());
+	end_queues();
+}
+END_TEST
+
+/* One queue waits for the host, the others do not; a reset waits for all. */
+START_TEST(slow_queue)
+{
+	const struct rig_request id = { .type = VIRTIO_BLK_T_GET_ID, .in = 20 };
+	struct slow slow;
+
+	begin_queues(true);
+	slow_begin(&slow, &rig.disk, true);
+	must(rig_add(&lane[0], &read_one) >= 0);
+	rig_kick(&lane[0]);
+	wait_until_popped(&lane[0]);
+	for (unsigned i = 0; i < 100; i++) {
+		must(rig_do(&rig, &id) == 0);
+		must(rig_do(&lane[1 + i % 2], &id) == 0);
+	}
+	rig_reset_order(&rig);
+	ck_assert_uint_eq(virtio_get_status(rig.dev), 0xf);
+	slow_let_go(&slow, 1);
+	rig_reset_wait(&rig);
+	slow_end(&slow, &rig.disk);
+	end_queues();
 }
 END_TEST
 
@@ -721,10 +1317,11 @@ END_TEST
 START_TEST(racing_driver)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++)
-		for (unsigned f = 0; f < 2; f++) {
-			uint64_t until = clock_ns() + 1000 * 1000000ULL;
+		for (unsigned f = 0; f < 4; f++) {
+			uint64_t until = clock_ns() + 500 * 1000000ULL;
 
-			begin(kinds[k], 256, f ? ALL : RIG_INDIRECT);
+			begin(kinds[k], 256, (f % 2 ? ALL : RIG_INDIRECT) |
+			      (f / 2 ? RIG_PACKED : 0));
 			reset_model();
 			while (clock_ns() < until)
 				random_requests(64, 1 + vq_random(&state, 64), false);
@@ -786,7 +1383,7 @@ END_TEST
 START_TEST(garbage)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++) {
-		begin(kinds[k], 16, ALL);
+		begin(kinds[k], 16, ALL | RIG_RANGES);
 		files_capture();
 		for (unsigned round = 0; round < 3000; round++) {
 			for (unsigned i = 0; i < 16; i++) {
@@ -797,7 +1394,7 @@ START_TEST(garbage)
 					.next = (uint16_t)vq_random(&state, 17),
 				};
 				struct virtio_blk_outhdr header = {
-					.type = vq_random(&state, 9),
+					.type = vq_random(&state, 16),
 					.sector = vq_random(&state, 4096),
 				};
 
@@ -810,7 +1407,7 @@ START_TEST(garbage)
 			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
 			rig_reset_order(&rig);
 			rig_reset_wait(&rig);
-			rig_prepare(&rig, ALL);
+			rig_prepare(&rig, ALL | RIG_RANGES);
 			rig_go(&rig);
 		}
 		free(files_captured());
@@ -833,18 +1430,30 @@ static void add_case(Suite *suite, const char *name, const TTest *const *tests, 
 int main(void)
 {
 	const TTest *const requests[] = {
-		all_kinds_of_requests, read_only, positions_wrap, configuration, most_segments,
+		all_kinds_of_requests, read_only, positions_wrap, configuration, topology,
+		most_segments,
 		nothing_before_driver_ok, no_place_for_a_status, writes_are_stable_without_flush,
-		flush_reaches_the_disk, host_errors,
+		cache_modes, writeback_toggled, writeback_toggled_under_load, flush_reaches_the_disk,
+		host_errors,
 	};
+	const TTest *const ranges[] = {
+		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,
+		reset_ends_long_zeroes,
+	};
+	const TTest *const resizing[] = { resized, resized_under_load, resized_before_driver_ok };
+	const TTest *const queues[] = { many_queues, flush_on_another_queue, slow_queue };
 	const TTest *const life[] = {
-		broken_ring, reset_with_requests_in_flight, end_with_requests_in_flight,
+		broken_ring, reset_with_requests_in_flight, in_order,
+		features_on_request, end_with_requests_in_flight,
 		more_chains_than_requests, ten_thousand_resets, devices_come_and_go,
 	};
 	const TTest *const races[] = { racing_driver, two_devices_on_a_thread, garbage };
 	Suite *suite = suite_create("blk");
 
 	add_case(suite, "requests", requests, array_size(requests));
+	add_case(suite, "ranges", ranges, array_size(ranges));
+	add_case(suite, "resizing", resizing, array_size(resizing));
+	add_case(suite, "queues", queues, array_size(queues));
 	add_case(suite, "life", life, array_size(life));
 	add_case(suite, "races", races, array_size(races));
 	return unit_run(suite);

@@ -7,6 +7,7 @@
 #include "hw/base/util.h"
 #include "tests/unit/unit.h"
 #include "tests/unit/vq-driver.h"
+#include "virtio/feature.h"
 
 #define SECTORS 8
 #define HEADER 16
@@ -17,6 +18,8 @@ static uint8_t readable[AREA], writable[AREA];
 static struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 static struct virtqueue_chain chain;
 static struct blk_command command;
+static struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX + 1];
+static uint64_t features = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH); /* accepted */
 
 static void put_header(uint32_t type, uint64_t sector)
 {
@@ -53,10 +56,14 @@ static void parse(bool read_only)
 {
 	const struct blk_limits limits = {
 		.sectors = SECTORS, .read_only = read_only, .serial = "serial",
+		.features = features,
 	};
 
 	memset(&command, 0xaa, sizeof(command));
-	blk_parse(&command, &chain, &limits);
+	memset(segment, 0xaa, sizeof(segment));
+	blk_parse(&command, &chain, &limits, segment);
+	/* There is room for so many, and no more. */
+	must(segment[BLK_SEGMENTS_MAX].flags == 0xaaaaaaaa);
 }
 
 /* Does the command's data cover these bytes, in order, without empty parts? */
@@ -201,6 +208,18 @@ START_TEST(each_request)
 }
 END_TEST
 
+/* BLK-22, BLK-34 */
+START_TEST(flush_not_negotiated)
+{
+	put_header(FLUSH, 0);
+	whole(HEADER, 1);
+	features = 0;
+	parse(false);
+	ck_assert_int_eq(command.action, BLK_DONE);
+	ck_assert_int_eq(command.result, UNSUPP);
+}
+END_TEST
+
 /* Lengths and places that are far from 32 bits; no byte of the data is touched. */
 START_TEST(long_transfers)
 {
@@ -222,7 +241,7 @@ START_TEST(long_transfers)
 
 	for (unsigned i = 0; i < array_size(table); i++)
 		for (unsigned out = 0; out < 2; out++) {
-			const struct blk_limits limits = { table[i].sectors, false, "" };
+			const struct blk_limits limits = { table[i].sectors, false, "", 0 };
 			bool good = table[i].good && table[i].len + HEADER * out <= UINT32_MAX;
 
 			put_header(out ? OUT : IN, table[i].sector);
@@ -232,7 +251,7 @@ START_TEST(long_transfers)
 			else
 				add_part(readable, table[i].len, true);
 			add_part(writable, 1, true);
-			blk_parse(&command, &chain, &limits);
+			blk_parse(&command, &chain, &limits, segment);
 			if (good) {
 				ck_assert_int_eq(command.action, out ? BLK_WRITE : BLK_READ);
 				ck_assert_uint_eq(command.len, table[i].len);
@@ -242,6 +261,120 @@ START_TEST(long_transfers)
 				ck_assert_int_eq(command.result, IOERR);
 			}
 		}
+}
+END_TEST
+
+/* --- Discard and write zeroes (BLK-28, BLK-37 to BLK-40, HOST-66) --- */
+
+#define DISCARD VIRTIO_BLK_T_DISCARD
+#define ZEROES VIRTIO_BLK_T_WRITE_ZEROES
+#define RANGES (VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES))
+#define SEGMENT_MAX BLK_SEGMENT_SECTORS_MAX
+
+static const struct {
+	const char *what;
+	uint32_t type;
+	struct virtio_blk_discard_write_zeroes segment[2];
+	unsigned len;
+	int result; /* OK: it is to be done */
+	bool read_only;
+} ranges[] = {
+	{ "one", DISCARD, { { 0, 8, 0 } }, 16, OK, false },
+	{ "two", DISCARD, { { 0, 1, 0 }, { 7, 1, 0 } }, 32, OK, false },
+	{ "unmap", DISCARD, { { 0, 8, 1 } }, 16, UNSUPP, false },
+	{ "flag 2", DISCARD, { { 0, 8, 2 } }, 16, UNSUPP, false },
+	{ "flag 31", DISCARD, { { 0, 8, 1U << 31 } }, 16, UNSUPP, false },
+	{ "one", ZEROES, { { 0, 8, 0 } }, 16, OK, false },
+	{ "unmap", ZEROES, { { 0, 8, 1 } }, 16, OK, false },
+	{ "flag 2", ZEROES, { { 0, 8, 2 } }, 16, UNSUPP, false },
+	{ "flag 2 and unmap", ZEROES, { { 0, 8, 3 } }, 16, UNSUPP, false },
+	{ "flag 31", ZEROES, { { 0, 8, 1U << 31 } }, 16, UNSUPP, false },
+	{ "flag in the second", ZEROES, { { 0, 8, 1 }, { 0, 8, 4 } }, 32, UNSUPP, false },
+	{ "none", ZEROES, { { 0, 8, 0 } }, 0, IOERR, false },
+	{ "15 bytes", ZEROES, { { 0, 8, 0 } }, 15, IOERR, false },
+	{ "17 bytes", DISCARD, { { 0, 8, 0 } }, 17, IOERR, false },
+	{ "31 bytes", DISCARD, { { 0, 8, 0 } }, 31, IOERR, false },
+	{ "no sectors", ZEROES, { { 3, 0, 0 } }, 16, OK, false },
+	{ "no sectors at the end", ZEROES, { { 8, 0, 0 } }, 16, OK, false },
+	{ "no sectors beyond", ZEROES, { { 9, 0, 0 } }, 16, IOERR, false },
+	{ "beyond", DISCARD, { { 8, 1, 0 } }, 16, IOERR, false },
+	{ "across the end", DISCARD, { { 7, 2, 0 } }, 16, IOERR, false },
+	{ "second beyond", DISCARD, { { 0, 8, 0 }, { 8, 1, 0 } }, 32, IOERR, false },
+	{ "2^32-1", DISCARD, { { 0, UINT32_MAX, 0 } }, 16, IOERR, false },
+	{ "limit + 1", ZEROES, { { 0, SEGMENT_MAX + 1, 0 } }, 16, IOERR, false },
+	{ "at 2^64-1", ZEROES, { { UINT64_MAX, 1, 0 } }, 16, IOERR, false },
+	{ "at 2^64-1, two", ZEROES, { { UINT64_MAX, 2, 0 } }, 16, IOERR, false },
+	{ "at 2^55", DISCARD, { { 1ULL << 55, 1, 0 } }, 16, IOERR, false },
+	{ "read-only", DISCARD, { { 0, 8, 0 } }, 16, IOERR, true },
+	{ "read-only", ZEROES, { { 0, 8, 0 } }, 16, IOERR, true },
+};
+
+static void put_ranges(uint32_t type, const void *segments, unsigned len)
+{
+	memset(readable, 0, sizeof(readable));
+	/* The sector of the header means nothing (BLK-46). */
+	put_header(type, UINT64_MAX - 5);
+	memcpy(readable + HEADER, segments, len);
+	whole(HEADER + len, 1);
+}
+
+START_TEST(each_range)
+{
+	for (unsigned i = 0; i < array_size(ranges); i++) {
+		uint64_t bit = VIRTIO_BIT(ranges[i].type == DISCARD ? VIRTIO_BLK_F_DISCARD :
+					  VIRTIO_BLK_F_WRITE_ZEROES);
+
+		put_ranges(ranges[i].type, ranges[i].segment, ranges[i].len);
+		features = RANGES;
+		parse(ranges[i].read_only);
+		if (ranges[i].result == OK) {
+			ck_assert_msg(command.action == (ranges[i].type == DISCARD ? BLK_DISCARD :
+							 BLK_WRITE_ZEROES), "%s", ranges[i].what);
+			ck_assert_uint_eq(command.segment_count, ranges[i].len / 16);
+			ck_assert_mem_eq(segment, ranges[i].segment, ranges[i].len);
+		} else {
+			ck_assert_msg(command.action == BLK_DONE &&
+				      command.result == ranges[i].result, "%s: %u",
+				      ranges[i].what, command.result);
+		}
+		/* One feature does not stand for the other. */
+		put_ranges(ranges[i].type, ranges[i].segment, ranges[i].len);
+		features = RANGES & ~bit;
+		parse(ranges[i].read_only);
+		ck_assert_int_eq(command.action, BLK_DONE);
+		ck_assert_int_eq(command.result, UNSUPP);
+	}
+	features = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
+}
+END_TEST
+
+/* As many segments as there may be, in parts of any size; and one more. */
+START_TEST(many_ranges)
+{
+	struct virtio_blk_discard_write_zeroes given[BLK_SEGMENTS_MAX + 1];
+
+	features = RANGES;
+	for (unsigned i = 0; i < array_size(given); i++)
+		given[i] = (struct virtio_blk_discard_write_zeroes){ i % 8, i % 2, (i / 2) % 2 };
+	for (unsigned count = 1; count <= array_size(given); count++)
+		for (unsigned size = 3; size < 600; size += 7) {
+			unsigned len = HEADER + 16 * count;
+
+			put_ranges(ZEROES, given, 16 * count);
+			chain = (struct virtqueue_chain){ .iov = iov };
+			for (unsigned at = 0; at < len; at += size)
+				add_part(readable + at, min(size, len - at), false);
+			add_part(writable, 1, true);
+			parse(false);
+			if (count > BLK_SEGMENTS_MAX) {
+				must(command.action == BLK_DONE && command.result == IOERR);
+			} else {
+				must(command.action == BLK_WRITE_ZEROES &&
+				     command.segment_count == count &&
+				     !memcmp(segment, given, 16 * count));
+			}
+		}
+	features = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 }
 END_TEST
 
@@ -282,7 +415,7 @@ START_TEST(id_in_parts)
 
 	for (unsigned s = 0; s < array_size(serials); s++)
 		for (unsigned len = 0; len <= 64; len++) {
-			const struct blk_limits limits = { 1, true, serials[s] };
+			const struct blk_limits limits = { 1, true, serials[s], 0 };
 			char expected[20] = { 0 };
 			unsigned written = min(len, 20U);
 
@@ -293,7 +426,7 @@ START_TEST(id_in_parts)
 			/* In parts of 7 bytes, the status in one of them. */
 			for (unsigned at = 0; at < len + 1; at += 7)
 				add_part(writable + at, min(7U, len + 1 - at), true);
-			blk_parse(&command, &chain, &limits);
+			blk_parse(&command, &chain, &limits, segment);
 			ck_assert_int_eq(command.action, BLK_DONE);
 			ck_assert_int_eq(command.result, OK);
 			ck_assert_uint_eq(command.written, written);
@@ -442,6 +575,7 @@ START_TEST(random_requests)
 	static const uint32_t types[] = { IN, OUT, FLUSH, GET_ID, 11, 13 };
 	uint64_t state = 5;
 
+	features |= RANGES;
 	for (unsigned i = 0; i < 500000; i++) {
 		chain = (struct virtqueue_chain){ .iov = iov };
 		for (unsigned n = vq_random(&state, 5); n; n--)
@@ -470,6 +604,13 @@ START_TEST(random_requests)
 			break;
 		case BLK_FLUSH:
 			break;
+		case BLK_DISCARD:
+		case BLK_WRITE_ZEROES:
+			must(command.segment_count && command.segment_count <= BLK_SEGMENTS_MAX);
+			for (unsigned n = 0; n < command.segment_count; n++)
+				must(segment[n].num_sectors <= SECTORS &&
+				     segment[n].sector <= SECTORS - segment[n].num_sectors);
+			break;
 		default:
 			ck_abort_msg("action %d", command.action);
 		}
@@ -481,8 +622,8 @@ int main(void)
 {
 	Suite *suite = suite_create("blk_parse");
 
-	unit_tcase(suite, "requests", each_request, long_transfers, parts_outside_ram,
-		   id_in_parts, used_length);
+	unit_tcase(suite, "requests", each_request, flush_not_negotiated, long_transfers, each_range,
+		   many_ranges, parts_outside_ram, id_in_parts, used_length);
 	unit_tcase(suite, "framing", cut_anywhere, cut_evenly, cut_into_bytes);
 	unit_tcase(suite, "random", random_requests);
 	return unit_run(suite);

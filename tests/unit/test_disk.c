@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -193,6 +194,50 @@ static int other_process(const char *path, bool read_only, int ms, pid_t *pid)
 	close(ready[0]);
 	return stop[1];
 }
+
+START_TEST(looked_at_again)
+{
+	const struct disk_config config = { .path = image("image", 8192) };
+	static const off_t sizes_now[] = { 8192, 1 << 20, 512, 1000, 8192 };
+	struct disk disk;
+	uint64_t sectors;
+
+	ck_assert_int_eq(disk_open(&disk, &config), 0);
+	for (unsigned i = 0; i < array_size(sizes_now); i++) {
+		ck_assert_int_eq(ftruncate(disk.fd, sizes_now[i]), 0);
+		files_capture();
+		ck_assert_int_eq(disk_look_again(&disk, &sectors), 0);
+		free(files_captured());
+		ck_assert_uint_eq(sectors, (uint64_t)sizes_now[i] / 512);
+		ck_assert_uint_eq(disk.sectors, 16);
+	}
+	/* One that is gone is no size: the disk stays as it is. */
+	ck_assert_int_eq(ftruncate(disk.fd, 511), 0);
+	files_capture();
+	ck_assert_int_eq(disk_look_again(&disk, &sectors), -EINVAL);
+	free(files_captured());
+	disk_close(&disk);
+}
+END_TEST
+
+/* Of a file: the unit of its file system. */
+START_TEST(geometry)
+{
+	const struct disk_config config = { .path = image("image", 8192 + 512) };
+	struct disk disk;
+	struct stat st;
+
+	ck_assert_int_eq(disk_open(&disk, &config), 0);
+	ck_assert_int_eq(fstat(disk.fd, &st), 0);
+	ck_assert(!disk.is_device);
+	ck_assert_uint_eq(disk.geometry.logical, 512);
+	ck_assert_uint_eq(disk.geometry.physical, st.st_blksize);
+	ck_assert_uint_eq(disk.geometry.alignment, 0);
+	ck_assert_uint_eq(disk.geometry.io_min, 0);
+	ck_assert_uint_eq(disk.geometry.io_opt, 0);
+	disk_close(&disk);
+}
+END_TEST
 
 static void end_other(int stop, pid_t pid)
 {
@@ -690,6 +735,192 @@ START_TEST(cancelled_between_steps)
 }
 END_TEST
 
+/* --- Discard and zeroes --- */
+
+/* What is asked for, so that ranges are no different from transfers here. */
+static int range(enum disk_op op, uint64_t offset, uint64_t len)
+{
+	struct job job;
+
+	job_init(&job, op, offset, NULL, 0);
+	job.request.len = len;
+	return run(&job);
+}
+
+static uint64_t allocated(void)
+{
+	struct stat st;
+
+	fsync(disk_under_test.fd); /* some file systems allocate late */
+	ck_assert_int_eq(fstat(disk_under_test.fd, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+static const enum disk_op range_ops[] = { DISK_DISCARD, DISK_ZERO, DISK_ZERO_UNMAP };
+
+/* Where ranges are tried: a file system, and one that has no ZERO_RANGE. */
+static void begin_range(const struct kind *kind, bool in_memory)
+{
+	static uint8_t bytes[SIZE];
+	int fd;
+
+	begin(kind, SIZE, false);
+	if (!in_memory)
+		return;
+	ck_assert_int_eq(pread(disk_under_test.fd, bytes, SIZE, 0), SIZE);
+	fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ck_assert_int_eq(write(fd, bytes, SIZE), SIZE);
+	become(fd);
+}
+
+/* Random ranges and writes against a copy (BLK-42, BLK-43, BLK-45). */
+START_TEST(ranges)
+{
+	static uint8_t model[SIZE], buffer[65536], now[SIZE];
+	uint64_t state = 9;
+
+	for (unsigned k = 0; k < 2 * array_size(kinds); k++) {
+		begin_range(&kinds[k / 2], k % 2);
+		ck_assert_int_eq(transfer(DISK_READ, 0, model, SIZE), 0);
+		for (unsigned round = 0; round < 300; round++) {
+			uint64_t len = 512 * (1 + vq_random(&state, 128));
+			uint64_t offset = 512 * vq_random(&state, (SIZE - len) / 512 + 1);
+
+			memset(buffer, (int)round, len);
+			if (vq_random(&state, 2)) {
+				ck_assert_int_eq(transfer(DISK_WRITE, offset, buffer, len), 0);
+				memcpy(model + offset, buffer, len);
+			} else {
+				ck_assert_int_eq(range(range_ops[vq_random(&state, 3)], offset,
+						       len), 0);
+				memset(model + offset, 0, len);
+			}
+		}
+		ck_assert_int_eq(transfer(DISK_READ, 0, now, SIZE), 0);
+		ck_assert(!memcmp(now, model, SIZE));
+		ck_assert_int_eq(lseek(disk_under_test.fd, 0, SEEK_END), SIZE);
+		ck_assert(disk_may_unmap(&disk_under_test));
+		end();
+	}
+}
+END_TEST
+
+/* BLK-44: what is deallocated, and what is not. */
+START_TEST(allocation)
+{
+	for (unsigned k = 0; k < 2 * array_size(kinds); k++)
+		for (unsigned op = 0; op < array_size(range_ops); op++) {
+			uint64_t before;
+
+			begin_range(&kinds[k / 2], k % 2);
+			before = allocated();
+			ck_assert_uint_ge(before, SIZE);
+			ck_assert_int_eq(range(range_ops[op], SIZE / 4, SIZE / 2), 0);
+			if (range_ops[op] == DISK_ZERO)
+				ck_assert_uint_ge(allocated(), SIZE);
+			else
+				ck_assert_uint_le(allocated(), before - SIZE / 2);
+			/* And a hole that is filled. */
+			ck_assert_int_eq(range(DISK_ZERO, 0, SIZE), 0);
+			ck_assert_uint_ge(allocated(), SIZE);
+			end();
+		}
+}
+END_TEST
+
+/* The host knows neither, or one: zeros come all the same, by writing them. */
+START_TEST(ranges_refused)
+{
+	static const int refusals[] = { EOPNOTSUPP, EINVAL };
+	static uint8_t now[SIZE], zeros[SIZE];
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		if (kinds[k].uses_uring)
+			continue;
+		for (unsigned i = 0; i < 2 * array_size(refusals); i++) {
+			enum disk_op op = i % 2 ? DISK_ZERO : DISK_ZERO_UNMAP;
+			unsigned before;
+
+			begin(&kinds[k], SIZE, false);
+			fault_inject(FAULT_RANGE, UINT32_MAX, refusals[i / 2], 0);
+			ck_assert_int_eq(range(DISK_DISCARD, 0, SIZE), 0);
+			ck_assert_int_eq(transfer(DISK_READ, 0, now, SIZE), 0);
+			for (unsigned n = 0; n < SIZE; n++)
+				must(now[n] == (uint8_t)(n * 13 + n / 512));
+			ck_assert_int_eq(range(op, 512, SIZE - 512), 0);
+			ck_assert_int_eq(transfer(DISK_READ, 0, now, SIZE), 0);
+			ck_assert(!memcmp(now + 512, zeros, SIZE - 512) && now[1] == 13);
+			/* Refused for good, or for this range only. */
+			before = fault_count(FAULT_RANGE);
+			ck_assert_int_eq(range(op, 0, 4096), 0);
+			ck_assert_int_eq(fault_count(FAULT_RANGE) == before,
+					 refusals[i / 2] == EOPNOTSUPP);
+			ck_assert_int_eq(disk_may_unmap(&disk_under_test),
+					 refusals[i / 2] == EINVAL);
+			fault_inject(FAULT_RANGE, 0, 0, 0);
+			end();
+		}
+	}
+}
+END_TEST
+
+/* A real failure: of advice it is none, of zeros it is the last word. */
+START_TEST(ranges_fail)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		int fd;
+
+		begin_range(&kinds[k], true);
+		fd = disk_under_test.fd;
+		ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+		ck_assert_int_eq(range(DISK_DISCARD, 0, 4096), 0);
+		ck_assert_int_eq(range(DISK_ZERO, 0, 4096), -EPERM);
+		ck_assert_int_eq(range(DISK_ZERO_UNMAP, 0, 4096), -EPERM);
+		end();
+		if (kinds[k].uses_uring)
+			continue;
+		begin(&kinds[k], SIZE, false);
+		fault_inject(FAULT_RANGE, 3, EINTR, 0);
+		ck_assert_int_eq(range(DISK_ZERO, 0, 4096), 0);
+		fault_inject(FAULT_RANGE, 1, EIO, 0);
+		ck_assert_int_eq(range(DISK_ZERO, 0, 4096), -EIO);
+		fault_inject(FAULT_RANGE, 1, ENOSPC, 0);
+		ck_assert_int_eq(range(DISK_ZERO_UNMAP, 0, 4096), -ENOSPC);
+		ck_assert_int_eq(range(DISK_ZERO_UNMAP, 0, 4096), 0);
+		end();
+	}
+}
+END_TEST
+
+#define MIB (1ULL << 20)
+
+/* HOST-66: long ones come in steps, too, and end with the first one after a stop. */
+START_TEST(range_steps)
+{
+	struct job job;
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		unsigned before;
+
+		begin(&kinds[k], SIZE, false);
+		ck_assert_int_eq(ftruncate(disk_under_test.fd, 4096 * MIB), 0);
+		before = fault_count(FAULT_RANGE);
+		for (unsigned op = 0; op < array_size(range_ops); op++)
+			ck_assert_int_eq(range(range_ops[op], 255 * MIB, 600 * MIB), 0);
+		if (!kinds[k].uses_uring)
+			ck_assert_uint_eq(fault_count(FAULT_RANGE) - before, 3 * 4);
+		ck_assert_int_eq(ftruncate(disk_under_test.fd, 0), 0);
+		ck_assert_int_eq(ftruncate(disk_under_test.fd, 4096 * MIB), 0);
+		job_init(&job, DISK_ZERO, 0, NULL, 0);
+		job.request.len = 4096 * MIB;
+		job.cancel = true;
+		ck_assert_int_eq(run(&job), -ECANCELED);
+		ck_assert_uint_le(allocated(), 257 * MIB);
+		end();
+	}
+}
+END_TEST
+
 /* io_uring's own short transfers and waits: the file is a stream. */
 START_TEST(stream_in_pieces)
 {
@@ -852,16 +1083,22 @@ int main(void)
 {
 	const TTest *const opening[] = {
 		what_cannot_be_a_disk, file_that_may_not_be_written, sizes,
+		looked_at_again, geometry,
 		locked_by_another_process, lock_is_waited_for, lock_ends_with_close_and_only_then,
 	};
 	const TTest *const requests[] = {
 		reads_and_writes, many_at_once, short_and_interrupted_calls,
 		short_and_interrupted_completions, stream_in_pieces, truncated_image, no_space,
-		file_size_limit, steps, cancelled_between_steps, failing_flush, failed_flush_is_not_forgotten, stable_writes,
+		file_size_limit, steps, cancelled_between_steps, failing_flush,
+		failed_flush_is_not_forgotten, stable_writes,
+	};
+	const TTest *const discarding[] = {
+		ranges, allocation, ranges_refused, ranges_fail, range_steps,
 	};
 	Suite *suite = suite_create("disk");
 
 	add_case(suite, "open", opening, array_size(opening));
 	add_case(suite, "requests", requests, array_size(requests));
+	add_case(suite, "ranges", discarding, array_size(discarding));
 	return unit_run(suite);
 }

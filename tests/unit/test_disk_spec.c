@@ -10,7 +10,10 @@
 #include "tests/unit/files.h"
 #include "tests/unit/unit.h"
 
-#define VALID_KEYS "path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N"
+#define VALID_KEYS \
+	"path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N, " \
+	"queues=N, discard=on|off, cache=writeback|writethrough|unsafe, " \
+	"packed=on|off, in-order=on|off, notification-data=on|off"
 
 static struct blk_config parse(const char *spec)
 {
@@ -29,21 +32,50 @@ START_TEST(defaults)
 	ck_assert_int_eq(config.disk.aio, DISK_AIO_IO_URING);
 	ck_assert_str_eq(config.serial, "");
 	ck_assert_uint_eq(config.queue_size, 256);
+	ck_assert(!config.packed && !config.in_order && !config.notification_data);
+	ck_assert_uint_eq(config.queues, 0);
+	ck_assert(config.discard);
+	ck_assert_int_eq(config.cache, BLK_CACHE_WRITEBACK);
 	disk_spec_free(&config);
 	ck_assert_ptr_null(config.disk.path);
+}
+END_TEST
+
+/* Each switch alone, by any of its names and values. */
+START_TEST(ring_switches)
+{
+	static const char *const on[] = { "on", "true" }, *const off[] = { "off", "false" };
+	char spec[64];
+
+	for (unsigned i = 0; i < 3 * 4; i++) {
+		static const char *const keys[] = { "packed", "in_order", "notification-data" };
+		bool wanted = i % 4 < 2;
+		struct blk_config config;
+
+		snprintf(spec, sizeof(spec), "x,%s=%s", keys[i / 4], (wanted ? on : off)[i % 2]);
+		config = parse(spec);
+		ck_assert_int_eq(config.packed, wanted && i / 4 == 0);
+		ck_assert_int_eq(config.in_order, wanted && i / 4 == 1);
+		ck_assert_int_eq(config.notification_data, wanted && i / 4 == 2);
+		disk_spec_free(&config);
+	}
 }
 END_TEST
 
 START_TEST(all_keys)
 {
 	struct blk_config config =
-		parse("path=a/b,readonly=true,aio=sync,serial=0123456789abcdef ~!9,queue-size=1024");
+		parse("path=a/b,readonly=true,aio=sync,serial=0123456789abcdef ~!9,queue-size=1024,"
+		      "discard=off,cache=unsafe,queues=255");
 
 	ck_assert_str_eq(config.disk.path, "a/b");
 	ck_assert(config.disk.read_only);
 	ck_assert_int_eq(config.disk.aio, DISK_AIO_SYNC);
 	ck_assert_str_eq(config.serial, "0123456789abcdef ~!9");
 	ck_assert_uint_eq(config.queue_size, 1024);
+	ck_assert_uint_eq(config.queues, 255);
+	ck_assert(!config.discard);
+	ck_assert_int_eq(config.cache, BLK_CACHE_UNSAFE);
 	disk_spec_free(&config);
 }
 END_TEST
@@ -92,11 +124,26 @@ START_TEST(switch_forms)
 }
 END_TEST
 
+START_TEST(cache_modes)
+{
+	static const char *const specs[] = { "x,cache=writeback", "x,cache=writethrough",
+					     "x,cache=unsafe" };
+
+	for (unsigned i = 0; i < array_size(specs); i++) {
+		struct blk_config config = parse(specs[i]);
+
+		ck_assert_int_eq(config.cache, i);
+		disk_spec_free(&config);
+	}
+}
+END_TEST
+
 START_TEST(underscore_and_doubled_commas_in_values)
 {
-	struct blk_config config = parse("x,queue_size=2,serial=a,,b=c");
+	struct blk_config config = parse("x,queue_size=2,serial=a,,b=c,num_queues=3");
 
 	ck_assert_uint_eq(config.queue_size, 2);
+	ck_assert_uint_eq(config.queues, 3);
 	ck_assert_str_eq(config.serial, "a,b=c");
 	disk_spec_free(&config);
 }
@@ -105,6 +152,10 @@ END_TEST
 #define READONLY_HELP "(open the image for reading only; short: ro)"
 #define AIO_HELP "(how I/O is done, default io_uring)"
 #define SERIAL_HELP "(1 to 20 printable ASCII characters, default none)"
+#define PACKED_HELP "(offer packed virtqueues, default off)"
+#define QUEUES_HELP "(1 to 255, default one a CPU; also: num_queues)"
+#define CACHE_HELP "(when writes are on stable storage, default writeback)"
+#define DISCARD_HELP "(may the guest deallocate, default on)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
 static const struct {
@@ -136,6 +187,9 @@ static const struct {
 	{ "x,serial=a\tb", "bad value for key 'serial' " SERIAL_HELP },
 	{ "x,serial=a\x7f", "bad value for key 'serial' " SERIAL_HELP },
 	{ "x,serial=\xc3\xa4", "bad value for key 'serial' " SERIAL_HELP },
+	{ "x,packed", "no value for key 'packed' " PACKED_HELP },
+	{ "x,packed=1", "bad value for key 'packed' " PACKED_HELP },
+	{ "x,packed=on,packed=off", "repeated key 'packed'" },
 	{ "x,queue-size", "no value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=0", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
@@ -147,6 +201,16 @@ static const struct {
 	{ "x,queue-size=+2", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=0x10", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 	{ "x,queue-size=2k", "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
+	{ "x,queues", "no value for key 'queues' " QUEUES_HELP },
+	{ "x,queues=0", "bad value for key 'queues' " QUEUES_HELP },
+	{ "x,queues=256", "bad value for key 'queues' " QUEUES_HELP },
+	{ "x,queues=65537", "bad value for key 'queues' " QUEUES_HELP },
+	{ "x,queues=1,num-queues=2", "repeated key 'num-queues'" },
+	{ "x,cache", "no value for key 'cache' " CACHE_HELP },
+	{ "x,cache=none", "bad value for key 'cache' " CACHE_HELP },
+	{ "x,cache=writeback ", "bad value for key 'cache' " CACHE_HELP },
+	{ "x,discard", "no value for key 'discard' " DISCARD_HELP },
+	{ "x,discard=unmap", "bad value for key 'discard' " DISCARD_HELP },
 	{ "x,queue-size=18446744073709551618",
 	  "bad value for key 'queue-size' " QUEUE_SIZE_HELP },
 };
@@ -194,7 +258,8 @@ int main(void)
 	Suite *suite = suite_create("disk_spec");
 	TCase *tables = tcase_create("tables");
 
-	unit_tcase(suite, "grammar", defaults, all_keys, underscore_and_doubled_commas_in_values);
+	unit_tcase(suite, "grammar", defaults, ring_switches, all_keys, cache_modes,
+		   underscore_and_doubled_commas_in_values);
 	tcase_add_loop_test(tables, path_forms, 0, array_size(paths));
 	tcase_add_loop_test(tables, switch_forms, 0, array_size(switches));
 	tcase_add_loop_test(tables, errors_name_the_key, 0, array_size(bad));

@@ -374,6 +374,34 @@ START_TEST(queue_sizes)
 }
 END_TEST
 
+/* A packed ring has any size, once it is clear that there will be one. */
+START_TEST(packed_queue_sizes)
+{
+	const uint64_t packed = VERSION_1 | VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	struct virtio_queue *queue = &dev->queue[0];
+
+	dev->offered |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	virtio_queue_set_size(dev, queue, 5);
+	ck_assert_uint_eq(queue->config.size, FAKE_QUEUE_SIZE);
+	negotiate(packed);
+	for (uint16_t size = 1; size <= FAKE_QUEUE_SIZE; size++) {
+		virtio_queue_set_size(dev, queue, size);
+		ck_assert_uint_eq(queue->config.size, size);
+	}
+	virtio_queue_set_size(dev, queue, 5);
+	virtio_queue_set_size(dev, queue, 0);
+	virtio_queue_set_size(dev, queue, FAKE_QUEUE_SIZE + 1);
+	queue_set_up(0);
+	driver_ok();
+	ck_assert_uint_eq(queue->ring.size, 5);
+	ck_assert(queue->ring.is_packed);
+	virtio_set_status(dev, 0);
+	negotiate(VERSION_1);
+	virtio_queue_set_size(dev, queue, 5);
+	ck_assert_uint_eq(queue->config.size, FAKE_QUEUE_SIZE);
+}
+END_TEST
+
 /* Each ring part in turn: unaligned, outside RAM, over its end, wrapping. */
 START_TEST(ring_in_a_bad_place)
 {
@@ -617,6 +645,138 @@ START_TEST(shut_down_waits)
 }
 END_TEST
 
+static struct virtio_notifier *raised;
+
+static void raise_notifier(struct virtio_notifier *notifier)
+{
+	raised = notifier;
+}
+
+/* --- Queue reset (GEN-33 to GEN-36) --- */
+
+static void bring_up_resettable(void)
+{
+	negotiate(VERSION_1 | VIRTIO_BIT(VIRTIO_F_RING_RESET));
+	queue_set_up(0);
+	queue_set_up(1);
+	driver_ok();
+}
+
+static void check_queue_defaults(unsigned index)
+{
+	const struct virtio_queue *queue = &dev->queue[index];
+
+	ck_assert_uint_eq(queue->config.size, FAKE_QUEUE_SIZE);
+	ck_assert_uint_eq(queue->config.vector, VIRTIO_NO_VECTOR);
+	ck_assert_uint_eq(queue->config.desc | queue->config.driver | queue->config.device, 0);
+	ck_assert(!queue->config.enabled);
+	ck_assert(!virtio_queue_running(queue));
+	ck_assert(!fake.owned[index]);
+	ck_assert_ptr_null(queue->notifier);
+}
+
+START_TEST(queue_reset)
+{
+	static struct virtio_notifier notifier = { raise_notifier };
+	struct virtio_queue *queue = &dev->queue[1];
+	uint64_t place;
+
+	bring_up_resettable();
+	store_release(&queue->notifier, &notifier);
+	queue->config.vector = 1;
+	fake.slow_stop = true;
+	virtio_queue_reset(dev, queue);
+	ck_assert(virtio_queue_resetting(dev, queue));
+	ck_assert(!bus.was_running[1]);
+	ck_assert_uint_eq(bus.changed[1], 2);
+	ck_assert_uint_eq(ring(1), 0);
+	/* What a hurried driver does now changes nothing. */
+	virtio_queue_reset(dev, queue);
+	virtio_queue_set_size(dev, queue, 2);
+	virtio_queue_enable(dev, queue);
+	ck_assert(virtio_queue_resetting(dev, queue));
+	ck_assert_uint_eq(fake.stops[1], 1);
+	ck_assert_uint_eq(fake.starts[1], 1);
+	ck_assert_uint_eq(ring(0), 1);
+
+	raised = NULL;
+	virtio_queue_notify(dev, 1); /* its last completions */
+	ck_assert_ptr_eq(raised, &notifier);
+	fake_device_let_go(&fake, 1);
+	ck_assert(!virtio_queue_resetting(dev, queue));
+	check_queue_defaults(1);
+	ck_assert_uint_eq(bus.changed[1], 3);
+	raised = NULL;
+	virtio_queue_notify(dev, 1);
+	ck_assert_ptr_null(raised);
+	ck_assert_uint_eq(virtio_get_status(dev), LIVE);
+	ck_assert_uint_eq(fake.stops[0], 0);
+	ck_assert_uint_eq(bus.resets, 0);
+
+	/* Half as long, somewhere else, and from its start. */
+	virtio_queue_set_size(dev, queue, FAKE_QUEUE_SIZE / 2);
+	queue_set_up(1);
+	place = queue->config.desc;
+	ck_assert_uint_eq(fake.starts[1], 2);
+	ck_assert_uint_eq(queue->ring.size, FAKE_QUEUE_SIZE / 2);
+	ck_assert_uint_eq(queue->ring.popped, 0);
+	ck_assert_ptr_eq(queue->ring.split.desc, fake.ram + (place - FAKE_RAM_AT));
+	ck_assert(!virtio_queue_resetting(dev, queue));
+	ck_assert_uint_eq(ring(1), 1);
+	fake.slow_stop = false;
+}
+END_TEST
+
+START_TEST(queue_reset_without_the_feature)
+{
+	bring_up();
+	virtio_queue_reset(dev, &dev->queue[0]);
+	ck_assert(!virtio_queue_resetting(dev, &dev->queue[0]));
+	ck_assert(dev->queue[0].config.enabled);
+	ck_assert_uint_eq(fake.stops[0], 0);
+	ck_assert_uint_eq(ring(0), 1);
+}
+END_TEST
+
+/* Before DRIVER_OK, of a queue that was never enabled, and again and again. */
+START_TEST(queue_reset_of_an_idle_queue)
+{
+	unsigned i;
+
+	negotiate(VERSION_1 | VIRTIO_BIT(VIRTIO_F_RING_RESET));
+	for (i = 0; i < 1000; i++) {
+		if (i % 2)
+			queue_set_up(0);
+		if (i == 500)
+			driver_ok();
+		virtio_queue_reset(dev, &dev->queue[0]);
+		ck_assert(!virtio_queue_resetting(dev, &dev->queue[0]));
+		check_queue_defaults(0);
+	}
+	ck_assert_uint_eq(fake.starts[0], 250);
+	ck_assert_uint_eq(fake.stops[0], 250);
+}
+END_TEST
+
+/* The device is reset while a queue is: one order, one acknowledgement. */
+START_TEST(device_reset_during_queue_reset)
+{
+	bring_up_resettable();
+	fake.slow_stop = true;
+	virtio_queue_reset(dev, &dev->queue[0]);
+	virtio_set_status(dev, 0);
+	virtio_queue_reset(dev, &dev->queue[1]); /* too late to matter */
+	fake_device_let_go(&fake, 0);
+	ck_assert(virtio_queue_resetting(dev, &dev->queue[0]));
+	ck_assert_uint_eq(virtio_get_status(dev), LIVE);
+	fake_device_let_go(&fake, 1);
+	check_defaults();
+	ck_assert(!virtio_queue_resetting(dev, &dev->queue[0]));
+	ck_assert_uint_eq(fake.stops[0], 1);
+	ck_assert_uint_eq(fake.stops[1], 1);
+}
+END_TEST
+
 /* --- Configuration --- */
 
 START_TEST(config_widths)
@@ -730,13 +890,6 @@ START_TEST(config_notification)
 	ck_assert_uint_eq(bus.notified, 0);
 }
 END_TEST
-
-static struct virtio_notifier *raised;
-
-static void raise_notifier(struct virtio_notifier *notifier)
-{
-	raised = notifier;
-}
 
 START_TEST(queue_notification)
 {
@@ -853,6 +1006,7 @@ int main(void)
 	tcase_add_test(tcase, queues_start_with_driver_ok);
 	tcase_add_test(tcase, ring_gets_accepted_features);
 	tcase_add_test(tcase, queue_sizes);
+	tcase_add_test(tcase, packed_queue_sizes);
 	tcase_add_test(tcase, ring_in_a_bad_place);
 	tcase_add_test(tcase, broken);
 	tcase_add_test(tcase, broken_before_driver_ok);
@@ -863,6 +1017,10 @@ int main(void)
 	tcase_add_test(tcase, reset_completed_by_a_write);
 	tcase_add_test(tcase, cycles);
 	tcase_add_loop_test(tcase, shut_down_waits, 0, 2);
+	tcase_add_test(tcase, queue_reset);
+	tcase_add_test(tcase, queue_reset_without_the_feature);
+	tcase_add_test(tcase, queue_reset_of_an_idle_queue);
+	tcase_add_test(tcase, device_reset_during_queue_reset);
 	tcase_add_test(tcase, config_widths);
 	tcase_add_test(tcase, config_writes);
 	tcase_add_test(tcase, generation);

@@ -44,6 +44,9 @@ enum { ISR_QUEUE = 1, ISR_CONFIG = 2 };
 #define DESC VIRTIO_PCI_COMMON_Q_DESCLO, 8
 #define AVAIL VIRTIO_PCI_COMMON_Q_AVAILLO, 8
 #define USED VIRTIO_PCI_COMMON_Q_USEDLO, 8
+#define RESET VIRTIO_PCI_COMMON_Q_RESET, 2
+
+#define COMMON 60 /* its length in bytes */
 
 static struct fake_board board;
 static struct fake_device fake;
@@ -216,22 +219,33 @@ static void queue_set_up(unsigned index)
 	put(ENABLE, 1);
 }
 
-static void negotiate(void)
+/* @high: features from bit 32. */
+static void negotiate_with(uint32_t high)
 {
 	put(STATUS, INIT);
 	put(GF_SELECT, 1);
-	put(GF, 1);
+	put(GF, high);
 	put(STATUS, INIT | FEATURES_OK);
 	ck_assert_uint_eq(get(STATUS), INIT | FEATURES_OK);
 }
 
-static void bring_up(void)
+static void negotiate(void)
 {
-	negotiate();
+	negotiate_with(1);
+}
+
+static void bring_up_with(uint32_t high)
+{
+	negotiate_with(high);
 	queue_set_up(0);
 	queue_set_up(1);
 	put(STATUS, LIVE);
 	ck_assert_uint_eq(get(STATUS), LIVE);
+}
+
+static void bring_up(void)
+{
+	bring_up_with(1);
 }
 
 /* --- Identity and capabilities --- */
@@ -274,7 +288,7 @@ START_TEST(capabilities)
 	}
 	for (i = msix; i < msix + 12; i++)
 		ck_assert(!byte_taken[i]);
-	ck_assert_uint_eq(s[VIRTIO_PCI_CAP_COMMON_CFG].length, 56);
+	ck_assert_uint_eq(s[VIRTIO_PCI_CAP_COMMON_CFG].length, COMMON);
 	ck_assert_uint_eq(s[VIRTIO_PCI_CAP_DEVICE_CFG].length, FAKE_CONFIG);
 	ck_assert_uint_ge(multiplier, 2);
 	ck_assert_uint_eq(multiplier & (multiplier - 1), 0);
@@ -365,9 +379,9 @@ START_TEST(features)
 }
 END_TEST
 
-static void common_image(uint8_t image[56])
+static void common_image(uint8_t image[COMMON])
 {
-	for (unsigned i = 0; i < 56; i++)
+	for (unsigned i = 0; i < COMMON; i++)
 		image[i] = (uint8_t)get(i, 1);
 }
 
@@ -381,20 +395,21 @@ static unsigned natural_width(unsigned reg)
 	case VIRTIO_PCI_COMMON_Q_SIZE:
 	case VIRTIO_PCI_COMMON_Q_MSIX:
 	case VIRTIO_PCI_COMMON_Q_ENABLE:
+	case VIRTIO_PCI_COMMON_Q_RESET:
 		return 2;
 	case VIRTIO_PCI_COMMON_DFSELECT:
 	case VIRTIO_PCI_COMMON_GFSELECT:
 	case VIRTIO_PCI_COMMON_GF:
 		return 4;
 	default:
-		return reg >= VIRTIO_PCI_COMMON_Q_DESCLO && reg % 4 == 0 ? 4 : 0;
+		return reg >= VIRTIO_PCI_COMMON_Q_DESCLO && reg < 56 && reg % 4 == 0 ? 4 : 0;
 	}
 }
 
 /* Only writes of a register's own width count; reads of any width are bytes. */
 START_TEST(widths)
 {
-	uint8_t before[56], after[56];
+	uint8_t before[COMMON], after[COMMON];
 	unsigned reg, len, i;
 
 	put(SELECT, 1);
@@ -406,7 +421,7 @@ START_TEST(widths)
 		for (len = 1; len <= 8; len++) {
 			uint64_t expected = 0;
 
-			for (i = 0; i < len && reg + len <= 56; i++)
+			for (i = 0; i < len && reg + len <= COMMON; i++)
 				expected |= (uint64_t)before[reg + i] << (8 * i);
 			ck_assert_uint_eq(get(reg, len), expected);
 			if (len == natural_width(reg) ||
@@ -415,7 +430,7 @@ START_TEST(widths)
 				continue;
 			put(reg, len, 0x0101010101010101ULL * (reg | 1));
 			common_image(after);
-			ck_assert_mem_eq(before, after, 56);
+			ck_assert_mem_eq(before, after, COMMON);
 		}
 	}
 }
@@ -459,7 +474,7 @@ END_TEST
 START_TEST(missing_queues)
 {
 	static const uint16_t missing[] = { FAKE_QUEUES, 255, 256, 0x8000, 0xffff };
-	uint8_t before[56], after[56];
+	uint8_t before[COMMON], after[COMMON];
 	unsigned i, reg;
 
 	put(SELECT, 0);
@@ -467,7 +482,7 @@ START_TEST(missing_queues)
 	for (i = 0; i < array_size(missing); i++) {
 		put(SELECT, missing[i]);
 		ck_assert_uint_eq(get(SELECT), missing[i]);
-		for (reg = VIRTIO_PCI_COMMON_Q_SIZE; reg < 56; reg++) {
+		for (reg = VIRTIO_PCI_COMMON_Q_SIZE; reg < COMMON; reg++) {
 			ck_assert_uint_eq(get(reg, 1), 0);
 			put(reg, 1, 0xff);
 			put(reg, 2, 1);
@@ -478,7 +493,7 @@ START_TEST(missing_queues)
 	}
 	put(SELECT, 0);
 	common_image(after);
-	ck_assert_mem_eq(before, after, 56);
+	ck_assert_mem_eq(before, after, COMMON);
 }
 END_TEST
 
@@ -517,7 +532,7 @@ END_TEST
 
 START_TEST(reset_forgets)
 {
-	uint8_t before[56], after[56];
+	uint8_t before[COMMON], after[COMMON];
 
 	common_image(before);
 	msix_on();
@@ -529,7 +544,7 @@ START_TEST(reset_forgets)
 	bring_up();
 	put(STATUS, 0);
 	common_image(after);
-	ck_assert_mem_eq(before, after, 56);
+	ck_assert_mem_eq(before, after, COMMON);
 	put(SELECT, 1);
 	ck_assert_uint_eq(get(VECTOR), NONE);
 	ck_assert_uint_eq(get(SIZE), FAKE_QUEUE_SIZE);
@@ -562,6 +577,113 @@ START_TEST(slow_reset)
 	fake.slow_stop = false;
 	bring_up();
 	ck_assert_uint_eq(doorbells.attached, 2);
+}
+END_TEST
+
+/* --- Queue reset (PCI-28, PCI-29, PCI-30) --- */
+
+#define RING_RESET (1u << (VIRTIO_F_RING_RESET - 32))
+
+START_TEST(queue_reset)
+{
+	bring_up_with(1 | RING_RESET);
+	put(SELECT, 1);
+	ck_assert_uint_eq(get(RESET), 0);
+	fake.slow_stop = true;
+	put(RESET, 1);
+	ck_assert_uint_eq(doorbells.attached, 1); /* at once */
+	ck_assert_uint_eq(get(RESET), 1);
+	ck_assert_uint_eq(get(ENABLE), 1);
+	put(RESET, 0);
+	put(RESET, 1);
+	put(ENABLE, 1);
+	ck_assert_uint_eq(get(RESET), 1);
+	kick(1);
+	ck_assert_uint_eq(kicks(1), 0);
+	fake_device_let_go(&fake, 1);
+	put(SELECT, 1);
+	ck_assert_uint_eq(get(RESET), 0);
+	ck_assert_uint_eq(get(ENABLE), 0);
+	ck_assert_uint_eq(get(SIZE), FAKE_QUEUE_SIZE);
+	ck_assert_uint_eq(get(VECTOR), NONE);
+	ck_assert_uint_eq(get(DESC) | get(AVAIL) | get(USED), 0);
+	ck_assert_uint_eq(get(STATUS), LIVE);
+	/* The other one never noticed. */
+	kick(0);
+	ck_assert_uint_eq(kicks(0), 1);
+	/* A smaller one in its place. */
+	put(SELECT, 1);
+	put(SIZE, 4);
+	queue_set_up(1);
+	ck_assert_uint_eq(get(RESET), 0);
+	ck_assert_uint_eq(get(ENABLE), 1);
+	ck_assert_uint_eq(get(SIZE), 4);
+	ck_assert_uint_eq(doorbells.attached, 2);
+	kick(1);
+	ck_assert_uint_eq(kicks(1), 1);
+	/* Interrupts by line, as before. */
+	ck_assert(!LINE);
+	virtio_queue_notify(&fake.virtio, 1);
+	ck_assert(LINE);
+	ck_assert_uint_eq(isr(), ISR_QUEUE);
+}
+END_TEST
+
+/* A queue forgets its vector, and takes a new one. */
+START_TEST(queue_reset_and_vectors)
+{
+	msix_on();
+	bring_up_with(1 | RING_RESET);
+	put(SELECT, 0);
+	put(VECTOR, 1);
+	virtio_queue_notify(&fake.virtio, 0);
+	check_sent(1);
+	put(RESET, 1);
+	ck_assert_uint_eq(get(RESET), 0);
+	ck_assert_uint_eq(get(VECTOR), NONE);
+	virtio_queue_notify(&fake.virtio, 0);
+	ck_assert_uint_eq(fake_msi_run(&msi), 0);
+	put(VECTOR, 2);
+	queue_set_up(0);
+	virtio_queue_notify(&fake.virtio, 0);
+	check_sent(2);
+}
+END_TEST
+
+/* Without the feature, on disabled and missing queues, and with odd values. */
+START_TEST(queue_reset_that_is_none)
+{
+	static const uint16_t odd[] = { 0, 2, 3, 0x100, 0xffff };
+	unsigned i;
+
+	bring_up();
+	put(SELECT, 0);
+	put(RESET, 1);
+	ck_assert_uint_eq(get(RESET), 0);
+	ck_assert_uint_eq(get(ENABLE), 1);
+	ck_assert(fake.owned[0]);
+	put(STATUS, 0);
+	negotiate_with(1 | RING_RESET);
+	queue_set_up(0);
+	put(STATUS, LIVE);
+	put(SELECT, 0);
+	for (i = 0; i < array_size(odd); i++) {
+		put(RESET, odd[i]);
+		ck_assert_uint_eq(get(RESET), 0);
+		ck_assert_uint_eq(get(ENABLE), 1);
+	}
+	put(VIRTIO_PCI_COMMON_Q_RESET, 1, 1);
+	put(VIRTIO_PCI_COMMON_Q_RESET, 4, 1);
+	put(VIRTIO_PCI_COMMON_Q_NDATA, 4, 0x10001);
+	ck_assert_uint_eq(get(ENABLE), 1);
+	for (i = 1; i < 0x10000; i = 2 * i + 1) {
+		put(SELECT, i);
+		put(RESET, 1);
+		ck_assert_uint_eq(get(RESET), 0);
+		ck_assert_uint_eq(get(ENABLE), 0);
+	}
+	ck_assert_uint_eq(fake.stops[0], fake.starts[0] - 1);
+	ck_assert_uint_eq(fake.stops[1], fake.starts[1]);
 }
 END_TEST
 
@@ -661,6 +783,21 @@ START_TEST(kicks_need_bus_master)
 	ck_assert_uint_eq(kicks(0), 1);
 	command(MEMORY | MASTER);
 	ck_assert_uint_eq(kicks(0), 0);
+}
+END_TEST
+
+/* NOTIFICATION_DATA: the place names the queue, and the ring its content. */
+START_TEST(kicks_with_data)
+{
+	static const uint32_t data[] = { 0, 1, 0x00010001, 0x80020000, 0xffffffff };
+
+	bring_up();
+	for (unsigned i = 0; i < array_size(data); i++)
+		for (unsigned queue = 0; queue < FAKE_QUEUES; queue++) {
+			bar_write(kick_at(queue), data[i], 4);
+			ck_assert_uint_eq(kicks(queue), 1);
+			ck_assert_uint_eq(kicks(1 - queue), 0);
+		}
 }
 END_TEST
 
@@ -1011,7 +1148,7 @@ START_TEST(window_is_enough)
 	command(MASTER);
 	ck_assert_uint_eq(get(STATUS), 0xff);
 	window_put(VIRTIO_PCI_COMMON_DFSELECT, 4, 1);
-	ck_assert_uint_eq(window_get(VIRTIO_PCI_COMMON_DF, 4), 1);
+	ck_assert_uint_eq(window_get(VIRTIO_PCI_COMMON_DF, 4), fake.virtio.offered >> 32);
 	window_put(VIRTIO_PCI_COMMON_STATUS, 1, INIT);
 	window_put(VIRTIO_PCI_COMMON_GFSELECT, 4, 1);
 	window_put(VIRTIO_PCI_COMMON_GF, 4, 1);
@@ -1078,7 +1215,7 @@ START_TEST(window_to_nowhere)
 		{ 4, 0x15, 2 }, { 4, 0x12, 4 }, { 4, 0x13, 2 }, { 4, 0x80000014, 1 },
 		{ 4, 0x8014, 1 }, { 4, 0xfffffffc, 4 }, { 4, UINT32_MAX, 1 }, { 4, 0xfffffffe, 2 },
 	};
-	uint8_t before[56], after[56];
+	uint8_t before[COMMON], after[COMMON];
 	unsigned i, at;
 
 	msix_on();
@@ -1098,7 +1235,7 @@ START_TEST(window_to_nowhere)
 	}
 	ck_assert_uint_eq(bar_read(table, 8), 0xfee00000);
 	common_image(after);
-	ck_assert_mem_eq(before, after, 56);
+	ck_assert_mem_eq(before, after, COMMON);
 	ck_assert(fake.owned[0] && fake.owned[1]);
 	ck_assert_uint_eq(kicks(0) + kicks(1), 0);
 }
@@ -1382,10 +1519,14 @@ int main(void)
 	tcase_add_test(tcase, enabled_queue_is_fixed);
 	tcase_add_test(tcase, reset_forgets);
 	tcase_add_test(tcase, slow_reset);
+	tcase_add_test(tcase, queue_reset);
+	tcase_add_test(tcase, queue_reset_and_vectors);
+	tcase_add_test(tcase, queue_reset_that_is_none);
 	tcase_add_test(tcase, device_config);
 	tcase_add_test(tcase, rest_of_the_bar);
 	tcase_add_test(tcase, kicks_by_exit);
 	tcase_add_test(tcase, kicks_need_bus_master);
+	tcase_add_test(tcase, kicks_with_data);
 	tcase_add_test(tcase, doorbells_follow);
 	tcase_add_test(tcase, doorbells_stay_during_sizing);
 	tcase_add_test(tcase, doorbells_refused);

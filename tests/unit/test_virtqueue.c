@@ -25,12 +25,27 @@
 #define EVENT VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX)
 #define INDIRECT VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC)
 
-static const uint16_t sizes[] = { 1, 2, 256, 32768 };
+#define PACKED VIRTIO_BIT(VIRTIO_F_RING_PACKED)
+#define IN_ORDER VIRTIO_BIT(VIRTIO_F_IN_ORDER)
+
+/* Each kind of ring with each kind of suppression; then also in order. */
+#define KINDS 4
+static const uint64_t kinds[] = {
+	0, EVENT, PACKED, PACKED | EVENT, IN_ORDER, PACKED | EVENT | IN_ORDER,
+};
+
+static const uint16_t sizes[] = { 1, 2, 3, 5, 256, 32768 };
+
+static bool size_fits(uint16_t size, uint64_t features)
+{
+	return (features & PACKED) || !(size & (size - 1));
+}
 
 /* Driver and device on one queue; the device's side is the code under test. */
 static struct vq_ram ram;
 static struct vq_driver *driver;
 static struct virtqueue vq;
+static struct virtqueue_turn turns[VIRTQUEUE_SIZE_MAX];
 static struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 static struct virtqueue_chain chain;
 static uint64_t state; /* of random numbers */
@@ -39,7 +54,8 @@ static void begin(uint16_t size, uint64_t features)
 {
 	vq_ram_init(&ram, GPA, RAM);
 	driver = vq_driver_create(&ram, size, features);
-	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features), 0);
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features, turns),
+			 0);
 	chain.iov = iov;
 	state = size;
 }
@@ -126,11 +142,62 @@ START_TEST(start_checks_the_areas)
 		};
 		/* The event words count even where they are not used. */
 		for (uint64_t features = 0; features <= EVENT; features += EVENT) {
-			int ret = virtqueue_start(&vq, &config, &ram.mem, features);
+			int ret = virtqueue_start(&vq, &config, &ram.mem, features, turns);
 
 			ck_assert_msg(ret == (table[i].good ? 0 : -EINVAL), "row %u: %d", i, ret);
 			ck_assert_msg(table[i].good || vq.why, "row %u gives no reason", i);
 		}
+	}
+	vq_ram_check(&ram);
+	vq_ram_free(&ram);
+}
+END_TEST
+
+/* Any size; the events are small, and need not be where a split ring has more. */
+START_TEST(start_checks_packed_areas)
+{
+	static const struct {
+		uint16_t size;
+		uint64_t desc, driver, device;
+		bool good;
+	} table[] = {
+		{ 0, GPA, GPA + 0x1000, GPA + 0x2000, false },
+		{ 1, GPA, GPA + 0x1000, GPA + 0x2000, true },
+		{ 3, GPA, GPA + 0x1000, GPA + 0x2000, true },
+		{ 32767, GPA, GPA + 0x80000, GPA + 0xa0000, true },
+		{ 32768, GPA, GPA + 0x80000, GPA + 0xa0000, true },
+		{ 32769, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+		{ 65535, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+		{ 5, GPA + 16, GPA + 0x1004, GPA + 0x2004, true },
+		{ 5, GPA + 8, GPA + 0x1000, GPA + 0x2000, false },
+		{ 5, GPA, GPA + 0x1002, GPA + 0x2000, false },
+		{ 5, GPA, GPA + 0x1000, GPA + 0x2002, false },
+		{ 5, GPA - 16, GPA + 0x1000, GPA + 0x2000, false },
+		{ 5, GPA, GPA - 4, GPA + 0x2000, false },
+		{ 5, GPA, GPA + 0x1000, GPA - 4, false },
+		{ 5, -16ULL, GPA + 0x1000, GPA + 0x2000, false },
+		{ 5, GPA, -4ULL, GPA + 0x2000, false },
+		{ 5, GPA, GPA + 0x1000, -4ULL, false },
+		{ 5, GPA + RAM - 80, GPA, GPA + 0x1000, true },
+		{ 5, GPA + RAM - 64, GPA, GPA + 0x1000, false },
+		{ 5, GPA, GPA + RAM - 4, GPA + 0x1000, true },
+		{ 5, GPA, GPA + RAM, GPA + 0x1000, false },
+		{ 5, GPA, GPA + 0x1000, GPA + RAM - 4, true },
+		{ 5, GPA, GPA + 0x1000, GPA + RAM, false },
+	};
+
+	vq_ram_init(&ram, GPA, RAM);
+	for (unsigned i = 0; i < array_size(table); i++) {
+		const struct virtqueue_config config = {
+			.size = table[i].size,
+			.desc = table[i].desc,
+			.driver = table[i].driver,
+			.device = table[i].device,
+		};
+		int ret = virtqueue_start(&vq, &config, &ram.mem, PACKED | EVENT, turns);
+
+		ck_assert_msg(ret == (table[i].good ? 0 : -EINVAL), "row %u: %d", i, ret);
+		ck_assert_msg(table[i].good || vq.why, "row %u gives no reason", i);
 	}
 	vq_ram_check(&ram);
 	vq_ram_free(&ram);
@@ -162,7 +229,7 @@ static void echo_batch(unsigned count, uint64_t buffers)
 		must(!chain.bad && chain.writable == 1 && chain.readable == (i % 2 && vq.size > 1));
 		must(iov[chain.readable].iov_len == chain.writable_len);
 		memset(iov[chain.readable].iov_base, 0xee, chain.writable_len);
-		virtqueue_push(&vq, chain.head, (uint32_t)chain.writable_len);
+		virtqueue_push(&vq, &chain, (uint32_t)chain.writable_len);
 	}
 	must(virtqueue_pop(&vq, &chain) == 0);
 	must(!virtqueue_rearm(&vq));
@@ -174,15 +241,15 @@ static void echo_batch(unsigned count, uint64_t buffers)
 
 START_TEST(positions_wrap)
 {
-	static const uint64_t features[] = { 0, EVENT };
-
 	for (unsigned s = 0; s < array_size(sizes); s++)
-		for (unsigned f = 0; f < array_size(features); f++) {
+		for (unsigned k = 0; k < array_size(kinds); k++) {
 			uint64_t buffers;
 			uint16_t before;
 			unsigned wraps = 0;
 
-			begin(sizes[s], features[f]);
+			if (!size_fits(sizes[s], kinds[k]))
+				continue;
+			begin(sizes[s], kinds[k]);
 			buffers = vq_ram_alloc(&ram, 256, 1);
 			while (wraps < 2) {
 				before = vq.popped;
@@ -204,10 +271,16 @@ START_TEST(areas_may_end_where_ram_does)
 	static const uint16_t small[] = { 1, 2, 256 };
 
 	for (unsigned s = 0; s < array_size(small); s++)
-		for (unsigned area = 0; area < 3; area++) {
-			const uint64_t len[3] = { 16 * small[s], 6 + 2 * small[s],
-						  align_up(6 + 8 * small[s], 4) };
-			uint64_t gpa[3] = { GPA, GPA + 0x4002, GPA + 0x8004 };
+		for (unsigned i = 0; i < 6; i++) {
+			unsigned area = i % 3;
+			bool packed = i >= 3;
+			uint64_t features = EVENT | (packed ? PACKED : 0);
+			const uint64_t len[3] = {
+				16 * small[s],
+				packed ? 4 : 6 + 2 * small[s],
+				packed ? 4 : align_up(6 + 8 * small[s], 4),
+			};
+			uint64_t gpa[3] = { GPA, GPA + (packed ? 0x4004 : 0x4002), GPA + 0x8004 };
 			struct virtqueue_config config;
 
 			gpa[area] = GPA + RAM - len[area];
@@ -218,10 +291,11 @@ START_TEST(areas_may_end_where_ram_does)
 				.device = gpa[2],
 			};
 			vq_ram_init(&ram, GPA, RAM);
-			driver = vq_driver_create_at(&ram, &config, EVENT);
-			ck_assert_int_eq(virtqueue_start(&vq, &config, &ram.mem, EVENT), 0);
+			driver = vq_driver_create_at(&ram, &config, features);
+			ck_assert_int_eq(virtqueue_start(&vq, &config, &ram.mem, features, turns),
+					 0);
 			chain.iov = iov;
-			for (unsigned i = 0; i < 3000; i++)
+			for (unsigned n = 0; n < 3000; n++)
 				echo_batch(small[s], GPA + 0x10000);
 			vq_driver_check(driver);
 			end();
@@ -244,19 +318,19 @@ static void shuffle(uint16_t *order, unsigned entries)
 }
 
 /* Any mix of direct and indirect, tables unaligned, in odd order, with junk. */
-START_TEST(chains_of_any_shape)
+static void any_shape(uint64_t features)
 {
 	static struct vq_part part[VIRTQUEUE_CHAIN_MAX];
 	static uint16_t order[512];
 	uint64_t tables, buffers;
 
-	begin(64, INDIRECT | EVENT);
+	begin(64, features);
 	buffers = vq_ram_alloc(&ram, 0x10000, 1);
 	tables = vq_ram_alloc(&ram, 0x4000, 1);
 	for (unsigned round = 0; round < 10000; round++) {
 		unsigned count = 1 + vq_random(&state, round % 4 ? 8 : VIRTQUEUE_CHAIN_MAX);
 		unsigned writable = vq_random(&state, count + 1);
-		struct vq_chain shape = { .part = part, .count = count, .order = order };
+		struct vq_chain shape = { .part = part, .count = count };
 		struct vq_used used;
 
 		for (unsigned i = 0; i < count; i++)
@@ -266,34 +340,118 @@ START_TEST(chains_of_any_shape)
 				.writable = i >= writable,
 			};
 		if (vq_random(&state, 4) || count > 64) {
-			shape.direct = vq_random(&state, min(count, 64U));
-			shape.entries = count - shape.direct + vq_random(&state, 256);
+			shape.entries = count;
 			shape.table = tables + vq_random(&state, 64);
 			shape.pointer_writable = vq_random(&state, 2);
+		}
+		/* On a packed ring a table stands alone, whole, and in order. */
+		if (shape.entries && !vq.is_packed) {
+			shape.direct = vq_random(&state, min(count, 64U));
+			shape.entries = count - shape.direct + vq_random(&state, 256);
+			shape.order = order;
 			shuffle(order, shape.entries);
 		}
 		must(vq_driver_add(driver, &shape) >= 0);
 		vq_driver_publish(driver);
 		must(virtqueue_pop(&vq, &chain) == 1 && chain_is(part, count));
 		must(!chain.bad);
-		virtqueue_push(&vq, chain.head, 0);
+		virtqueue_push(&vq, &chain, 0);
 		virtqueue_publish(&vq);
 		must(vq_driver_get(driver, &used));
 	}
 	vq_driver_check(driver);
 	end();
 }
+
+START_TEST(chains_of_any_shape)
+{
+	any_shape(INDIRECT | EVENT);
+	any_shape(INDIRECT | EVENT | PACKED);
+}
+END_TEST
+
+/*
+ * Lists of one to three descriptors, some in flight at all times, given back in
+ * any order; each has a buffer of its own, which the device marks.
+ */
+static void any_order(uint16_t size, uint64_t features)
+{
+	static struct {
+		struct virtqueue_chain chain;
+		uint64_t *mark;
+	} popped[256];
+	static uint64_t buffer_of[256];
+	unsigned added = 0, count = 0, done = 0;
+	uint64_t buffers;
+
+	begin(size, features);
+	buffers = vq_ram_alloc(&ram, 8 * 1024, 8);
+	while (done < 10000) {
+		struct vq_used used;
+		int id = 0;
+
+		for (unsigned n = vq_random(&state, 4); n && id >= 0; n--) {
+			uint64_t buffer = buffers + 8 * (added % 1024);
+			const struct vq_part part[] = {
+				{ buffers, 4, false }, { buffers, 2, false }, { buffer, 8, true },
+			};
+			unsigned skip = 3 - min(1 + vq_random(&state, 3), (unsigned)size);
+
+			id = vq_driver_add_parts(driver, part + skip, 3 - skip);
+			if (id < 0)
+				break;
+			buffer_of[id] = buffer;
+			added++;
+		}
+		vq_driver_publish(driver);
+		while (vq_random(&state, 4) && virtqueue_pop(&vq, &chain) > 0) {
+			must(chain.writable_len == 8);
+			popped[count].chain = chain;
+			popped[count++].mark = iov[chain.readable].iov_base;
+		}
+		while (count && vq_random(&state, 3)) {
+			unsigned i = vq_random(&state, count);
+
+			*popped[i].mark = (uint64_t)(uintptr_t)popped[i].mark;
+			virtqueue_push(&vq, &popped[i].chain, 8);
+			popped[i] = popped[--count];
+		}
+		if (vq_random(&state, 3) == 0)
+			vq_driver_mute(driver);
+		else
+			vq_driver_listen(driver, (uint16_t)vq_random(&state, 4));
+		must(virtqueue_publish(&vq) == vq_driver_was_interrupt_due(driver));
+		while (vq_random(&state, 4) && vq_driver_get(driver, &used)) {
+			const uint64_t *mark = vq_ram_ptr(&ram, buffer_of[used.id]);
+
+			must(used.len == 8 && *mark == (uint64_t)(uintptr_t)mark);
+			done++;
+		}
+	}
+	end();
+}
+
+START_TEST(completions_in_any_order)
+{
+	static const uint16_t some[] = { 1, 2, 3, 5, 8, 256 };
+
+	for (unsigned k = 0; k < array_size(kinds); k++)
+		for (unsigned s = 0; s < array_size(some); s++)
+			if (size_fits(some[s], kinds[k]))
+				any_order(some[s], kinds[k]);
+}
 END_TEST
 
 /* As long as the device serves, in the ring or out of it, and one part more. */
-START_TEST(longest_chains)
+static void longest(uint64_t packed)
 {
 	static struct vq_part part[VIRTQUEUE_CHAIN_MAX + 1];
 	struct vq_chain shape = { .part = part };
 
 	for (unsigned over = 0; over < 2; over++)
-		for (unsigned direct = 0; direct <= VIRTQUEUE_CHAIN_MAX; direct += 64) {
-			begin(512, INDIRECT);
+		for (unsigned direct = 0; direct <= (packed ? 0 : VIRTQUEUE_CHAIN_MAX);
+		     direct += 64) {
+			begin(512, INDIRECT | packed);
 			for (unsigned i = 0; i < array_size(part); i++)
 				part[i] = (struct vq_part){ GPA + RAM - 1, 1, i > 100 };
 			shape.count = VIRTQUEUE_CHAIN_MAX + over;
@@ -306,17 +464,23 @@ START_TEST(longest_chains)
 			ck_assert(over || chain_is(part, shape.count));
 			end();
 			/* All of it in the ring. */
-			begin(512, 0);
+			begin(512, packed);
 			ck_assert_int_ge(vq_driver_add_parts(driver, part, shape.count), 0);
 			vq_driver_publish(driver);
 			ck_assert_int_eq(virtqueue_pop(&vq, &chain), over ? -EBADMSG : 1);
 			end();
 		}
 }
+
+START_TEST(longest_chains)
+{
+	longest(0);
+	longest(PACKED);
+}
 END_TEST
 
 /* HOST-22 to 24: such parts are told from others, and none of them is touched. */
-START_TEST(parts_outside_ram)
+static void outside_ram(uint64_t features)
 {
 	static const struct vq_part bad[] = {
 		{ 0, 1, false },
@@ -334,7 +498,7 @@ START_TEST(parts_outside_ram)
 	struct vq_part part[6];
 	struct vq_used used;
 
-	begin(8, 0);
+	begin(8, features);
 	for (unsigned i = 0; i < array_size(bad); i++) {
 		part[0] = (struct vq_part){ GPA + RAM - 32, 16, false };
 		part[1] = bad[i];
@@ -345,7 +509,7 @@ START_TEST(parts_outside_ram)
 		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
 		ck_assert(chain.bad);
 		ck_assert(chain_is(part, 4));
-		virtqueue_push(&vq, chain.head, 0);
+		virtqueue_push(&vq, &chain, 0);
 		virtqueue_publish(&vq);
 		ck_assert(vq_driver_get(driver, &used));
 	}
@@ -356,26 +520,32 @@ START_TEST(parts_outside_ram)
 	vq_driver_publish(driver);
 	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
 	ck_assert_uint_eq(chain.writable_len, 5ULL * UINT32_MAX);
-	virtqueue_push(&vq, chain.head, 0);
+	virtqueue_push(&vq, &chain, 0);
 	virtqueue_publish(&vq);
 	ck_assert(vq_driver_get(driver, &used));
 	vq_driver_check(driver);
 	end();
 }
+
+START_TEST(parts_outside_ram)
+{
+	outside_ram(0);
+	outside_ram(PACKED);
+}
 END_TEST
 
 /* HOST-23: regions that touch on both sides are one; across a hole is outside. */
-START_TEST(parts_across_regions)
+static void across_regions(uint64_t features)
 {
 	struct guest_memory mem = { .count = 0 };
 	struct vq_part part = { GPA + RAM / 2 - 8, 16, true };
 	uint8_t *high;
 
-	begin(8, 0);
+	begin(8, features);
 	high = ram.host + RAM / 2;
 	ck_assert_int_eq(guest_memory_add(&mem, GPA, RAM / 2, ram.host), 0);
 	ck_assert_int_eq(guest_memory_add(&mem, GPA + RAM / 2, RAM / 2, high), 0);
-	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, 0), 0);
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, features, turns), 0);
 	vq_driver_add_parts(driver, &part, 1);
 	vq_driver_publish(driver);
 	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
@@ -384,10 +554,16 @@ START_TEST(parts_across_regions)
 	mem = (struct guest_memory){ .count = 0 };
 	ck_assert_int_eq(guest_memory_add(&mem, GPA, RAM / 2, ram.host), 0);
 	ck_assert_int_eq(guest_memory_add(&mem, GPA + RAM, RAM / 2, high), 0);
-	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, 0), 0);
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, features, turns), 0);
 	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
 	ck_assert(chain.bad);
 	end();
+}
+
+START_TEST(parts_across_regions)
+{
+	across_regions(0);
+	across_regions(PACKED);
 }
 END_TEST
 
@@ -507,8 +683,8 @@ START_TEST(one_head_twice)
 	vq_split_avail(driver, 0, 2, 0);
 	for (unsigned i = 0; i < 2; i++) {
 		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
-		ck_assert_int_eq(chain.head, head);
-		virtqueue_push(&vq, chain.head, 8 + i);
+		ck_assert_int_eq(chain.id, head);
+		virtqueue_push(&vq, &chain, 8 + i);
 	}
 	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 0);
 	ck_assert(virtqueue_publish(&vq));
@@ -518,6 +694,171 @@ START_TEST(one_head_twice)
 		ck_assert_uint_eq(used->ring[i].id, head);
 		ck_assert_uint_eq(used->ring[i].len, 8 + i);
 	}
+	end();
+}
+END_TEST
+
+/* --- The same of packed rings (HOST-17 to 21, HOST-28 to 32) --- */
+
+#define AVAIL (1 << VRING_PACKED_DESC_F_AVAIL)
+#define USED (1 << VRING_PACKED_DESC_F_USED)
+
+/* Fields stand in order of the structure: address, length, id, flags. */
+struct malformed_packed {
+	const char *what;
+	uint64_t features;
+	int result;
+	struct vring_packed_desc desc[5];  /* of the ring */
+	struct vring_packed_desc table[4]; /* at T */
+};
+
+static const struct malformed_packed malformed_packed[] = {
+	{ "nothing", 0, 0, { { 0 } }, { { 0 } } },
+	{ "a good one", 0, 1, { { B, 1, 0, AVAIL } }, { { 0 } } },
+	{ "any id", 0, 1, { { B, 1, 65535, AVAIL } }, { { 0 } } },
+	{ "of the lap before", 0, 0, { { B, 1, 0, USED } }, { { 0 } } },
+	{ "used in this lap", 0, 0, { { B, 1, 0, AVAIL | USED } }, { { 0 } } },
+	{ "unknown flags ignored", 0, 1, { { B, 1, 0, AVAIL | 0x7f78 } }, { { 0 } } },
+	{ "NEXT to one not available", 0, 1, { { B, 1, 0, AVAIL | NEXT }, { B, 1, 7, 0 } },
+	  { { 0 } } },
+	{ "NEXT to one of another lap", 0, 1,
+	  { { B, 1, 0, AVAIL | NEXT }, { B, 1, 7, USED } }, { { 0 } } },
+	{ "as long as the ring", 0, 1,
+	  { { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT },
+	    { B, 1, 0, AVAIL | NEXT }, { B, 1, 7, AVAIL } }, { { 0 } } },
+	{ "NEXT in every slot", 0, -EBADMSG,
+	  { { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT },
+	    { B, 1, 0, AVAIL | NEXT }, { B, 1, 0, AVAIL | NEXT } }, { { 0 } } },
+	{ "NEXT in every slot, all empty", 0, -EBADMSG,
+	  { { B, 0, 0, AVAIL | NEXT }, { B, 0, 0, NEXT }, { B, 0, 0, NEXT }, { B, 0, 0, NEXT },
+	    { B, 0, 0, NEXT } }, { { 0 } } },
+	{ "empty", 0, 1, { { B, 0, 0, AVAIL } }, { { 0 } } },
+	{ "empty outside RAM", 0, 1, { { UINT64_MAX, 0, 0, AVAIL } }, { { 0 } } },
+	{ "readable after writable", 0, -EBADMSG,
+	  { { B, 1, 0, AVAIL | NEXT | WRITE }, { B, 1, 0, AVAIL } }, { { 0 } } },
+	{ "readable after writable in a table", INDIRECT, -EBADMSG,
+	  { { T, 32, 0, AVAIL | TABLE } }, { { B, 1, 0, WRITE }, { B, 1, 0, 0 } } },
+	{ "table not negotiated", 0, -EBADMSG, { { T, 16, 0, AVAIL | TABLE } },
+	  { { B, 1, 0, 0 } } },
+	{ "a good table", INDIRECT, 1, { { T, 16, 0, AVAIL | TABLE } }, { { B, 1, 0, 0 } } },
+	{ "WRITE on its pointer ignored", INDIRECT, 1, { { T, 16, 0, AVAIL | TABLE | WRITE } },
+	  { { B, 1, 0, 0 } } },
+	{ "flags in a table ignored", INDIRECT, 1, { { T, 32, 0, AVAIL | TABLE } },
+	  { { B, 1, 9, TABLE | AVAIL | USED }, { B, 1, 9, NEXT | WRITE } } },
+	{ "table and NEXT", INDIRECT, -EBADMSG,
+	  { { T, 16, 0, AVAIL | TABLE | NEXT }, { B, 1, 0, AVAIL | WRITE } }, { { B, 1, 0, 0 } } },
+	{ "table later in a list", INDIRECT, -EBADMSG,
+	  { { B, 1, 0, AVAIL | NEXT }, { T, 16, 0, AVAIL | TABLE } }, { { B, 1, 0, 0 } } },
+	{ "table of no bytes", INDIRECT, -EBADMSG, { { T, 0, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of 15 bytes", INDIRECT, -EBADMSG, { { T, 15, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of 17 bytes", INDIRECT, -EBADMSG, { { T, 17, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of 4 GiB - 16", INDIRECT, -EBADMSG, { { T, -16U, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of as many entries as there may be", INDIRECT, 1,
+	  { { GPA + RAM / 2, 16 * VIRTQUEUE_CHAIN_MAX, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table of one entry more", INDIRECT, -EBADMSG,
+	  { { GPA + RAM / 2, 16 * VIRTQUEUE_CHAIN_MAX + 16, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table beyond RAM", INDIRECT, -EBADMSG,
+	  { { GPA + RAM - 15, 16, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "table across the end of addresses", INDIRECT, -EBADMSG,
+	  { { -15ULL, 16, 0, AVAIL | TABLE } }, { { 0 } } },
+	{ "the ring as a table", INDIRECT, 1, { { GPA + 16, 64, 0, AVAIL | TABLE } }, { { 0 } } },
+};
+
+START_TEST(malformed_packed_rings)
+{
+	for (unsigned i = 0; i < array_size(malformed_packed); i++) {
+		const struct malformed_packed *m = &malformed_packed[i];
+		int ret;
+
+		begin(5, PACKED | m->features);
+		vq_ram_fill(&ram, GPA + RAM / 2, 0, 16 * (VIRTQUEUE_CHAIN_MAX + 1));
+		for (unsigned d = 0; d < 5; d++)
+			vq_packed_desc(driver, d, &m->desc[d]);
+		vq_ram_put(&ram, T, m->table, sizeof(m->table));
+		vq.why = NULL;
+		ret = virtqueue_pop(&vq, &chain);
+		ck_assert_msg(ret == m->result, "%s: %d (%s)", m->what, ret, vq.why);
+		ck_assert_msg(ret >= 0 || vq.why, "%s: no reason", m->what);
+		vq_ram_allow(&ram, vq_driver_config(driver)->device, 4);
+		vq_ram_check(&ram);
+		end();
+	}
+}
+END_TEST
+
+/* Shown again before it was used: the ring has no place for two. */
+START_TEST(packed_slots_twice)
+{
+	struct vring_packed_desc desc = { B, 8, 7, AVAIL | WRITE };
+
+	begin(3, PACKED);
+	for (unsigned i = 0; i < 3; i++) {
+		vq_packed_desc(driver, i, &desc);
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+	}
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 0);
+	desc.flags = USED | WRITE;
+	vq_packed_desc(driver, 0, &desc);
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), -EBADMSG);
+	end();
+}
+END_TEST
+
+/* HOST-31: one id many times, each echoed. */
+START_TEST(one_buffer_id_twice)
+{
+	static const uint16_t ids[] = { 0, 4, 5, 32768, 65535 };
+	const struct vring_packed_desc *used;
+
+	for (unsigned i = 0; i < array_size(ids); i++) {
+		const struct vring_packed_desc desc = { B, 8, ids[i], AVAIL | WRITE };
+
+		begin(5, PACKED);
+		vq_packed_desc(driver, 0, &desc);
+		vq_packed_desc(driver, 1, &desc);
+		used = vq_ram_ptr(&ram, vq_driver_config(driver)->desc);
+		for (uint32_t n = 0; n < 2; n++) {
+			ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+			ck_assert_uint_eq(chain.id, ids[i]);
+			virtqueue_push(&vq, &chain, 8 * n);
+		}
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 0);
+		ck_assert(virtqueue_publish(&vq));
+		for (unsigned n = 0; n < 2; n++) {
+			ck_assert_uint_eq(used[n].id, ids[i]);
+			ck_assert_uint_eq(used[n].len, 8 * n);
+			ck_assert_uint_eq(used[n].flags, AVAIL | USED | (n ? WRITE : 0));
+		}
+		end();
+	}
+}
+END_TEST
+
+/* In order, a completion is held for each chain in flight: no more than descriptors. */
+START_TEST(more_in_flight_than_the_queue_is_long)
+{
+	struct vq_part part = { B, 8, true };
+	struct virtqueue_chain first;
+
+	begin(4, IN_ORDER);
+	vq_driver_add_parts(driver, &part, 1);
+	for (unsigned i = 0; i < 4; i++) {
+		vq_split_head(driver, i, 0);
+		vq_split_avail(driver, 0, (uint16_t)(i + 1), 0);
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+		if (i == 0)
+			first = chain;
+		else
+			virtqueue_push(&vq, &chain, 8);
+	}
+	ck_assert(!virtqueue_publish(&vq));
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 0);
+	vq_split_avail(driver, 0, 5, 0);
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), -EBADMSG);
+	/* What was taken may still come back. */
+	virtqueue_push(&vq, &first, 8);
+	ck_assert(virtqueue_publish(&vq));
+	ck_assert_uint_eq(vq.pushed, 4);
 	end();
 }
 END_TEST
@@ -537,7 +878,7 @@ START_TEST(used_ring_is_never_read)
 			vq_split_desc(driver, 0, &desc);
 			vq_split_avail(driver, 0, (uint16_t)i, 0);
 			must(virtqueue_pop(&vq, &chain) == 1);
-			virtqueue_push(&vq, 0, i);
+			virtqueue_push(&vq, &chain, i);
 			virtqueue_publish(&vq);
 			must(used->idx == (uint16_t)i && used->ring[(i - 1) % 4].len == i);
 		}
@@ -553,11 +894,11 @@ START_TEST(interrupts_exactly_when_wanted)
 {
 	static const uint16_t from[] = { 0, 1, 100, 32766, 65528, 65535 };
 
-	for (uint64_t features = 0; features <= EVENT; features += EVENT)
+	for (unsigned k = 0; k < KINDS; k++)
 		for (unsigned f = 0; f < array_size(from); f++) {
 			uint64_t buffers;
 
-			begin(8, features);
+			begin(kinds[k] & PACKED ? 7 : 8, kinds[k]);
 			buffers = vq_ram_alloc(&ram, 256, 1);
 			while (vq.popped != from[f])
 				echo_batch(1, buffers);
@@ -572,6 +913,85 @@ START_TEST(interrupts_exactly_when_wanted)
 			vq_driver_check(driver);
 			end();
 		}
+}
+END_TEST
+
+/* On to @place, counted over two laps, with nobody listening. */
+static void go_to(unsigned place)
+{
+	struct vq_part part = { B, 8, true };
+	struct vq_used used;
+
+	vq_packed_event(driver, 0, true, VRING_PACKED_EVENT_FLAG_DISABLE);
+	while (vq.packed.use.slot + (vq.packed.use.wrap ? 0U : vq.size) != place) {
+		vq_driver_add_parts(driver, &part, 1);
+		vq_driver_publish(driver);
+		must(virtqueue_pop(&vq, &chain) == 1);
+		virtqueue_push(&vq, &chain, 8);
+		must(!virtqueue_publish(&vq));
+		must(vq_driver_get(driver, &used));
+	}
+	must(!vq_driver_was_interrupt_due(driver));
+}
+
+/*
+ * Each wish against each batch from each place, for both wrap counters; where a
+ * wish has no sense there must be an interrupt (HOST-32).
+ */
+static void all_wishes(uint16_t size, uint64_t features)
+{
+	struct vq_part part[2] = { { B, 8, true }, { B, 8, true } };
+	unsigned interrupts = 0, rounds = 0;
+
+	begin(size, features);
+	for (unsigned first = 0; first < 2U * size; first++)
+		for (unsigned batch = 1; batch <= size; batch++)
+			for (unsigned wish = 0; wish < 8U * (size + 2U); wish++) {
+				uint16_t flags = wish % 4, offset = (uint16_t)(wish / 8);
+				bool sense = flags < 2 ||
+					(flags == 2 && (features & EVENT) && offset < size);
+				unsigned slots = 0, lists = 0, step;
+				struct vq_used used;
+				bool told;
+
+				go_to(first);
+				while (slots < batch) {
+					step = 1 + (batch - slots > 1 && vq_random(&state, 2));
+					must(vq_driver_add_parts(driver, part, step) >= 0);
+					slots += step;
+					lists++;
+				}
+				vq_driver_publish(driver);
+				vq_packed_event(driver, offset, wish / 4 % 2, flags);
+				for (unsigned n = 0; n < lists; n++) {
+					must(virtqueue_pop(&vq, &chain) == 1);
+					virtqueue_push(&vq, &chain, n % 3);
+				}
+				told = virtqueue_publish(&vq);
+				if (sense)
+					must(told == vq_driver_was_interrupt_due(driver));
+				else
+					must(told);
+				must(!virtqueue_publish(&vq));
+				while (vq_driver_get(driver, &used))
+					;
+				interrupts += told;
+				rounds++;
+			}
+	vq_driver_check(driver);
+	ck_assert_uint_gt(interrupts, rounds / 8);
+	ck_assert_uint_lt(interrupts, rounds - rounds / 8);
+	end();
+}
+
+START_TEST(packed_wishes)
+{
+	static const uint16_t some[] = { 1, 2, 3, 5, 8 };
+
+	for (unsigned i = 0; i < array_size(some); i++) {
+		all_wishes(some[i], PACKED);
+		all_wishes(some[i], PACKED | EVENT);
+	}
 }
 END_TEST
 
@@ -592,7 +1012,7 @@ START_TEST(wishes_in_the_wrong_field)
 			vq_driver_add_parts(driver, &part, 1);
 			vq_split_avail(driver, flag, n + 1, event);
 			must(virtqueue_pop(&vq, &chain) == 1);
-			virtqueue_push(&vq, chain.head, 0);
+			virtqueue_push(&vq, &chain, 0);
 			must(virtqueue_publish(&vq) == wanted);
 			must(!virtqueue_publish(&vq));
 			must(vq_driver_get(driver, &used));
@@ -667,9 +1087,9 @@ static void device_turn(struct sleepers *s)
 			s->interrupted = true;
 		}
 	} else if (virtqueue_pop(&vq, &chain)) {
-		/* With EVENT_IDX the old wish is passed; without, it is withdrawn. */
+		/* The old wish is withdrawn, or with EVENT_IDX on a split ring passed. */
 		s->armed = false;
-		virtqueue_push(&vq, chain.head, 8);
+		virtqueue_push(&vq, &chain, 8);
 	} else {
 		s->found_empty = true;
 	}
@@ -677,11 +1097,11 @@ static void device_turn(struct sleepers *s)
 
 START_TEST(nobody_sleeps_through)
 {
-	for (uint64_t features = 0; features <= EVENT; features += EVENT) {
+	for (unsigned k = 0; k < array_size(kinds); k++) {
 		struct sleepers s = { .armed = true };
 		uint64_t buffers;
 
-		begin(16, features);
+		begin(16, kinds[k]);
 		buffers = vq_ram_alloc(&ram, 8, 1);
 		for (unsigned quiet = 0; s.done < 200000;) {
 			unsigned before = s.done;
@@ -726,7 +1146,7 @@ static void *device_thread(void *opaque)
 		do {
 			while (virtqueue_pop(&vq, &chain) > 0) {
 				memset(iov[0].iov_base, 0xee, iov[0].iov_len);
-				virtqueue_push(&vq, chain.head, (uint32_t)iov[0].iov_len);
+				virtqueue_push(&vq, &chain, (uint32_t)iov[0].iov_len);
 			}
 			if (virtqueue_publish(&vq))
 				eventfd_write(race->interrupt, 1);
@@ -775,10 +1195,9 @@ static void race_for(uint64_t ns, unsigned depth, uint64_t features)
 
 START_TEST(two_threads)
 {
-	for (unsigned depth = 1; depth <= 16; depth += 15) {
-		race_for(700 * 1000 * 1000, depth, 0);
-		race_for(700 * 1000 * 1000, depth, EVENT);
-	}
+	for (unsigned depth = 1; depth <= 16; depth += 15)
+		for (unsigned k = 0; k < KINDS; k++)
+			race_for(700 * 1000 * 1000, depth, kinds[k]);
 }
 END_TEST
 
@@ -816,7 +1235,7 @@ static void *crossing_device(void *opaque)
 		if (load_acquire(&c->stop))
 			return NULL;
 		must(virtqueue_pop(&vq, &chain) == 1);
-		virtqueue_push(&vq, chain.head, 0);
+		virtqueue_push(&vq, &chain, 0);
 		if (c->rearm)
 			virtqueue_publish(&vq);
 		store_release(&c->done, 2 * round - 1);
@@ -867,9 +1286,9 @@ static void cross(bool rearm, uint64_t features)
 
 START_TEST(fences)
 {
-	for (uint64_t features = 0; features <= EVENT; features += EVENT) {
-		cross(false, features);
-		cross(true, features);
+	for (unsigned k = 0; k < KINDS; k++) {
+		cross(false, kinds[k]);
+		cross(true, kinds[k]);
 	}
 }
 END_TEST
@@ -906,7 +1325,8 @@ static bool chain_is_sound(void)
 	uint64_t len[2] = { 0, 0 };
 	bool bad = false;
 
-	if (chain.head >= vq.size || chain.readable + chain.writable > VIRTQUEUE_CHAIN_MAX)
+	if ((!vq.is_packed && chain.id >= vq.size) ||
+	    chain.readable + chain.writable > VIRTQUEUE_CHAIN_MAX)
 		return false;
 	for (unsigned i = 0; i < chain.readable + chain.writable; i++) {
 		uint8_t *base = iov[i].iov_base;
@@ -946,14 +1366,14 @@ START_TEST(garbage)
 		ret = virtqueue_pop(&vq, &chain);
 		if (ret > 0) {
 			must(chain_is_sound());
-			virtqueue_push(&vq, chain.head, 0);
+			virtqueue_push(&vq, &chain, 0);
 			virtqueue_publish(&vq);
 			virtqueue_rearm(&vq);
 			good++;
 		} else if (ret < 0) {
 			must(ret == -EBADMSG && vq.why);
 			must(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem,
-					     features) == 0);
+					     features, turns) == 0);
 			ended++;
 		}
 	}
@@ -961,6 +1381,69 @@ START_TEST(garbage)
 	ck_assert_uint_gt(good, 10000);
 	ck_assert_uint_gt(ended, 10000);
 	vq_ram_allow(&ram, vq_driver_config(driver)->device, 6 + 8 * 64);
+	vq_ram_check(&ram);
+	end();
+}
+END_TEST
+
+/* The same of a packed ring, in which any slot may be shown at any time. */
+START_TEST(packed_garbage)
+{
+	unsigned good = 0, ended = 0, held = 0;
+	static struct virtqueue_chain popped[64];
+	uint64_t features = PACKED | INDIRECT | EVENT;
+
+	begin(61, features);
+	for (uint64_t at = GPA; at < GPA + RAM; at += 16) {
+		struct vring_desc desc = plausible();
+
+		vq_ram_put(&ram, at, &desc, sizeof(desc));
+	}
+	for (unsigned i = 0; i < 1000000; i++) {
+		struct vring_desc from = plausible();
+		struct vring_packed_desc desc = { from.addr, from.len, from.next, from.flags };
+		unsigned wild = vq_random(&state, 4);
+		int ret;
+
+		desc.flags &= vq_random(&state, 3) ? ~NEXT : ~0;
+		desc.flags &= ~(AVAIL | USED);
+		desc.flags |= vq.packed.fetch.wrap ? AVAIL : USED;
+		vq_packed_desc(driver, wild ? vq.packed.fetch.slot : vq_random(&state, 61), &desc);
+		vq_packed_event(driver, (uint16_t)vq_random(&state, 128), i % 2,
+				(uint16_t)vq_random(&state, UINT16_MAX));
+		ret = virtqueue_pop(&vq, &chain);
+		if (ret > 0) {
+			must(chain_is_sound());
+			must(chain.slots && chain.slots <= 61 && vq.packed.in_flight <= 61);
+			popped[held++] = chain;
+			good++;
+		}
+		while (held && vq_random(&state, 2)) {
+			unsigned n = vq_random(&state, held);
+
+			virtqueue_push(&vq, &popped[n], vq_random(&state, UINT32_MAX));
+			popped[n] = popped[--held];
+			if (vq_random(&state, 2)) {
+				virtqueue_publish(&vq);
+				virtqueue_rearm(&vq);
+			}
+		}
+		must(vq.packed.fetch.slot < 61 && vq.packed.use.slot < 61);
+		if (ret < 0) {
+			must(ret == -EBADMSG && vq.why);
+			features = PACKED | vq_random(&state, 2) * EVENT |
+				(vq_random(&state, 8) ? INDIRECT : 0) |
+				vq_random(&state, 2) * IN_ORDER;
+			must(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features,
+					     turns) == 0);
+			held = 0;
+			ended++;
+		}
+	}
+	ck_assert_uint_gt(good, 10000);
+	ck_assert_uint_gt(ended, 10000);
+	vq_ram_allow(&ram, vq_driver_config(driver)->desc, 16 * 61);
+	vq_ram_allow(&ram, vq_driver_config(driver)->device, 4);
 	vq_ram_check(&ram);
 	end();
 }
@@ -986,13 +1469,17 @@ START_TEST(garbage_configurations)
 			config.driver &= -2ULL;
 			config.device &= -4ULL;
 		}
-		if (virtqueue_start(&vq, &config, &ram.mem, INDIRECT | EVENT))
+		uint64_t features = INDIRECT | EVENT | (i % 2 ? PACKED : 0);
+
+		if (features & PACKED)
+			config.size = (uint16_t)vq_random(&state, 1000);
+		if (virtqueue_start(&vq, &config, &ram.mem, features, turns))
 			continue;
 		good++;
 		/* Areas may overlap: whatever is there, it ends. */
 		for (unsigned n = 0; n < 8 && virtqueue_pop(&vq, &chain) > 0; n++) {
 			must(chain_is_sound());
-			virtqueue_push(&vq, chain.head, vq_random(&state, UINT32_MAX));
+			virtqueue_push(&vq, &chain, vq_random(&state, UINT32_MAX));
 			virtqueue_publish(&vq);
 			virtqueue_rearm(&vq);
 		}
@@ -1006,12 +1493,16 @@ int main(void)
 {
 	Suite *suite = suite_create("virtqueue");
 
-	unit_tcase(suite, "start", start_checks_the_areas);
+	unit_tcase(suite, "start", start_checks_the_areas, start_checks_packed_areas);
 	unit_tcase(suite, "chains", positions_wrap, areas_may_end_where_ram_does,
-		   chains_of_any_shape, longest_chains, parts_outside_ram, parts_across_regions);
-	unit_tcase(suite, "malformed", malformed_rings, one_head_twice, used_ring_is_never_read);
+		   chains_of_any_shape, completions_in_any_order, longest_chains,
+		   parts_outside_ram, parts_across_regions);
+	unit_tcase(suite, "malformed", malformed_rings, one_head_twice, malformed_packed_rings,
+		   packed_slots_twice, one_buffer_id_twice, more_in_flight_than_the_queue_is_long,
+		   used_ring_is_never_read);
 	unit_tcase(suite, "suppression", interrupts_exactly_when_wanted,
+		   packed_wishes,
 		   wishes_in_the_wrong_field, nobody_sleeps_through, two_threads, fences);
-	unit_tcase(suite, "garbage", garbage, garbage_configurations);
+	unit_tcase(suite, "garbage", garbage, packed_garbage, garbage_configurations);
 	return unit_run(suite);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The driver's side of a virtqueue in plain memory, for tests of whatever
- * stands on the device's side: the mock.
+ * The driver's side of a virtqueue, split or packed, in plain memory, for tests
+ * of whatever stands on the device's side: the mock.
  *
  * It is a correct driver with odd habits: areas at their least alignment,
  * descriptors in a shuffled order, junk in every field that a device must not
  * look at.  The verbs do not tell what kind of ring it is: add, publish (shall
- * I ring?), get, and what the driver wishes to be told.
+ * I ring?), get, and what the driver wishes to be told.  With IN_ORDER, get
+ * fails the test if a chain comes back out of turn.
  *
  * It also watches the device.  Whatever the driver writes goes to a shadow of
  * guest RAM as well; what it allowed the device to write is taken over when
@@ -83,7 +84,8 @@ struct vq_chain {
 	unsigned entries;      /* of the table; what no part takes holds junk */
 	unsigned direct;
 	uint64_t table;        /* 16 bytes an entry, at any alignment */
-	const uint16_t *order; /* the entry of each such part, from 0; NULL: in turn */
+	/* The entry of each such part, from 0; NULL: in turn, as a packed ring must. */
+	const uint16_t *order;
 	bool pointer_writable; /* WRITE on the descriptor that points to it */
 };
 
@@ -95,7 +97,10 @@ struct vq_used {
 
 struct vq_driver;
 
-/* Areas are allocated; or stand where @config says, which was allocated before. */
+/*
+ * Areas are allocated, large enough for either kind of ring and with RING_PACKED
+ * aligned for it; or stand where @config says, which was allocated before.
+ */
 struct vq_driver *vq_driver_create(struct vq_ram *ram, uint16_t size, uint64_t features);
 struct vq_driver *vq_driver_create_at(struct vq_ram *ram, const struct virtqueue_config *config,
 				      uint64_t features);
@@ -115,16 +120,19 @@ int vq_driver_add_parts(struct vq_driver *vq, const struct vq_part *part, unsign
 /* Show the device what was added.  True: it asked to be told. */
 bool vq_driver_publish(struct vq_driver *vq);
 
-/* Did the device ask to be told of what comes after all that was published?  (EVENT_IDX) */
+/* Did the device pop all that was published, and ask for what comes after?  (EVENT_IDX) */
 bool vq_driver_all_popped(const struct vq_driver *vq);
 
 /* Take a chain that the device gave back; false: there is none. */
 bool vq_driver_get(struct vq_driver *vq, struct vq_used *used);
 unsigned vq_driver_in_flight(const struct vq_driver *vq);
 
-/* Wish for no interrupt (with EVENT_IDX: for one that is far away). */
+/* Wish for no interrupt (with EVENT_IDX: for one that is far away, at least at times). */
 void vq_driver_mute(struct vq_driver *vq);
-/* Wish for one when @count more came back; true: that many are there already. */
+/*
+ * Wish for one when @count more came back; true: that many are there already.
+ * On a packed ring it counts slots, since chains come back in any order.
+ */
 bool vq_driver_listen(struct vq_driver *vq, uint16_t count);
 
 /*
@@ -136,9 +144,14 @@ bool vq_driver_was_interrupt_due(struct vq_driver *vq);
 /* Nothing is in flight or unread: did the device keep to what it may write? */
 void vq_driver_check(struct vq_driver *vq);
 
-/* --- For hostile drivers: fields of the split ring, as they stand there --- */
+/* --- For hostile drivers: fields of the ring, as they stand there --- */
 
 struct vring_desc;
+struct vring_packed_desc;
+
+/* The flags are shown last. */
+void vq_packed_desc(struct vq_driver *vq, unsigned slot, const struct vring_packed_desc *desc);
+void vq_packed_event(struct vq_driver *vq, uint16_t offset, bool wrap, uint16_t flags);
 
 void vq_split_desc(struct vq_driver *vq, unsigned index, const struct vring_desc *desc);
 void vq_split_avail(struct vq_driver *vq, uint16_t flags, uint16_t idx, uint16_t used_event);
