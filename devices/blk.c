@@ -58,13 +58,13 @@ struct blk {
 	struct blk_queue *queue; /* virtio.queue_count of them */
 };
 
-static const struct virtio_feature blk_features[] = {
+const struct virtio_feature blk_features[] = {
 	{ VIRTIO_BLK_F_SIZE_MAX, "SIZE_MAX", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_SEG_MAX, "SEG_MAX", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_RO, "RO", "with readonly", "5.2.3" },
 	{ VIRTIO_BLK_F_BLK_SIZE, "BLK_SIZE", "always", "5.2.3" },
-	{ VIRTIO_BLK_F_TOPOLOGY, "TOPOLOGY", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_FLUSH, "FLUSH", "unless cache=unsafe", "5.2.3" },
+	{ VIRTIO_BLK_F_TOPOLOGY, "TOPOLOGY", "always", "5.2.3" },
 	{ VIRTIO_BLK_F_CONFIG_WCE, "CONFIG_WCE", "unless cache=unsafe", "5.2.3" },
 	{ VIRTIO_BLK_F_MQ, "MQ", "with more than one queue", "5.2.3" },
 	{ VIRTIO_BLK_F_DISCARD, "DISCARD", "unless readonly or discard=off", "5.2.3" },

@@ -11,6 +11,7 @@
 
 #include "devices/disk.h"
 #include "devices/io_thread.h"
+#include "virtio/feature.h"
 #include "virtio/virtio_device.h"
 
 #define BLK_SERIAL_LEN 20
@@ -36,6 +37,9 @@ struct blk_config {
 	enum blk_cache cache;
 	bool packed, in_order, notification_data; /* what is offered on request */
 };
+
+/* Ends with a NULL name; disks also offer some of virtio_features. */
+extern const struct virtio_feature blk_features[];
 
 struct blk;
 

@@ -8,8 +8,10 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "devices/blk.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
+#include "virtio/feature.h"
 #include "vmm/exit_status.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
@@ -70,10 +72,31 @@ static int run_version(int argc, char **argv)
 	return STATUS_OK;
 }
 
+static void print_features(const struct virtio_feature *table)
+{
+	for (; table->name; table++)
+		printf("%3u  %-17s  %-30s  %s\n", table->bit, table->name, table->when,
+		       table->section);
+}
+
+static int run_features(int argc, char **argv)
+{
+	(void)argv;
+	if (argc > 1) {
+		log_error("features takes no argument; see 'vmm help'");
+		return STATUS_USAGE;
+	}
+	printf("%3s  %-17s  %-30s  %s\n", "bit", "feature", "offered", "virtio 1.4");
+	print_features(blk_features);
+	print_features(virtio_features);
+	return STATUS_OK;
+}
+
 static const struct verb verbs[] = {
 	{ "run", "[OPTION]... FILE", "run a virtual machine whose kernel is FILE", run_vm,
 	  options_help },
 	{ "help", "[COMMAND]", "print help, on a command where one is named", run_help, NULL },
+	{ "features", "", "print the virtio features that disks offer", run_features, NULL },
 	{ "version", "", "print the version", run_version, NULL },
 };
 

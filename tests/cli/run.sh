@@ -169,6 +169,12 @@ done
 [ "$(wc -w <<< "$words")" -ge 17 ] || missing+="help lists only: $words"
 report "the manual has every option and key" "$missing"
 
+# Its table of features is what the program prints.
+printed "features" "bit  feature            offered                         virtio 1.4" "$vmm" features
+wrong=$(diff <(sed -n '/^\.SH FEATURES/,/^\.fi/p' "$manual" | sed '1,/^\.nf/d; /^\.fi/d') \
+	"$top/stdout") || true
+report "the manual has the table of features" "$wrong"
+
 see_help=$'\n'"vmm: see 'vmm help'"
 refused "no command" 2 "vmm: no command given$see_help" "$vmm"
 refused "unknown command" 2 "vmm: unknown command 'boot'$see_help" "$vmm" boot
