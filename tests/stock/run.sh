@@ -63,4 +63,51 @@ for size in 8M 64M; do
 done
 printf '%s=%q\n' cloud "$cloud" generic "$generic" newer "$newer" > "$out/kernels"
 
-"$here/../host/run.sh" "$build/cache" "$here/cases.sh" "$out" "$@"
+# shard CASE...: these cases on a host of their own. When that fails, it is one
+# more that failed.
+shard()
+{
+	local status=0
+	"$here/../host/run.sh" "$build/cache" "$here/cases.sh" "$out" "$@" || status=$?
+	[ "$status" -le 1 ] || echo "not ok 0 - the host of: $*"
+}
+
+# merge CASES: one stream of TAP from those of all shards, whose lines begin with
+# the shard's number. A result comes with the lines that
+# follow it in its shard: what there is to see of a failure.
+merge()
+{
+	awk -v plan="$1" '
+	function show(shard) {
+		if (sub(/ok [0-9]+/, "ok " (shown + 1), block[shard])) shown++
+		printf "%s", block[shard]
+		block[shard] = ""
+	}
+	BEGIN { print "1.." plan }
+	{ shard = $1; sub(/^[0-9]+ /, "") }
+	/^[0-9]+(\.\.| passed,)/ { next }
+	/^(not )?ok / { show(shard); $1 == "ok" ? passed++ : failed++ }
+	{ block[shard] = block[shard] $0 "\n" }
+	/^ok / { show(shard); fflush() }
+	END {
+		for (shard in block) show(shard)
+		print passed + 0 " passed, " failed + 0 " failed"
+		exit failed || passed != plan
+	}'
+}
+
+[ $# -gt 0 ] || mapfile -t names < <("$here/cases.sh" --list)
+[ $# -eq 0 ] || names=("$@")
+shards=$(nproc)
+[ "$shards" -le 2 ] || shards=2
+[ "$shards" -le "${#names[@]}" ] || shards=${#names[@]}
+{
+	for ((i = 0; i < shards; i++)); do
+		mine=()
+		for ((n = i; n < ${#names[@]}; n += shards)); do
+			mine+=("${names[n]}")
+		done
+		shard "${mine[@]}" | sed -u "s/^/$i /" &
+	done
+	wait
+} | merge "${#names[@]}"
