@@ -102,7 +102,7 @@ sub read_tests {
 	for my $path (sort glob("$top/tests/unit/test_*.c")) {
 		my ($program) = basename($path) =~ /^test_(\w+)\.c$/;
 		annotated("unit $program/", text($path),
-			  qr{^/\* Rows:([^/]*)\*/\s*START_TEST\((\w+)\)});
+			  qr{Rows:([^/]*)\*/\s*START_TEST\((\w+)\)});
 		saw_all('vmm', "unit $program/", "tests/unit/test_$program.tap", qr/.*?:(\w+): /);
 	}
 	for my $path (sort glob("$top/guest/kit/test_*.c")) {
