@@ -3,6 +3,7 @@
 #   make              build vmm into build/ (O=DIR: into DIR)
 #   make demo         boot a stock Debian kernel to a shell on a disk
 #   make check        every test
+#   make conformance  the virtio specification, row by row, and QEMU beside vmm
 #   make deps         install what all of this needs (Debian, root)
 #   make install      into $(DESTDIR)$(PREFIX)
 #   make clean

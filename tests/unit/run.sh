@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
-# Run unit test programs; print what failed and one line of totals.
+# Run unit test programs; print what failed and one line of totals. PROGRAM.tap
+# says how each test ended.
 #
 #   tests/unit/run.sh PROGRAM...
 set -euo pipefail
 
 passed=0 failed=0
 for program in "$@"; do
-	if output=$("$program" 2>&1); then
+	rm -f "$program.tap"
+	if output=$(CK_TAP_LOG_FILE_NAME=$program.tap "$program" 2>&1); then
 		status=0
 	else
 		status=$?

@@ -276,6 +276,11 @@ static void reset_model(void)
 		model[i] = image_byte(i);
 }
 
+/*
+ * Rows: SPLIT-04, SPLIT-07, SPLIT-08, SPLIT-24, PACKED-10, PACKED-11, BLK-20,
+ * BLK-21, BLK-22, BLK-23, BLK-24, BLK-25, BLK-26, BLK-27, BLK-29, BLK-36,
+ * BLK-37, BLK-42, BLK-43, BLK-46, BLK-61
+ */
 START_TEST(all_kinds_of_requests)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++)
@@ -293,6 +298,7 @@ START_TEST(all_kinds_of_requests)
 }
 END_TEST
 
+/* Rows: BLK-28 */
 START_TEST(read_only)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++) {
@@ -311,6 +317,7 @@ START_TEST(read_only)
 END_TEST
 
 /* Small queues, and more requests than positions. */
+/* Rows: SPLIT-02, SPLIT-19 */
 START_TEST(positions_wrap)
 {
 	static const struct {
@@ -345,6 +352,7 @@ START_TEST(positions_wrap)
 }
 END_TEST
 
+/* Rows: GEN-32, BLK-02, BLK-04, BLK-05, BLK-07, BLK-11, BLK-15, BLK-16 */
 START_TEST(configuration)
 {
 	static const struct {
@@ -384,6 +392,7 @@ START_TEST(configuration)
 END_TEST
 
 /* BLK-06 to BLK-08: in units of logical blocks, which change no other unit. */
+/* Rows: BLK-06, BLK-07, BLK-08 */
 START_TEST(topology)
 {
 	static const struct {
@@ -417,6 +426,7 @@ START_TEST(topology)
 END_TEST
 
 /* As many segments as seg_max tells, in the ring and in a table. */
+/* Rows: SPLIT-05, SPLIT-17, PACKED-18, BLK-04, BLK-05 */
 START_TEST(most_segments)
 {
 	static struct vq_part part[VIRTQUEUE_CHAIN_MAX];
@@ -457,6 +467,7 @@ START_TEST(most_segments)
 END_TEST
 
 /* GEN-07, GEN-08 */
+/* Rows: GEN-07, GEN-08 */
 START_TEST(nothing_before_driver_ok)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++) {
@@ -506,6 +517,7 @@ END_TEST
 
 /* --- Stable writes (section 5.2.6.2) --- */
 
+/* Rows: BLK-30 */
 START_TEST(writes_are_stable_without_flush)
 {
 	for (unsigned f = 0; f < array_size(feature_sets); f++) {
@@ -543,6 +555,7 @@ static bool writes_are_stable(void)
 }
 
 /* Each mode with each driver: the three cases of section 5.2.6.2 (BLK-30 to BLK-32). */
+/* Rows: GEN-16, BLK-09, BLK-10, BLK-11, BLK-30, BLK-31, BLK-34 */
 START_TEST(cache_modes)
 {
 	static const struct {
@@ -583,6 +596,7 @@ START_TEST(cache_modes)
 END_TEST
 
 /* HOST-69: any byte is a boolean; wide and partial writes. */
+/* Rows: GEN-32, BLK-11, BLK-31 */
 START_TEST(writeback_toggled)
 {
 	static const struct {
@@ -634,6 +648,7 @@ START_TEST(writeback_toggled_under_load)
 }
 END_TEST
 
+/* Rows: BLK-32 */
 START_TEST(flush_reaches_the_disk)
 {
 	unsigned before;
@@ -668,6 +683,7 @@ static uint64_t allocated(int fd)
 }
 
 /* discard=off: nothing is deallocated, and the driver is told so (BLK-15, BLK-22). */
+/* Rows: BLK-03, BLK-15, BLK-22, BLK-43 */
 START_TEST(no_discard)
 {
 	static const struct virtio_blk_discard_write_zeroes all = { 0, SECTORS, 1 };
@@ -694,6 +710,7 @@ START_TEST(no_discard)
 END_TEST
 
 /* A bad segment after good ones: nothing is done (BLK-40). */
+/* Rows: BLK-37, BLK-40 */
 START_TEST(bad_segment_last)
 {
 	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
@@ -715,6 +732,7 @@ START_TEST(bad_segment_last)
 END_TEST
 
 /* Zeros are a write: without FLUSH they are stable, too, by one flush after them. */
+/* Rows: BLK-30 */
 START_TEST(zeroes_are_stable_without_flush)
 {
 	static const struct virtio_blk_discard_write_zeroes two[] = { { 0, 8, 0 }, { 9, 1, 1 } };
@@ -737,6 +755,7 @@ START_TEST(zeroes_are_stable_without_flush)
 END_TEST
 
 /* The host turns out to know no holes: the driver is told (BLK-15). */
+/* Rows: GEN-30, BLK-15, BLK-43 */
 START_TEST(holes_refused)
 {
 	static const struct virtio_blk_discard_write_zeroes one = { 0, 8, 1 };
@@ -795,6 +814,7 @@ END_TEST
 
 /* --- Resize (BLK-14) --- */
 
+/* Rows: GEN-29, GEN-30, BLK-07, BLK-14 */
 START_TEST(resized)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++) {
@@ -850,6 +870,7 @@ START_TEST(resized_under_load)
 END_TEST
 
 /* Before the driver is ready it is not told; then it is, once (GEN-31). */
+/* Rows: GEN-31 */
 START_TEST(resized_before_driver_ok)
 {
 	begin(true, 256, ALL);
@@ -899,6 +920,7 @@ END_TEST
 /* --- Rings without sense --- */
 
 /* The device stops, says so once, and recovers by a reset. */
+/* Rows: GEN-10, GEN-11, GEN-12 */
 START_TEST(broken_ring)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++)
@@ -991,6 +1013,7 @@ static void wait_until_popped(struct blk_rig *r)
 }
 
 /* GEN-02, GEN-03, GEN-05: the reset waits, and then the memory is the driver's. */
+/* Rows: GEN-02, GEN-03, GEN-05, GEN-06 */
 START_TEST(reset_with_requests_in_flight)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++)
@@ -1035,6 +1058,7 @@ START_TEST(reset_with_requests_in_flight)
 END_TEST
 
 /* GEN-23: what is done early waits for its turn; the mock checks the order. */
+/* Rows: GEN-23 */
 START_TEST(in_order)
 {
 	const struct rig_request id = { VIRTIO_BLK_T_GET_ID, 0, 0, 20, RIG_PLAIN, false };
@@ -1086,6 +1110,33 @@ START_TEST(features_on_request)
 }
 END_TEST
 
+/*
+ * With all that a user may ask for: what a machine without an IOMMU, SR-IOV or
+ * administration queues has no use for is not offered, nor what no disk has.
+ * Rows: GEN-17, GEN-22, GEN-25, BLK-47, BLK-60
+ */
+START_TEST(no_other_features)
+{
+	const uint64_t known = ALL | RIG_PACKED | RIG_IN_ORDER | RIG_WCE | RIG_RANGES |
+		VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_RESET) |
+		VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA) | VIRTIO_BIT(VIRTIO_BLK_F_MQ) |
+		VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) |
+		VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY);
+
+	for (unsigned ro = 0; ro < 2; ro++) {
+		struct blk_config config = config_of("image", SIZE, true);
+
+		config.notification_data = true;
+		config.queues = QUEUES;
+		config.disk.read_only = ro;
+		begin_with(&config, true, 16, ALL);
+		ck_assert_uint_eq(rig.dev->offered, ro ?
+				  (known & ~RIG_RANGES) | VIRTIO_BIT(VIRTIO_BLK_F_RO) : known);
+		end();
+	}
+}
+END_TEST
+
 /* --- Many queues --- */
 
 static struct blk_rig lane[QUEUES - 1]; /* the queues after the first */
@@ -1108,6 +1159,7 @@ static void end_queues(void)
 }
 
 /* BLK-01, BLK-13, BLK-49: what came by a queue goes back by it. */
+/* Rows: BLK-01, BLK-13, BLK-49 */
 START_TEST(many_queues)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++) {
@@ -1147,6 +1199,7 @@ START_TEST(many_queues)
 END_TEST
 
 /* BLK-32: a flush is for what any queue wrote. */
+/* Rows: BLK-32, BLK-33 */
 START_TEST(flush_on_another_queue)
 {
 	unsigned before;
@@ -1167,6 +1220,7 @@ START_TEST(flush_on_another_queue)
 END_TEST
 
 /* One queue waits for the host, the others do not; a reset waits for all. */
+/* Rows: BLK-49 */
 START_TEST(slow_queue)
 {
 	const struct rig_request id = { .type = VIRTIO_BLK_T_GET_ID, .in = 20 };
@@ -1444,7 +1498,7 @@ int main(void)
 	const TTest *const queues[] = { many_queues, flush_on_another_queue, slow_queue };
 	const TTest *const life[] = {
 		broken_ring, reset_with_requests_in_flight, in_order,
-		features_on_request, end_with_requests_in_flight,
+		features_on_request, no_other_features, end_with_requests_in_flight,
 		more_chains_than_requests, ten_thousand_resets, devices_come_and_go,
 	};
 	const TTest *const races[] = { racing_driver, two_devices_on_a_thread, garbage };

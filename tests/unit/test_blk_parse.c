@@ -169,6 +169,10 @@ static const struct {
 	{ "type 2^32-1", UINT32_MAX, 0, 16, 1, BLK_DONE, UNSUPP, 0, false },
 };
 
+/*
+ * Rows: BLK-20, BLK-21, BLK-22, BLK-23, BLK-25, BLK-26, BLK-28, BLK-29,
+ * BLK-35, BLK-46, BLK-47, BLK-61
+ */
 START_TEST(each_request)
 {
 	for (unsigned i = 0; i < array_size(requests); i++) {
@@ -209,6 +213,7 @@ START_TEST(each_request)
 END_TEST
 
 /* BLK-22, BLK-34 */
+/* Rows: BLK-22 */
 START_TEST(flush_not_negotiated)
 {
 	put_header(FLUSH, 0);
@@ -221,6 +226,7 @@ START_TEST(flush_not_negotiated)
 END_TEST
 
 /* Lengths and places that are far from 32 bits; no byte of the data is touched. */
+/* Rows: SPLIT-18, BLK-26 */
 START_TEST(long_transfers)
 {
 	static const struct {
@@ -318,6 +324,7 @@ static void put_ranges(uint32_t type, const void *segments, unsigned len)
 	whole(HEADER + len, 1);
 }
 
+/* Rows: BLK-22, BLK-28, BLK-37, BLK-38, BLK-39, BLK-46 */
 START_TEST(each_range)
 {
 	for (unsigned i = 0; i < array_size(ranges); i++) {
@@ -349,6 +356,7 @@ START_TEST(each_range)
 END_TEST
 
 /* As many segments as there may be, in parts of any size; and one more. */
+/* Rows: BLK-39 */
 START_TEST(many_ranges)
 {
 	struct virtio_blk_discard_write_zeroes given[BLK_SEGMENTS_MAX + 1];
@@ -409,6 +417,7 @@ START_TEST(parts_outside_ram)
 END_TEST
 
 /* Every length of buffer, in parts. */
+/* Rows: BLK-27, BLK-35, BLK-36 */
 START_TEST(id_in_parts)
 {
 	static const char *const serials[] = { "", "short", "exactly-twenty-bytes" };
@@ -485,6 +494,7 @@ static const struct {
 };
 
 /* The same request, cut at every pair of places on one side. */
+/* Rows: SPLIT-04, BLK-24 */
 START_TEST(cut_anywhere)
 {
 	for (unsigned f = 0; f < array_size(framed); f++)
@@ -507,6 +517,7 @@ START_TEST(cut_anywhere)
 END_TEST
 
 /* Cut on both sides into parts of one size, down to single bytes for header and status. */
+/* Rows: SPLIT-04, BLK-24 */
 START_TEST(cut_evenly)
 {
 	for (unsigned f = 0; f < array_size(framed); f++)
@@ -526,6 +537,7 @@ START_TEST(cut_evenly)
 END_TEST
 
 /* The longest chain of single bytes that still is a request. */
+/* Rows: SPLIT-04, BLK-24 */
 START_TEST(cut_into_bytes)
 {
 	put_header(OUT, 3);
@@ -543,6 +555,7 @@ END_TEST
 
 /* --- Used length --- */
 
+/* Rows: SPLIT-24, BLK-27 */
 START_TEST(used_length)
 {
 	static const struct {

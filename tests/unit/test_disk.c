@@ -421,6 +421,7 @@ static int transfer(enum disk_op op, uint64_t offset, void *data, size_t len)
 }
 
 /* Random transfers in random parts against a copy in memory. */
+/* Rows: BLK-25 */
 START_TEST(reads_and_writes)
 {
 	static uint8_t model[SIZE], buffer[SIZE], now[SIZE];
@@ -712,6 +713,7 @@ START_TEST(steps)
 END_TEST
 
 /* Who stops waits for one step, not for all. */
+/* Rows: GEN-05 */
 START_TEST(cancelled_between_steps)
 {
 	static uint8_t ones[LARGE], back[LARGE];
@@ -774,6 +776,7 @@ static void begin_range(const struct kind *kind, bool in_memory)
 }
 
 /* Random ranges and writes against a copy (BLK-42, BLK-43, BLK-45). */
+/* Rows: BLK-42, BLK-43, BLK-45 */
 START_TEST(ranges)
 {
 	static uint8_t model[SIZE], buffer[65536], now[SIZE];
@@ -806,6 +809,7 @@ START_TEST(ranges)
 END_TEST
 
 /* BLK-44: what is deallocated, and what is not. */
+/* Rows: BLK-44 */
 START_TEST(allocation)
 {
 	for (unsigned k = 0; k < 2 * array_size(kinds); k++)
@@ -829,6 +833,7 @@ START_TEST(allocation)
 END_TEST
 
 /* The host knows neither, or one: zeros come all the same, by writing them. */
+/* Rows: BLK-42, BLK-43 */
 START_TEST(ranges_refused)
 {
 	static const int refusals[] = { EOPNOTSUPP, EINVAL };
@@ -952,6 +957,7 @@ START_TEST(stream_in_pieces)
 }
 END_TEST
 
+/* Rows: BLK-33 */
 START_TEST(failing_flush)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++) {
@@ -977,6 +983,7 @@ END_TEST
  * BLK-33: the kernel reports a failed write-back once and forgets the data.  A
  * later flush that succeeds would tell the guest that it is on stable storage.
  */
+/* Rows: BLK-33 */
 START_TEST(failed_flush_is_not_forgotten)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++) {
@@ -1034,6 +1041,7 @@ static void look_at_entry(struct io_order *order)
 	io_uring_sqe_set_data(next, &look->nop);
 }
 
+/* Rows: BLK-30, BLK-31 */
 START_TEST(stable_writes)
 {
 	static uint8_t buffer[512];

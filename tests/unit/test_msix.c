@@ -106,6 +106,7 @@ static void ready(void)
 	control(ENABLE);
 }
 
+/* Rows: MSIX-02, MSIX-14 */
 START_TEST(power_on)
 {
 	unsigned cap = msix.capability, i;
@@ -139,6 +140,7 @@ START_TEST(capability_mask)
 END_TEST
 
 /* Attached exactly while all four conditions hold, in whatever order they come. */
+/* Rows: PCI-37, MSIX-12 */
 START_TEST(attached_exactly_when)
 {
 	uint32_t seed = 1;
@@ -196,6 +198,7 @@ static void hold(unsigned how, bool on)
 	}
 }
 
+/* Rows: PCI-37, MSIX-12, MSIX-18 */
 START_TEST(held_back)
 {
 	unsigned i;
@@ -221,6 +224,7 @@ START_TEST(held_back)
 }
 END_TEST
 
+/* Rows: MSIX-13 */
 START_TEST(message_changed_while_masked)
 {
 	ready();
@@ -279,6 +283,7 @@ START_TEST(no_needless_attach)
 }
 END_TEST
 
+/* Rows: MSIX-14 */
 START_TEST(drain)
 {
 	ready();
@@ -319,6 +324,7 @@ START_TEST(message_that_cannot_be_routed)
 }
 END_TEST
 
+/* Rows: MSIX-15 */
 START_TEST(table_widths)
 {
 	unsigned len, at;
@@ -364,6 +370,7 @@ START_TEST(beyond_the_table)
 }
 END_TEST
 
+/* Rows: MSIX-15 */
 START_TEST(pending_bits)
 {
 	notify(0);
@@ -388,6 +395,7 @@ START_TEST(pending_bits)
 END_TEST
 
 /* The sizes at both ends; a vector each, and no descriptor left behind. */
+/* Rows: MSIX-02 */
 START_TEST(sizes)
 {
 	static const unsigned counts[] = { 1, 2, 64, 65, 256 };
@@ -439,6 +447,7 @@ static void check(const struct model *m)
 	ck_assert_uint_eq(fake_msi_run(&msi), messages);
 }
 
+/* Rows: MSIX-12 */
 START_TEST(against_model)
 {
 	struct model m = { .enabled = true, .master = true };

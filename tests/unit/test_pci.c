@@ -146,6 +146,7 @@ static bool nobody_at(uint64_t addr)
 
 /* --- One function's registers --- */
 
+/* Rows: PCI-01 */
 START_TEST(header)
 {
 	ck_assert_uint_eq(in(&a, PCI_VENDOR_ID, 4), 0x56781234);
@@ -175,6 +176,7 @@ static uint8_t writable_bits(unsigned offset)
 	return bits[offset];
 }
 
+/* Rows: PCI-01 */
 START_TEST(write_mask)
 {
 	static const unsigned widths[] = { 1, 2, 4, 8, 3, 7 };
@@ -197,6 +199,7 @@ START_TEST(write_mask)
 }
 END_TEST
 
+/* Rows: PCI-01 */
 START_TEST(capability_chain)
 {
 	static const struct pci_ids ids = { .vendor = 1 };
@@ -225,6 +228,7 @@ END_TEST
 
 /* --- BARs --- */
 
+/* Rows: PCI-37 */
 START_TEST(firmware_leaves_decoding_off)
 {
 	ck_assert_uint_eq(in(&a, BAR0, 8) & 0xf, BAR_FLAGS);
@@ -274,6 +278,7 @@ static uint64_t sized(const struct probe *probe, unsigned reg)
 }
 
 /* With decoding off and on, below and above 4 GiB. */
+/* Rows: PCI-01 */
 START_TEST(sizing)
 {
 	uint64_t base = _i & 2 ? FAKE_WINDOW64 : FAKE_WINDOW32;
@@ -299,6 +304,7 @@ START_TEST(sizing)
 END_TEST
 
 /* Each step of a sizing scan leaves a decoding BAR where it is. */
+/* Rows: PCI-01 */
 START_TEST(sizing_while_decoding)
 {
 	uint64_t at = FAKE_WINDOW64 + 0x400000;
@@ -440,6 +446,7 @@ static void pend(struct probe *probe, bool pending)
 	irq_source_update(&probe->pci.intx);
 }
 
+/* Rows: ISR-06, ISR-07, ISR-08 */
 START_TEST(intx)
 {
 	/* Slot 1, pin A; see pci_host_config. */

@@ -157,6 +157,7 @@ static void check_defaults(void)
 
 /* --- Status --- */
 
+/* Rows: GEN-01, GEN-39 */
 START_TEST(power_on)
 {
 	check_defaults();
@@ -168,6 +169,7 @@ START_TEST(power_on)
 }
 END_TEST
 
+/* Rows: GEN-09, GEN-12, GEN-13 */
 START_TEST(status_accumulates)
 {
 	virtio_set_status(dev, ACKNOWLEDGE);
@@ -194,6 +196,7 @@ START_TEST(status_accumulates)
 END_TEST
 
 /* Each value as the first write, then LIVE, with features or without. */
+/* Rows: GEN-07, GEN-13 */
 START_TEST(any_first_status)
 {
 	unsigned value, with;
@@ -219,6 +222,7 @@ START_TEST(any_first_status)
 }
 END_TEST
 
+/* Rows: GEN-07 */
 START_TEST(driver_ok_without_features)
 {
 	queue_set_up(0);
@@ -243,6 +247,7 @@ END_TEST
 
 /* --- Features --- */
 
+/* Rows: GEN-15, GEN-18, GEN-19, GEN-20, GEN-21 */
 START_TEST(features)
 {
 	/* The spec's name of each case: GEN-15, 18, 19. */
@@ -279,6 +284,7 @@ START_TEST(features)
 }
 END_TEST
 
+/* Rows: GEN-21 */
 START_TEST(features_latch)
 {
 	negotiate(VERSION_1 | VIRTIO_BIT(FAKE_FEATURE));
@@ -307,6 +313,7 @@ END_TEST
 
 /* --- Queues --- */
 
+/* Rows: GEN-07 */
 START_TEST(queues_start_with_driver_ok)
 {
 	negotiate(VERSION_1);
@@ -344,6 +351,7 @@ START_TEST(ring_gets_accepted_features)
 }
 END_TEST
 
+/* Rows: SPLIT-02, PCI-26 */
 START_TEST(queue_sizes)
 {
 	struct virtio_queue *queue = &dev->queue[0];
@@ -375,6 +383,7 @@ START_TEST(queue_sizes)
 END_TEST
 
 /* A packed ring has any size, once it is clear that there will be one. */
+/* Rows: PACKED-01, PCI-26 */
 START_TEST(packed_queue_sizes)
 {
 	const uint64_t packed = VERSION_1 | VIRTIO_BIT(VIRTIO_F_RING_PACKED);
@@ -403,6 +412,7 @@ START_TEST(packed_queue_sizes)
 END_TEST
 
 /* Each ring part in turn: unaligned, outside RAM, over its end, wrapping. */
+/* Rows: GEN-10, GEN-11, SPLIT-01 */
 START_TEST(ring_in_a_bad_place)
 {
 	static const uint64_t size[] = { 16 * FAKE_QUEUE_SIZE, 6 + 2 * FAKE_QUEUE_SIZE,
@@ -441,6 +451,7 @@ END_TEST
 
 /* --- A broken device --- */
 
+/* Rows: GEN-10, GEN-11, GEN-12 */
 START_TEST(broken)
 {
 	char *text;
@@ -466,6 +477,7 @@ START_TEST(broken)
 }
 END_TEST
 
+/* Rows: GEN-12 */
 START_TEST(broken_before_driver_ok)
 {
 	negotiate(VERSION_1);
@@ -500,6 +512,7 @@ END_TEST
 
 /* --- Reset --- */
 
+/* Rows: GEN-06 */
 START_TEST(reset_from_any_state)
 {
 	unsigned state;
@@ -531,6 +544,7 @@ START_TEST(reset_from_any_state)
 }
 END_TEST
 
+/* Rows: GEN-01, GEN-02 */
 START_TEST(slow_reset)
 {
 	bring_up();
@@ -565,6 +579,7 @@ START_TEST(slow_reset)
 }
 END_TEST
 
+/* Rows: GEN-02, GEN-06 */
 START_TEST(slow_reset_of_a_broken_device)
 {
 	bring_up();
@@ -580,6 +595,7 @@ START_TEST(slow_reset_of_a_broken_device)
 END_TEST
 
 /* The write of 0 itself may complete it, without a read in between. */
+/* Rows: GEN-02 */
 START_TEST(reset_completed_by_a_write)
 {
 	bring_up();
@@ -675,6 +691,7 @@ static void check_queue_defaults(unsigned index)
 	ck_assert_ptr_null(queue->notifier);
 }
 
+/* Rows: GEN-33, GEN-34, GEN-35 */
 START_TEST(queue_reset)
 {
 	static struct virtio_notifier notifier = { raise_notifier };
@@ -727,6 +744,7 @@ START_TEST(queue_reset)
 }
 END_TEST
 
+/* Rows: GEN-36 */
 START_TEST(queue_reset_without_the_feature)
 {
 	bring_up();
@@ -739,6 +757,7 @@ START_TEST(queue_reset_without_the_feature)
 END_TEST
 
 /* Before DRIVER_OK, of a queue that was never enabled, and again and again. */
+/* Rows: GEN-34 */
 START_TEST(queue_reset_of_an_idle_queue)
 {
 	unsigned i;
@@ -759,6 +778,7 @@ START_TEST(queue_reset_of_an_idle_queue)
 END_TEST
 
 /* The device is reset while a queue is: one order, one acknowledgement. */
+/* Rows: GEN-06 */
 START_TEST(device_reset_during_queue_reset)
 {
 	bring_up_resettable();
@@ -779,6 +799,7 @@ END_TEST
 
 /* --- Configuration --- */
 
+/* Rows: GEN-27, GEN-28 */
 START_TEST(config_widths)
 {
 	unsigned at, len, i;
@@ -798,6 +819,7 @@ START_TEST(config_widths)
 }
 END_TEST
 
+/* Rows: GEN-28 */
 START_TEST(config_writes)
 {
 	unsigned at, len, inside = 0;
@@ -816,6 +838,7 @@ START_TEST(config_writes)
 }
 END_TEST
 
+/* Rows: GEN-29, PCI-16 */
 START_TEST(generation)
 {
 	uint8_t before;
@@ -845,6 +868,7 @@ END_TEST
  * notification comes only later: it must see a new generation, or two parts of
  * one version.
  */
+/* Rows: GEN-29, PCI-16 */
 START_TEST(generation_and_a_change_on_its_way)
 {
 	uint8_t before;
@@ -867,6 +891,7 @@ END_TEST
 
 /* --- Notifications --- */
 
+/* Rows: GEN-30, GEN-31 */
 START_TEST(config_notification)
 {
 	virtio_notify_config(dev); /* status 0 */
@@ -891,6 +916,7 @@ START_TEST(config_notification)
 }
 END_TEST
 
+/* Rows: GEN-03 */
 START_TEST(queue_notification)
 {
 	struct virtio_notifier notifier = { raise_notifier };
@@ -934,6 +960,7 @@ static void *notify_once(void *opaque)
 	return NULL;
 }
 
+/* Rows: GEN-03 */
 START_TEST(no_notification_after_reset)
 {
 	pthread_t thread;

@@ -250,6 +250,7 @@ static void bring_up(void)
 
 /* --- Identity and capabilities --- */
 
+/* Rows: PCI-02, PCI-03, PCI-04, PCI-05, ISR-08 */
 START_TEST(identity)
 {
 	ck_assert_uint_eq(config_read(PCI_VENDOR_ID, 4), 0x10421af4);
@@ -261,6 +262,10 @@ START_TEST(identity)
 }
 END_TEST
 
+/*
+ * Rows: PCI-08, PCI-09, PCI-12, PCI-13, PCI-32, PCIN-01, PCIN-02, PCIN-03,
+ * ISR-01, MSIX-01, MSIX-02, PCFG-01
+ */
 START_TEST(capabilities)
 {
 	const struct virtio_pci_cap *s = structure;
@@ -305,6 +310,7 @@ START_TEST(capabilities)
 }
 END_TEST
 
+/* Rows: PCI-11, PCFG-02 */
 START_TEST(capabilities_are_read_only)
 {
 	unsigned window = where[VIRTIO_PCI_CAP_PCI_CFG], i;
@@ -328,6 +334,7 @@ END_TEST
 
 /* --- Common configuration --- */
 
+/* Rows: GEN-01, PCI-18, PCI-21, PCI-23 */
 START_TEST(power_on)
 {
 	unsigned i;
@@ -349,6 +356,7 @@ START_TEST(power_on)
 }
 END_TEST
 
+/* Rows: GEN-18, GEN-21, PCI-14, PCI-15, PCI-27 */
 START_TEST(features)
 {
 	static const uint32_t words[] = { 0, 1, 2, 3, 0xffff, 0x08000000, UINT32_MAX };
@@ -407,6 +415,7 @@ static unsigned natural_width(unsigned reg)
 }
 
 /* Only writes of a register's own width count; reads of any width are bytes. */
+/* Rows: PCI-07, PCI-31 */
 START_TEST(widths)
 {
 	uint8_t before[COMMON], after[COMMON];
@@ -436,6 +445,7 @@ START_TEST(widths)
 }
 END_TEST
 
+/* Rows: PCI-06, PCI-22, PCI-26, PCI-27 */
 START_TEST(queue_registers)
 {
 	static const uint16_t bad[] = { 0, 3, FAKE_QUEUE_SIZE + 1, 2 * FAKE_QUEUE_SIZE, 0xffff };
@@ -471,6 +481,7 @@ START_TEST(queue_registers)
 }
 END_TEST
 
+/* Rows: GEN-39, PCI-19 */
 START_TEST(missing_queues)
 {
 	static const uint16_t missing[] = { FAKE_QUEUES, 255, 256, 0x8000, 0xffff };
@@ -497,6 +508,7 @@ START_TEST(missing_queues)
 }
 END_TEST
 
+/* Rows: PCI-24, PCI-25 */
 START_TEST(enabled_queue_is_fixed)
 {
 	unsigned i;
@@ -530,6 +542,7 @@ START_TEST(enabled_queue_is_fixed)
 }
 END_TEST
 
+/* Rows: GEN-04, PCI-17, PCI-18, PCI-21, MSIX-08 */
 START_TEST(reset_forgets)
 {
 	uint8_t before[COMMON], after[COMMON];
@@ -554,6 +567,7 @@ START_TEST(reset_forgets)
 }
 END_TEST
 
+/* Rows: GEN-02, GEN-03, PCI-17 */
 START_TEST(slow_reset)
 {
 	bring_up();
@@ -584,6 +598,7 @@ END_TEST
 
 #define RING_RESET (1u << (VIRTIO_F_RING_RESET - 32))
 
+/* Rows: GEN-33, GEN-34, GEN-35, PCI-28, PCI-29 */
 START_TEST(queue_reset)
 {
 	bring_up_with(1 | RING_RESET);
@@ -630,6 +645,7 @@ START_TEST(queue_reset)
 END_TEST
 
 /* A queue forgets its vector, and takes a new one. */
+/* Rows: GEN-34 */
 START_TEST(queue_reset_and_vectors)
 {
 	msix_on();
@@ -651,6 +667,7 @@ START_TEST(queue_reset_and_vectors)
 END_TEST
 
 /* Without the feature, on disabled and missing queues, and with odd values. */
+/* Rows: GEN-36, PCI-28, PCI-30 */
 START_TEST(queue_reset_that_is_none)
 {
 	static const uint16_t odd[] = { 0, 2, 3, 0x100, 0xffff };
@@ -689,6 +706,7 @@ END_TEST
 
 /* --- Device configuration --- */
 
+/* Rows: GEN-27, GEN-28, PCI-16 */
 START_TEST(device_config)
 {
 	unsigned base = structure[VIRTIO_PCI_CAP_DEVICE_CFG].offset, generation;
@@ -735,6 +753,7 @@ END_TEST
 
 /* --- Kicks --- */
 
+/* Rows: PCI-24, PCIN-06, PCIN-07, PCIN-10, PCIN-11 */
 START_TEST(kicks_by_exit)
 {
 	unsigned len;
@@ -772,6 +791,7 @@ START_TEST(kicks_by_exit)
 }
 END_TEST
 
+/* Rows: PCI-37 */
 START_TEST(kicks_need_bus_master)
 {
 	bring_up();
@@ -787,6 +807,7 @@ START_TEST(kicks_need_bus_master)
 END_TEST
 
 /* NOTIFICATION_DATA: the place names the queue, and the ring its content. */
+/* Rows: GEN-37, PACKED-31, PCIN-08 */
 START_TEST(kicks_with_data)
 {
 	static const uint32_t data[] = { 0, 1, 0x00010001, 0x80020000, 0xffffffff };
@@ -818,6 +839,7 @@ static void check_doorbells(bool wanted)
 	}
 }
 
+/* Rows: PCI-37, PCIN-06 */
 START_TEST(doorbells_follow)
 {
 	uint64_t at = bar_at();
@@ -851,6 +873,7 @@ START_TEST(doorbells_follow)
 }
 END_TEST
 
+/* Rows: PCI-01 */
 START_TEST(doorbells_stay_during_sizing)
 {
 	uint64_t at = bar_at();
@@ -899,6 +922,7 @@ static bool status_bit(void)
 	return config_read(PCI_STATUS, 2) & PCI_STATUS_INTERRUPT;
 }
 
+/* Rows: ISR-02, ISR-03, ISR-04, ISR-05, ISR-06, ISR-08, ISR-09, ISR-10 */
 START_TEST(intx)
 {
 	bring_up();
@@ -926,6 +950,7 @@ START_TEST(intx)
 }
 END_TEST
 
+/* Rows: ISR-06, ISR-07 */
 START_TEST(intx_disabled)
 {
 	bring_up();
@@ -942,6 +967,7 @@ START_TEST(intx_disabled)
 }
 END_TEST
 
+/* Rows: ISR-09 */
 START_TEST(intx_reset)
 {
 	bring_up();
@@ -958,6 +984,7 @@ END_TEST
 
 /* --- Interrupts by message --- */
 
+/* Rows: MSIX-04, MSIX-05, MSIX-06, MSIX-17 */
 START_TEST(vector_registers)
 {
 	static const uint16_t bad[] = { VECTORS, 0x7ff, 0x800, 0xfffe, NONE };
@@ -988,6 +1015,7 @@ START_TEST(vector_registers)
 }
 END_TEST
 
+/* Rows: ISR-02, MSIX-03, MSIX-09, MSIX-10, MSIX-11 */
 START_TEST(messages)
 {
 	unsigned config, queue;
@@ -1018,6 +1046,7 @@ START_TEST(messages)
 }
 END_TEST
 
+/* Rows: GEN-11 */
 START_TEST(broken_device_tells)
 {
 	msix_on();
@@ -1035,6 +1064,7 @@ START_TEST(broken_device_tells)
 }
 END_TEST
 
+/* Rows: GEN-31 */
 START_TEST(message_before_driver_ok)
 {
 	msix_on();
@@ -1048,6 +1078,7 @@ START_TEST(message_before_driver_ok)
 }
 END_TEST
 
+/* Rows: PCI-37, MSIX-12, MSIX-13, MSIX-14, MSIX-15 */
 START_TEST(pending_messages)
 {
 	unsigned i;
@@ -1083,6 +1114,7 @@ START_TEST(pending_messages)
 }
 END_TEST
 
+/* Rows: MSIX-11, MSIX-18 */
 START_TEST(msix_switched)
 {
 	bring_up();
@@ -1143,6 +1175,7 @@ static void window_address(uint32_t reg, uint64_t value)
 }
 
 /* A whole bring-up and a kick, with the BAR decoding nowhere. */
+/* Rows: PCIN-11, PCFG-03, PCFG-04, PCFG-05 */
 START_TEST(window_is_enough)
 {
 	command(MASTER);
@@ -1178,6 +1211,7 @@ START_TEST(window_is_enough)
 }
 END_TEST
 
+/* Rows: PCFG-02, PCFG-03, PCFG-04, PCFG-05 */
 START_TEST(window_reads_and_writes_its_width)
 {
 	put(SELECT, 1);
@@ -1204,6 +1238,7 @@ START_TEST(window_reads_and_writes_its_width)
 }
 END_TEST
 
+/* Rows: PCFG-06 */
 START_TEST(window_to_nowhere)
 {
 	static const struct {
@@ -1243,6 +1278,7 @@ END_TEST
 
 /* --- The most queues --- */
 
+/* Rows: PCIN-03, MSIX-02 */
 START_TEST(most_queues)
 {
 	struct virtio_device big = fake.virtio;

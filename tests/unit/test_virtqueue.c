@@ -91,6 +91,7 @@ static bool chain_is(const struct vq_part *part, unsigned count)
 
 /* --- Start --- */
 
+/* Rows: SPLIT-01, SPLIT-02 */
 START_TEST(start_checks_the_areas)
 {
 	static const struct {
@@ -154,6 +155,7 @@ START_TEST(start_checks_the_areas)
 END_TEST
 
 /* Any size; the events are small, and need not be where a split ring has more. */
+/* Rows: PACKED-01 */
 START_TEST(start_checks_packed_areas)
 {
 	static const struct {
@@ -239,6 +241,11 @@ static void echo_batch(unsigned count, uint64_t buffers)
 		must(vq_driver_get(driver, &used) && used.len == used.writable);
 }
 
+/*
+ * Rows: SPLIT-02, SPLIT-07, SPLIT-09, SPLIT-19, SPLIT-21, SPLIT-25, SPLIT-34,
+ * SPLIT-35, PACKED-01, PACKED-03, PACKED-05, PACKED-06, PACKED-10, PACKED-14,
+ * PACKED-17, PACKED-19, PACKED-24, PACKED-27
+ */
 START_TEST(positions_wrap)
 {
 	for (unsigned s = 0; s < array_size(sizes); s++)
@@ -266,6 +273,7 @@ START_TEST(positions_wrap)
 }
 END_TEST
 
+/* Rows: SPLIT-01, SPLIT-39, PACKED-01 */
 START_TEST(areas_may_end_where_ram_does)
 {
 	static const uint16_t small[] = { 1, 2, 256 };
@@ -363,6 +371,10 @@ static void any_shape(uint64_t features)
 	end();
 }
 
+/*
+ * Rows: SPLIT-04, SPLIT-10, SPLIT-11, SPLIT-12, SPLIT-13, SPLIT-17, SPLIT-41,
+ * PACKED-15, PACKED-16, PACKED-20, PACKED-21, PACKED-22
+ */
 START_TEST(chains_of_any_shape)
 {
 	any_shape(INDIRECT | EVENT);
@@ -431,6 +443,7 @@ static void any_order(uint16_t size, uint64_t features)
 	end();
 }
 
+/* Rows: GEN-23, GEN-40, SPLIT-21, PACKED-06, PACKED-15, PACKED-17, PACKED-19 */
 START_TEST(completions_in_any_order)
 {
 	static const uint16_t some[] = { 1, 2, 3, 5, 8, 256 };
@@ -472,6 +485,7 @@ static void longest(uint64_t packed)
 		}
 }
 
+/* Rows: SPLIT-05, PACKED-18 */
 START_TEST(longest_chains)
 {
 	longest(0);
@@ -527,6 +541,7 @@ static void outside_ram(uint64_t features)
 	end();
 }
 
+/* Rows: SPLIT-18 */
 START_TEST(parts_outside_ram)
 {
 	outside_ram(0);
@@ -646,6 +661,7 @@ static const struct malformed malformed[] = {
 	  { { GPA + 16, 64, TABLE, 0 } }, { { 0 } } },
 };
 
+/* Rows: SPLIT-06, SPLIT-10, SPLIT-11, SPLIT-14, SPLIT-15, SPLIT-16, SPLIT-18 */
 START_TEST(malformed_rings)
 {
 	for (unsigned i = 0; i < array_size(malformed); i++) {
@@ -671,6 +687,7 @@ START_TEST(malformed_rings)
 END_TEST
 
 /* HOST-13: two requests, each to be given back. */
+/* Rows: SPLIT-21 */
 START_TEST(one_head_twice)
 {
 	struct vq_part part = { B, 8, true };
@@ -764,6 +781,7 @@ static const struct malformed_packed malformed_packed[] = {
 	{ "the ring as a table", INDIRECT, 1, { { GPA + 16, 64, 0, AVAIL | TABLE } }, { { 0 } } },
 };
 
+/* Rows: PACKED-04, PACKED-07, PACKED-18, PACKED-20, PACKED-21, PACKED-22 */
 START_TEST(malformed_packed_rings)
 {
 	for (unsigned i = 0; i < array_size(malformed_packed); i++) {
@@ -805,6 +823,7 @@ START_TEST(packed_slots_twice)
 END_TEST
 
 /* HOST-31: one id many times, each echoed. */
+/* Rows: PACKED-03, PACKED-05, PACKED-19, PACKED-23 */
 START_TEST(one_buffer_id_twice)
 {
 	static const uint16_t ids[] = { 0, 4, 5, 32768, 65535 };
@@ -864,6 +883,7 @@ START_TEST(more_in_flight_than_the_queue_is_long)
 END_TEST
 
 /* HOST-27: the device's positions are not read back from its own ring. */
+/* Rows: SPLIT-25 */
 START_TEST(used_ring_is_never_read)
 {
 	const struct vring_desc desc = { B, 8, WRITE, 0 };
@@ -887,9 +907,75 @@ START_TEST(used_ring_is_never_read)
 }
 END_TEST
 
+/* --- To the byte --- */
+
+/* Three chains at B, popped in their order and given back in the reverse of it. */
+static void three_and_back(void)
+{
+	struct virtqueue_chain popped[3];
+
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+		ck_assert_ptr_eq(iov[0].iov_base, vq_ram_ptr(&ram, B + 8 * i));
+		popped[i] = chain;
+	}
+	for (uint32_t i = 0; i < 3; i++)
+		virtqueue_push(&vq, &popped[2 - i], 0x010203 + i);
+	ck_assert(virtqueue_publish(&vq));
+}
+
+/* Rows: SPLIT-03, SPLIT-21 */
+START_TEST(used_ring_to_the_byte)
+{
+	static const uint16_t heads[] = { 3, 0, 2 };
+	static const uint8_t expected[] = {
+		1, 0, 3, 0, /* kicks are not wanted now; the index */
+		2, 0, 0, 0, 3, 2, 1, 0,
+		0, 0, 0, 0, 4, 2, 1, 0,
+		3, 0, 0, 0, 5, 2, 1, 0,
+	};
+
+	begin(4, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		vq_split_desc(driver, heads[i], &(struct vring_desc){ B + 8 * i, 8, WRITE, 0 });
+		vq_split_head(driver, i, heads[i]);
+	}
+	vq_split_avail(driver, 0, 3, 0);
+	three_and_back();
+	ck_assert_mem_eq(vq_ram_ptr(&ram, vq_driver_config(driver)->device), expected,
+			 sizeof(expected));
+	end();
+}
+END_TEST
+
+/* Rows: PACKED-02, PACKED-05, PACKED-12, PACKED-13 */
+START_TEST(packed_ring_to_the_byte)
+{
+	static const uint16_t ids[] = { 0xabcd, 0x0102, 0xff00 };
+	/* Behind the address, which means nothing now: length, id, flags. */
+	static const uint8_t expected[][8] = {
+		{ 3, 2, 1, 0, 0x00, 0xff, 0x82, 0x80 },
+		{ 4, 2, 1, 0, 0x02, 0x01, 0x82, 0x80 },
+		{ 5, 2, 1, 0, 0xcd, 0xab, 0x82, 0x80 },
+	};
+	const uint8_t *ring;
+
+	begin(4, PACKED);
+	for (unsigned i = 0; i < 3; i++)
+		vq_packed_desc(driver, i, &(struct vring_packed_desc){
+			B + 8 * i, 8, ids[i], AVAIL | WRITE });
+	three_and_back();
+	ring = vq_ram_ptr(&ram, vq_driver_config(driver)->desc);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_mem_eq(ring + 16 * i + 8, expected[i], sizeof(expected[i]));
+	end();
+}
+END_TEST
+
 /* --- Who tells whom, when --- */
 
 /* Each batch against each wish, also where the positions wrap. */
+/* Rows: SPLIT-27, SPLIT-28, SPLIT-30, SPLIT-31, SPLIT-32, PACKED-25 */
 START_TEST(interrupts_exactly_when_wanted)
 {
 	static const uint16_t from[] = { 0, 1, 100, 32766, 65528, 65535 };
@@ -984,6 +1070,7 @@ static void all_wishes(uint16_t size, uint64_t features)
 	end();
 }
 
+/* Rows: PACKED-24, PACKED-25 */
 START_TEST(packed_wishes)
 {
 	static const uint16_t some[] = { 1, 2, 3, 5, 8 };
@@ -996,6 +1083,7 @@ START_TEST(packed_wishes)
 END_TEST
 
 /* Each side's other way to ask is not heard (SPLIT-26, SPLIT-29). */
+/* Rows: SPLIT-26, SPLIT-29 */
 START_TEST(wishes_in_the_wrong_field)
 {
 	struct vq_part part = { B, 8, true };
@@ -1095,6 +1183,7 @@ static void device_turn(struct sleepers *s)
 	}
 }
 
+/* Rows: SPLIT-36, SPLIT-37, PACKED-24, PACKED-28 */
 START_TEST(nobody_sleeps_through)
 {
 	for (unsigned k = 0; k < array_size(kinds); k++) {
@@ -1193,6 +1282,7 @@ static void race_for(uint64_t ns, unsigned depth, uint64_t features)
 	close(race.interrupt);
 }
 
+/* Rows: SPLIT-20, SPLIT-22, PACKED-08, PACKED-09 */
 START_TEST(two_threads)
 {
 	for (unsigned depth = 1; depth <= 16; depth += 15)
@@ -1284,6 +1374,7 @@ static void cross(bool rearm, uint64_t features)
 	end();
 }
 
+/* Rows: SPLIT-33, SPLIT-37, PACKED-26, PACKED-28 */
 START_TEST(fences)
 {
 	for (unsigned k = 0; k < KINDS; k++) {
@@ -1500,6 +1591,7 @@ int main(void)
 	unit_tcase(suite, "malformed", malformed_rings, one_head_twice, malformed_packed_rings,
 		   packed_slots_twice, one_buffer_id_twice, more_in_flight_than_the_queue_is_long,
 		   used_ring_is_never_read);
+	unit_tcase(suite, "bytes", used_ring_to_the_byte, packed_ring_to_the_byte);
 	unit_tcase(suite, "suppression", interrupts_exactly_when_wanted,
 		   packed_wishes,
 		   wishes_in_the_wrong_field, nobody_sleeps_through, two_threads, fences);
