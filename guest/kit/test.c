@@ -15,6 +15,7 @@ static bool test_running;
 static const struct test *const tables[] = {
 	pci_tests,  capability_tests, device_tests,  msix_tests,
 	intx_tests, blk_tests,        framing_tests, ring_tests,
+	mq_tests,   range_tests,      cache_tests,   resize_tests,
 };
 
 /* Cuts the command line into NUL-terminated words, ended by an empty one. */
@@ -145,6 +146,14 @@ static unsigned provided(void)
 		what |= NEEDS_BOTH_VIEWS;
 	if (list_has(option("intx", "on"), "on"))
 		what |= NEEDS_INTX;
+	if (option_number("queues", 1) > 1)
+		what |= NEEDS_QUEUES;
+	if (!list_has(option("cache", "writeback"), "unsafe"))
+		what |= NEEDS_FLUSH;
+	if (list_has(option("resize", "off"), "on"))
+		what |= NEEDS_RESIZE;
+	if (list_has(option("durable", "off"), "on"))
+		what |= NEEDS_DURABLE;
 	return what;
 }
 

@@ -22,6 +22,10 @@ enum test_needs {
 	NEEDS_TWO_DISKS = 1 << 2,
 	NEEDS_BOTH_VIEWS = 1 << 3, /* PCI configuration by ports and by ECAM */
 	NEEDS_INTX = 1 << 4,
+	NEEDS_QUEUES = 1 << 5,  /* more than one */
+	NEEDS_FLUSH = 1 << 6,   /* cache= is not unsafe */
+	NEEDS_RESIZE = 1 << 7,  /* somebody reads what test_resize.c asks for */
+	NEEDS_DURABLE = 1 << 8, /* the runner looks: see test_cache.c */
 };
 
 struct test {
@@ -34,6 +38,7 @@ struct test {
 extern const struct test pci_tests[], capability_tests[], device_tests[], msix_tests[],
 	intx_tests[];
 extern const struct test blk_tests[], framing_tests[], ring_tests[];
+extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[];
 
 /*
  * Options are name=value words on the kit's command line; other words are left alone. They say what
@@ -42,6 +47,15 @@ extern const struct test blk_tests[], framing_tests[], ring_tests[];
  *   disks=N           how many disks there are (1)
  *   disk=rw|ro        whether the first may be written (rw)
  *   sectors=N         its capacity (not checked)
+ *   block=BYTES       the unit in which the host keeps it (not checked)
+ *   serial=TEXT       its serial number, up to 20 characters (none)
+ *   queues=N          how many it has (1)
+ *   discard=on|off    whether it may be deallocated (on)
+ *   cache=writeback|writethrough|unsafe  its first mode; unsafe: it offers no FLUSH (writeback)
+ *   resize=on|off     on: the disk gets the size that a line "# resize please: SECTORS" asks for
+ *                     (off)
+ *   durable=on|off    on: the runner looks at what the durable/ tests wrote (off)
+ *   memory=MIB        the size of RAM (not used)
  *   views=cf8,ecam    the ways to configuration space (both)
  *   ecam=ADDRESS      where the ECAM is, if no MCFG table says
  *   intx=on|off       off: firmware has not routed INTx, leave those tests out (on)
