@@ -330,7 +330,7 @@ static void large(struct blk *disk)
 static void longest_segment(struct blk *disk)
 {
 	uint64_t size_max = blk_config(disk, BLK_SIZE_MAX, 4);
-	uint32_t longest = (uint32_t)disk->capacity * SECTOR_SIZE;
+	uint32_t longest = (uint32_t)disk->capacity * SECTOR_SIZE, middle;
 	struct blk_request request;
 	uint8_t outcome;
 
@@ -340,7 +340,8 @@ static void longest_segment(struct blk *disk)
 	blk_start(disk, FEATURE(F_BLK_SIZE_MAX));
 	CHECK_EQUAL(blk_run(disk, &request, BLK_IN, 0, longest), BLK_OK);
 	CHECK_EQUAL(request.used_length, longest + 1);
-	blk_check(disk, blk_data(&request) + longest / 8 / 2, longest / 2 / SECTOR_SIZE, 1, false);
+	middle = longest / SECTOR_SIZE / 2;
+	blk_check(disk, blk_data(&request) + middle * SECTOR_WORDS, middle, 1, false);
 	heap_reset();
 	blk_start(disk, FEATURE(F_BLK_SIZE_MAX));
 	outcome = blk_run(disk, &request, BLK_IN, 0, longest + SECTOR_SIZE);
