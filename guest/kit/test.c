@@ -148,8 +148,7 @@ static unsigned provided(void)
 		what |= NEEDS_INTX;
 	if (option_number("queues", 1) > 1)
 		what |= NEEDS_QUEUES;
-	if (!list_has(option("cache", "writeback"), "unsafe"))
-		what |= NEEDS_FLUSH;
+	what |= list_has(option("cache", "writeback"), "unsafe") ? NEEDS_NO_FLUSH : NEEDS_FLUSH;
 	if (list_has(option("resize", "off"), "on"))
 		what |= NEEDS_RESIZE;
 	if (list_has(option("durable", "off"), "on"))

@@ -22,10 +22,11 @@ enum test_needs {
 	NEEDS_TWO_DISKS = 1 << 2,
 	NEEDS_BOTH_VIEWS = 1 << 3, /* PCI configuration by ports and by ECAM */
 	NEEDS_INTX = 1 << 4,
-	NEEDS_QUEUES = 1 << 5,  /* more than one */
-	NEEDS_FLUSH = 1 << 6,   /* cache= is not unsafe */
-	NEEDS_RESIZE = 1 << 7,  /* somebody reads what test_resize.c asks for */
-	NEEDS_DURABLE = 1 << 8, /* the runner looks: see test_cache.c */
+	NEEDS_QUEUES = 1 << 5,   /* more than one */
+	NEEDS_FLUSH = 1 << 6,    /* cache= is not unsafe */
+	NEEDS_NO_FLUSH = 1 << 7, /* it is */
+	NEEDS_RESIZE = 1 << 8,   /* somebody does what test_resize.c asks for */
+	NEEDS_DURABLE = 1 << 9,  /* the runner looks: see test_cache.c */
 };
 
 struct test {
@@ -52,7 +53,7 @@ extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[
  *   queues=N          how many it has (1)
  *   discard=on|off    whether it may be deallocated (on)
  *   cache=writeback|writethrough|unsafe  its first mode; unsafe: it offers no FLUSH (writeback)
- *   resize=on|off     on: the disk gets the size that a line "# resize please: SECTORS" asks for
+ *   resize=on|off     on: somebody does what lines such as "# resize please: SECTORS" ask for
  *                     (off)
  *   durable=on|off    on: the runner looks at what the durable/ tests wrote (off)
  *   memory=MIB        the size of RAM (not used)

@@ -326,6 +326,50 @@ static void large(struct blk *disk)
 	blk_check(disk, data + (sectors - 1) * SECTOR_WORDS, sectors - 1, 1, false);
 }
 
+/* What the device is to write it does not read: whatever stood there, the result is the same. */
+static void writable_not_read(struct blk *disk)
+{
+	static const uint32_t types[] = { BLK_IN, BLK_GET_ID, 2 };
+	static const uint8_t poisons[] = { 0, 0xff, BLK_GET_ID };
+	uint8_t first[SECTOR_SIZE + 1];
+	struct blk_request request;
+
+	blk_start(disk, 0);
+	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		uint32_t length = types[i] == BLK_GET_ID ? BLK_ID_SIZE : SECTOR_SIZE;
+
+		for (unsigned j = 0; j < sizeof(poisons); j++) {
+			test_context("type %u, poison 0x%x", types[i], poisons[j]);
+			blk_request_init(&request, types[i], 3, length);
+			memset(request.writable, poisons[j], request.writable_length);
+			blk_queue(disk, &request);
+			blk_finish(disk, &request);
+			if (j == 0)
+				memcpy(first, request.writable, sizeof(first));
+			CHECK_EQUAL(request.writable[length], first[length]);
+			if (first[length] == BLK_OK)
+				CHECK_EQUAL(memcmp(request.writable, first, length), 0);
+		}
+	}
+}
+
+/* A chain with nothing to read, so no header: it fails as a request, and the queue goes on. */
+static void no_header(struct blk *disk)
+{
+	uint8_t *status = heap_alloc(1, 1);
+	struct virtq_buffer piece = { status, 1, true };
+	struct blk_request request = { .writable = status, .writable_length = 1 };
+
+	blk_start(disk, 0);
+	*status = BLK_UNWRITTEN;
+	request.head = virtq_add(&disk->queue, &piece, 1);
+	virtq_publish(&disk->queue, request.head);
+	blk_finish(disk, &request);
+	CHECK_EQUAL(blk_status(&request), BLK_IOERR);
+	CHECK_EQUAL(request.used_length, 1);
+	blk_check(disk, blk_read(disk, 0, 1), 0, 1, false);
+}
+
 /* One data segment as long as the device says, or the whole disk; and one a little longer. */
 static void longest_segment(struct blk *disk)
 {
@@ -443,12 +487,14 @@ const struct test blk_tests[] = {
 	{ "blk/last-sector", last_sector, "BLK-26", NEEDS_WRITABLE },
 	{ "blk/flush", flush, "BLK-27 BLK-29", NEEDS_FLUSH },
 	{ "blk/get-id", get_id, "BLK-27 BLK-35 BLK-36 BLK-46", NEEDS_NOTHING },
-	{ "blk/out-of-range", out_of_range, "BLK-26 BLK-27 HOST-63", NEEDS_NOTHING },
+	{ "blk/out-of-range", out_of_range, "BLK-26 BLK-27 SPLIT-24 HOST-63", NEEDS_NOTHING },
 	{ "blk/bad-length", bad_length, "BLK-25 BLK-27", NEEDS_NOTHING },
 	{ "blk/no-data", no_data, "BLK-25", NEEDS_NOTHING },
 	{ "blk/unknown-types", unknown_types, "BLK-22 BLK-47 BLK-61 LEGBLK-03", NEEDS_NOTHING },
 	{ "blk/reserved-ignored", reserved_ignored, "BLK-23", NEEDS_NOTHING },
 	{ "blk/large", large, "BLK-25", NEEDS_NOTHING },
+	{ "blk/writable-not-read", writable_not_read, "SPLIT-08", NEEDS_NOTHING },
+	{ "blk/no-header", no_header, "SPLIT-41 HOST-60", NEEDS_NOTHING },
 	{ "blk/longest-segment", longest_segment, "BLK-04", NEEDS_NOTHING },
 	{ "blk/canaries", canaries, "SPLIT-07 BLK-25", NEEDS_NOTHING },
 	{ "blk/read-only", read_only, "BLK-28", NEEDS_READ_ONLY },

@@ -46,6 +46,22 @@ static void flush_not_accepted(struct blk *disk)
 	CHECK_EQUAL(request.used_length, 1);
 }
 
+/* A driver that wants it all gets no FLUSH and has no say in the mode; the disk works. */
+static void unsafe(struct blk *disk)
+{
+	uint64_t sector = blk_scratch(disk) + 64;
+	struct blk_request request;
+
+	blk_start(disk, ~0ull);
+	CHECK_EQUAL(disk->device.features & CACHE_FEATURES, 0);
+	CHECK_EQUAL(blk_config(disk, BLK_WRITEBACK, 1), 0);
+	set_mode(disk, BACK);
+	CHECK_EQUAL(blk_config(disk, BLK_WRITEBACK, 1), 0);
+	blk_write(disk, sector, 8, true);
+	blk_check(disk, blk_read(disk, sector, 8), sector, 8, true);
+	CHECK_EQUAL(blk_run(disk, &request, BLK_FLUSH, 0, 0), BLK_UNSUPP);
+}
+
 /* The options tell the mode that a driver finds once its features are accepted. */
 static void first_mode(struct blk *disk)
 {
@@ -135,6 +151,7 @@ static void durable_write_through(struct blk *disk)
 const struct test cache_tests[] = {
 	{ "cache/offered", offered, "GEN-16 BLK-09", NEEDS_NOTHING },
 	{ "cache/flush-not-accepted", flush_not_accepted, "BLK-22", NEEDS_NOTHING },
+	{ "cache/unsafe", unsafe, "BLK-03 BLK-22 BLK-34", NEEDS_NO_FLUSH | NEEDS_WRITABLE },
 	{ "cache/first-mode", first_mode, "BLK-11", NEEDS_FLUSH },
 	{ "cache/first-mode-without-flush", first_mode_without_flush, "BLK-10", NEEDS_FLUSH },
 	{ "cache/change-mode", change_mode, "BLK-11", NEEDS_FLUSH },

@@ -153,6 +153,21 @@ static void by_line(struct blk *disk)
 	}
 }
 
+/* The image loses its end and nobody tells the monitor: such reads fail, others do not. */
+static void image_cut(struct blk *disk)
+{
+	uint64_t sectors = disk->capacity;
+
+	blk_start(disk, 0);
+	resize(disk, sectors + MORE);
+	print("# cut the image please: %lu\n", sectors);
+	for (unsigned i = 0; i < PATIENCE_MS && read_last(disk) == BLK_OK; i++)
+		irq_sleep(1);
+	CHECK_EQUAL(read_last(disk), BLK_IOERR);
+	blk_check(disk, blk_read(disk, 5, 1), 5, 1, false);
+	resize(disk, sectors);
+}
+
 const struct test resize_tests[] = {
 	{ "resize/grow-and-shrink", grow_and_shrink, "GEN-29 GEN-30 PCI-16 ISR-02 BLK-14 BLK-26",
 	  NEEDS_RESIZE },
@@ -160,5 +175,6 @@ const struct test resize_tests[] = {
 	{ "resize/unmapped", unmapped, "MSIX-04 MSIX-10", NEEDS_RESIZE },
 	{ "resize/masked", masked, "MSIX-12", NEEDS_RESIZE },
 	{ "resize/by-line", by_line, "GEN-30 ISR-02 ISR-05 ISR-08", NEEDS_RESIZE | NEEDS_INTX },
+	{ "resize/image-cut", image_cut, "HOST-68", NEEDS_RESIZE },
 	{ NULL, NULL, NULL, 0 },
 };

@@ -199,6 +199,7 @@ serve() {
 		line=${line%$'\r'}
 		case $line in
 		'# resize please: '*) "${monitor}_resize" "${line##* }" ;;
+		'# cut the image please: '*) truncate -s $((${line##* } * 512)) "$work/0.img" ;;
 		'# the end: spin') kill -KILL "$(<"$work/pid")" ;;
 		esac || true # it may have ended by itself
 	done
