@@ -27,6 +27,9 @@ enum blk_cache {
 	BLK_CACHE_UNSAFE,       /* some time; the driver has no say */
 };
 
+/* How the driver reaches the device's registers. */
+enum blk_transport { BLK_TRANSPORT_PCI, BLK_TRANSPORT_PCI_TRANSITIONAL, BLK_TRANSPORT_MMIO };
+
 struct blk_config {
 	struct disk_config disk;
 	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
@@ -34,6 +37,7 @@ struct blk_config {
 	uint16_t queue_size;             /* a power of two */
 	bool discard;                    /* the driver may deallocate */
 	enum blk_cache cache;
+	enum blk_transport transport;
 	bool packed, in_order, notification_data; /* what is offered on request */
 };
 

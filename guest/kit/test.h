@@ -22,6 +22,7 @@ enum test_needs {
 	NEEDS_TWO_DISKS = 1 << 2,
 	NEEDS_BOTH_VIEWS = 1 << 3, /* PCI configuration by ports and by ECAM */
 	NEEDS_INTX = 1 << 4,
+	NEEDS_MMIO = 1 << 5,
 };
 
 struct test {
@@ -34,6 +35,7 @@ struct test {
 extern const struct test pci_tests[], capability_tests[], device_tests[], msix_tests[],
 	intx_tests[];
 extern const struct test blk_tests[], framing_tests[], ring_tests[];
+extern const struct test mmio_tests[];
 
 /*
  * Options are name=value words on the kit's command line; other words are left alone. They say what
@@ -44,6 +46,9 @@ extern const struct test blk_tests[], framing_tests[], ring_tests[];
  *   sectors=N         its capacity (not checked)
  *   views=cf8,ecam    the ways to configuration space (both)
  *   ecam=ADDRESS      where the ECAM is, if no MCFG table says
+ *   mmio=ADDRESS      registers of one more disk, on the memory-mapped transport (none)
+ *   mmio-gsi=N        its interrupt (16)
+ *   mmio-queues=N     how many queues it has, 4 at most (1)
  *   intx=on|off       off: firmware has not routed INTx, leave those tests out (on)
  *   end=off|reset|i8042|fault|spin|halt  how to end: power off, reset by ACPI or by the
  *                     keyboard controller, triple fault, or not at all (off)

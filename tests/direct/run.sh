@@ -8,7 +8,7 @@ readonly sectors=8201		# odd, so that nothing is aligned by accident
 readonly sector_words=64
 readonly final_sectors=64	# what test blk/final-pattern writes at the disk's end
 readonly deadline=180		# seconds for one configuration, on a busy machine
-readonly configurations='rw ro two exit sync'
+readonly configurations='rw ro two exit sync mmio'
 
 usage() {
 	cat <<-END
@@ -51,8 +51,8 @@ done
 ((${#selected[@]})) || read -ra selected <<<"$configurations"
 
 case $monitor in
-vmm) program=${program:-$top/build/vmm} ;;
-qemu) program=${program:-qemu-system-x86_64} ;;
+vmm) program=${program:-$top/build/vmm} mmio_gsi=16 ;;
+qemu) program=${program:-qemu-system-x86_64} mmio_gsi=5 ;;
 *) die "unknown monitor '$monitor'" ;;
 esac
 command -v "$program" >/dev/null || die "cannot run '$program' (Debian: qemu-system-x86 has QEMU, make has the rest)"
@@ -98,8 +98,13 @@ kit_options() {
 	case $1 in
 	ro) options+=' disk=ro' ;;
 	two) options+=' disks=2' ;;
+	mmio) options+=" mmio=0xfeb00000 mmio-gsi=$mmio_gsi mmio-queues=2" ;;
 	esac
-	[[ -z $tests ]] || options+=" tests=$tests"
+	if [[ -n $tests ]]; then
+		options+=" tests=$tests"
+	elif [[ $1 == mmio ]]; then
+		options+=' tests=mmio/' # the other disk's were run before
+	fi
 	printf '%s' "$options"
 }
 
@@ -114,6 +119,8 @@ vmm_command() {
 	esac
 	command_line+=(-d "$first")
 	[[ $1 != two ]] || command_line+=(-d "$work/1.img")
+	[[ $1 != mmio ]] ||
+		command_line+=(-d "$work/1.img,transport=mmio,queues=2,notification-data=on")
 }
 
 # qboot starts in a tenth of a second, but leaves INTx unrouted: SeaBIOS serves the first configuration.
@@ -159,6 +166,13 @@ relay() {
 images() {
 	local half=$((sectors / 2)) final=$((sectors - final_sectors))
 
+	if [[ $1 == mmio ]]; then
+		check "$1: the lower half of the image is as it was" same_bytes "$work/1.img" 0 $half 1 0
+		[[ -n $tests ]] ||
+			check "$1: the image ends with what the guest wrote last" \
+				same_bytes "$work/1.img" $final $final_sectors 1 1
+		return
+	fi
 	if [[ $1 == ro ]]; then
 		check "$1: the read-only image is as it was" same_bytes "$work/0.img" 0 $sectors 0 0
 		return
