@@ -27,8 +27,12 @@ enum blk_cache {
 	BLK_CACHE_UNSAFE,       /* some time; the driver has no say */
 };
 
-/* How the driver reaches the device's registers. */
-enum blk_transport { BLK_TRANSPORT_PCI, BLK_TRANSPORT_PCI_TRANSITIONAL, BLK_TRANSPORT_MMIO };
+/* How the guest reaches the device. */
+enum blk_transport {
+	BLK_TRANSPORT_PCI,
+	BLK_TRANSPORT_PCI_TRANSITIONAL, /* for legacy drivers, too */
+	BLK_TRANSPORT_MMIO,
+};
 
 struct blk_config {
 	struct disk_config disk;

@@ -148,6 +148,8 @@ static unsigned provided(void)
 		what |= NEEDS_INTX;
 	if (option("mmio", NULL))
 		what |= NEEDS_MMIO;
+	if (list_has(option("mmio-data", "off"), "on"))
+		what |= NEEDS_MMIO_DATA;
 	return what;
 }
 

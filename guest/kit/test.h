@@ -22,7 +22,8 @@ enum test_needs {
 	NEEDS_TWO_DISKS = 1 << 2,
 	NEEDS_BOTH_VIEWS = 1 << 3, /* PCI configuration by ports and by ECAM */
 	NEEDS_INTX = 1 << 4,
-	NEEDS_MMIO = 1 << 5,
+	NEEDS_MMIO = 1 << 16,
+	NEEDS_MMIO_DATA = 1 << 17, /* that disk offers NOTIFICATION_DATA */
 };
 
 struct test {
@@ -49,6 +50,7 @@ extern const struct test mmio_tests[];
  *   mmio=ADDRESS      registers of one more disk, on the memory-mapped transport (none)
  *   mmio-gsi=N        its interrupt (16)
  *   mmio-queues=N     how many queues it has, 4 at most (1)
+ *   mmio-data=on|off  whether it offers NOTIFICATION_DATA (off)
  *   intx=on|off       off: firmware has not routed INTx, leave those tests out (on)
  *   end=off|reset|i8042|fault|spin|halt  how to end: power off, reset by ACPI or by the
  *                     keyboard controller, triple fault, or not at all (off)

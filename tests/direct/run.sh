@@ -51,8 +51,8 @@ done
 ((${#selected[@]})) || read -ra selected <<<"$configurations"
 
 case $monitor in
-vmm) program=${program:-$top/build/vmm} mmio_gsi=16 ;;
-qemu) program=${program:-qemu-system-x86_64} mmio_gsi=5 ;;
+vmm) program=${program:-$top/build/vmm} ;;
+qemu) program=${program:-qemu-system-x86_64} ;;
 *) die "unknown monitor '$monitor'" ;;
 esac
 command -v "$program" >/dev/null || die "cannot run '$program' (Debian: qemu-system-x86 has QEMU, make has the rest)"
@@ -98,7 +98,7 @@ kit_options() {
 	case $1 in
 	ro) options+=' disk=ro' ;;
 	two) options+=' disks=2' ;;
-	mmio) options+=" mmio=0xfeb00000 mmio-gsi=$mmio_gsi mmio-queues=2" ;;
+	mmio) options+=' mmio=0xfeb00000 mmio-gsi=16 mmio-queues=2' ;;
 	esac
 	if [[ -n $tests ]]; then
 		options+=" tests=$tests"
@@ -120,13 +120,30 @@ vmm_command() {
 	command_line+=(-d "$first")
 	[[ $1 != two ]] || command_line+=(-d "$work/1.img")
 	[[ $1 != mmio ]] ||
-		command_line+=(-d "$work/1.img,transport=mmio,queues=2,notification-data=on")
+		command_line+=(-p mmio-data=on -d "$work/1.img,transport=mmio,queues=2,notification-data=on")
+}
+
+# Its memory-mapped devices are on another machine: no configuration ports.
+qemu_mmio_command() {
+	command_line=("$program" -M "microvm,pcie=on,ioapic2=off,kernel-irqchip=on" -accel kvm
+		-cpu "host,-arch-capabilities" -m 64 -nodefaults -nic none -display none -monitor none
+		-serial stdio -no-reboot -kernel "$kit"
+		-append "$(kit_options mmio) intx=off views=ecam ecam=0xe0000000"
+		-drive "file=$work/0.img,id=d0,format=raw,if=none"
+		-device "virtio-blk-pci,disable-legacy=on,drive=d0"
+		-global virtio-mmio.force-legacy=false
+		-drive "file=$work/1.img,id=d1,format=raw,if=none"
+		-device "virtio-blk-device,bus=virtio-mmio-bus.0,num-queues=2,drive=d1")
 }
 
 # qboot starts in a tenth of a second, but leaves INTx unrouted: SeaBIOS serves the first configuration.
 qemu_command() {
 	local options drive device=virtio-blk-pci,disable-legacy=on
 
+	if [[ $1 == mmio ]]; then
+		qemu_mmio_command
+		return
+	fi
 	options=$(kit_options "$1")
 	command_line=("$program" -M q35 -accel kvm -cpu "host,-arch-capabilities" -m 64 -nodefaults
 		-nic none -display none -monitor none -serial stdio -no-reboot -kernel "$kit")

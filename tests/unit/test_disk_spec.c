@@ -169,7 +169,7 @@ END_TEST
 #define PACKED_HELP "(offer packed virtqueues, default off)"
 #define QUEUES_HELP "(1 to 255, default one a CPU; also: num_queues)"
 #define CACHE_HELP "(when writes are on stable storage, default writeback)"
-#define TRANSPORT_HELP "(how the guest finds the disk, default pci)"
+#define TRANSPORT_HELP "(how the guest reaches it, default pci)"
 #define DISCARD_HELP "(may the guest deallocate, default on)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
