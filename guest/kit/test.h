@@ -52,8 +52,9 @@ extern const struct test mmio_tests[];
  *   mmio-queues=N     how many queues it has, 4 at most (1)
  *   mmio-data=on|off  whether it offers NOTIFICATION_DATA (off)
  *   intx=on|off       off: firmware has not routed INTx, leave those tests out (on)
- *   end=off|reset|i8042|fault|spin|halt  how to end: power off, reset by ACPI or by the
- *                     keyboard controller, triple fault, or not at all (off)
+ *   end=off|reset|i8042|fault|spin|halt|resets  how to end: power off, reset by ACPI or by
+ *                     the keyboard controller, triple fault, or not at all: spin, halt, or
+ *                     start and reset the disk at mmio= (off)
  * The value of option `name`, or `otherwise`.
  */
 const char *option(const char *name, const char *otherwise);
@@ -83,6 +84,9 @@ _Noreturn void test_give_up(const char *why);
 
 /* Copies the options from the kit's command line. */
 void test_options(const char *command_line);
+
+/* test_mmio.c: what end=resets does. */
+_Noreturn void mmio_reset_forever(void);
 
 /* Runs every selected test on `disk` and prints TAP. */
 void test_run_all(struct blk *disk);

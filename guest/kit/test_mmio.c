@@ -52,6 +52,7 @@ enum {
 	REQUESTS = 16,
 	FINAL_SECTORS = 64,
 	CANARY = 0xa5,
+	RESET_PERIOD_MS = 100,
 };
 
 #define MAGIC 0x74726976u
@@ -700,6 +701,17 @@ static void final_pattern(struct blk *disk)
 	blk_queue(&mmio, &request);
 	finish(&request, 0);
 	blk_check(&mmio, blk_data(&request), sector, FINAL_SECTORS, true);
+}
+
+/* In between the device's threads have nothing to do, and nothing locked. */
+void mmio_reset_forever(void)
+{
+	for (;;) {
+		heap_reset();
+		start(0);
+		irq_sleep(RESET_PERIOD_MS);
+		reset();
+	}
 }
 
 const struct test mmio_tests[] = {

@@ -288,6 +288,14 @@ case_mmio()
 	expect intx 3
 }
 
+# The root's transport is the first to be probed: it stays vda.
+case_mmio_root()
+{
+	root_keys=,transport=mmio io 8M
+	expect mmio 1
+	expect intx 1
+}
+
 # Nine disks by ACPI: the first and the last of them share a line, and the second
 # has that of the PCI root's INTx.
 case_mmio_shared_lines()

@@ -60,7 +60,10 @@
 #define LAYOUT_GSI_UART 4
 #define LAYOUT_GSI_RTC 8
 #define LAYOUT_GSI_SCI 9
-/* Pin p (INTA: 0) of PCI slot s is PCI + (s + p) % PCI_COUNT; virtio-mmio slot s, PCI + s. */
+/*
+ * Pin p (INTA: 0) of PCI slot s is PCI + (s + p) % PCI_COUNT, and that of
+ * virtio-mmio slot s is PCI + s % PCI_COUNT.
+ */
 #define LAYOUT_GSI_PCI 16
 #define LAYOUT_GSI_PCI_COUNT 8
 
