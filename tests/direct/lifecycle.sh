@@ -194,15 +194,15 @@ case_vcpu_waits_for_queue() {
 	io=$(task io0)
 	mkfifo go
 	# PTRACE_SEIZE and PTRACE_INTERRUPT; __WALL
-	perl -e 'my $task = shift() + 0; syscall(101, 0x4206, $task, 0, 0) == 0 or die "seize: $!";
+	perl -e 'alarm 60; my $task = shift() + 0; syscall(101, 0x4206, $task, 0, 0) == 0 or die "seize: $!";
 		syscall(101, 0x4207, $task, 0, 0) == 0 or die "interrupt: $!";
-		waitpid($task, 0x40000000); open(my $go, "<", "go") and <$go>' "$io" &
+		waitpid($task, 0x40000000); open(my $go, "<", "go") or die "go: $!"' "$io" &
 	tracer=$!
 	until_thread in_futex "$vcpu"
 	kill -TERM "$pid"
 	until_thread gone "$vcpu"
 	[ -e "/proc/$pid/task/$io" ] || fail "the I/O thread was not stopped"
-	echo >go
+	: >go
 	wait "$tracer"
 	finish 143
 	silent
