@@ -131,8 +131,7 @@ static void negotiate(uint64_t features)
 {
 	CHECK(try_features(features | FEATURE(F_VERSION_1)));
 	mmio.number = DISK_NUMBER;
-	mmio.capacity = get(CONFIG + BLK_CAPACITY) |
-			(uint64_t)get(CONFIG + BLK_CAPACITY + 4) << 32;
+	mmio.capacity = get(CONFIG + BLK_CAPACITY) | (uint64_t)get(CONFIG + BLK_CAPACITY + 4) << 32;
 }
 
 static uint16_t queue_size(uint16_t index)
@@ -334,8 +333,7 @@ static void address_halves(struct blk *disk)
 		negotiate(0);
 		queue_describe(&mmio.queue, 0, queue_size(0));
 		for (unsigned i = 0; i < 3; i++) {
-			const uintptr_t areas[] = { (uintptr_t)queue->desc,
-						    (uintptr_t)queue->avail,
+			const uintptr_t areas[] = { (uintptr_t)queue->desc, (uintptr_t)queue->avail,
 						    (uintptr_t)queue->used };
 
 			put64(fields[i], 0x123456789abcdef0);
@@ -376,8 +374,8 @@ static void shared_memory(struct blk *disk)
 static bool is_readable(unsigned offset)
 {
 	static const uint16_t registers[] = {
-		MAGIC_VALUE,	VERSION,     DEVICE_ID,	       VENDOR_ID, DEVICE_FEATURES,
-		QUEUE_SIZE_MAX, QUEUE_READY, INTERRUPT_STATUS, STATUS,	  GENERATION,
+		MAGIC_VALUE,    VERSION,     DEVICE_ID,        VENDOR_ID, DEVICE_FEATURES,
+		QUEUE_SIZE_MAX, QUEUE_READY, INTERRUPT_STATUS, STATUS,    GENERATION,
 	};
 
 	for (unsigned i = 0; i < sizeof(registers) / sizeof(registers[0]); i++)
@@ -729,8 +727,7 @@ const struct test mmio_tests[] = {
 	{ "mmio/widths", widths, "MMIO-20", NEEDS_MMIO },
 	{ "mmio/config-widths", config_widths, "MMIO-16", NEEDS_MMIO },
 	{ "mmio/kicks", kicks, "MMIO-09", NEEDS_MMIO },
-	{ "mmio/kicks-with-data", kicks_with_data, "MMIO-09 GEN-37",
-	  NEEDS_MMIO | NEEDS_MMIO_DATA },
+	{ "mmio/kicks-with-data", kicks_with_data, "MMIO-09 GEN-37", NEEDS_MMIO | NEEDS_MMIO_DATA },
 	{ "mmio/interrupt-status", interrupt_status, "MMIO-10 MMIO-12", NEEDS_MMIO },
 	{ "mmio/interrupt-ack", interrupt_ack, "MMIO-11 GEN-11", NEEDS_MMIO },
 	{ "mmio/requests-by-interrupt", requests_by_interrupt, "MMIO-11", NEEDS_MMIO },
