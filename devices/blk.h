@@ -28,6 +28,13 @@ enum blk_cache {
 	BLK_CACHE_UNSAFE,       /* some time; the driver has no say */
 };
 
+/* How the guest reaches the device. */
+enum blk_transport {
+	BLK_TRANSPORT_PCI,
+	BLK_TRANSPORT_PCI_TRANSITIONAL, /* for legacy drivers, too */
+	BLK_TRANSPORT_MMIO,
+};
+
 struct blk_config {
 	struct disk_config disk;
 	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
@@ -35,6 +42,7 @@ struct blk_config {
 	uint16_t queue_size;             /* a power of two */
 	bool discard;                    /* the driver may deallocate */
 	enum blk_cache cache;
+	enum blk_transport transport;
 	bool packed, in_order, notification_data; /* what is offered on request */
 };
 

@@ -9,8 +9,15 @@
 #include <unistd.h>
 
 #include "hw/base/log.h"
+#include "hw/base/util.h"
 #include "hw/guest_memory.h"
 #include "vmm/file.h"
+
+static const char *const transport_modules[] = {
+	[BLK_TRANSPORT_PCI] = "virtio_pci",
+	[BLK_TRANSPORT_PCI_TRANSITIONAL] = "virtio_pci",
+	[BLK_TRANSPORT_MMIO] = "virtio_mmio",
+};
 
 /*
  * The default line names the first disk as root, for kernels that find it by
@@ -50,19 +57,38 @@ static int open_initrd(struct boot *boot, const struct options *options)
 	return 0;
 }
 
+/*
+ * Each transport's module once, in the order of the first disks on them: Linux
+ * names disks as it finds them, so that the first one becomes the root's vda.
+ */
+static void list_transports(const struct options *options, const char **list)
+{
+	for (unsigned i = 0; i < options->disk_count; i++) {
+		const char *name = transport_modules[options->disk[i].transport];
+		const char **at = list;
+
+		while (*at && strcmp(*at, name))
+			at++;
+		*at = name;
+	}
+}
+
 static int plan_initramfs(struct boot *boot, const struct options *options)
 {
+	const char *transports[array_size(transport_modules) + 1] = { NULL };
 	const struct initramfs_request request = {
 		.kernel = options->kernel,
 		.version = boot->kernel.version,
 		.modules = options->modules,
 		.cmdline = boot->cmdline,
+		.transports = transports,
 	};
 	int ret;
 
 	/* Without a disk there is nothing to load modules for. */
 	if (!boot->kernel.version[0] || !options->disk_count)
 		return 0;
+	list_transports(options, transports);
 	ret = initramfs_plan(&request, &boot->initramfs);
 	if (ret == 0 && boot->initramfs)
 		boot->initrd_size = initramfs_size(boot->initramfs);

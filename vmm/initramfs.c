@@ -18,8 +18,6 @@
 /* guest_init.S */
 extern const uint8_t guest_init_start[], guest_init_end[];
 
-static const char *const disk_modules[] = { "virtio_pci", "virtio_blk" };
-
 /* What init loads modules for.  A file system has its module's name. */
 static const char *const targets[] = { "disk", "ext4", "xfs", "btrfs", "squashfs" };
 
@@ -66,12 +64,14 @@ static int list_disk_module(struct initramfs *plan, const char *kernel, const ch
 	return ret;
 }
 
-static int list_modules(struct initramfs *plan, const char *kernel)
+static int list_modules(struct initramfs *plan, const struct initramfs_request *request)
 {
 	int ret = 0;
 
-	for (size_t i = 0; !ret && i < array_size(disk_modules); i++)
-		ret = list_disk_module(plan, kernel, disk_modules[i]);
+	for (size_t i = 0; !ret && request->transports[i]; i++)
+		ret = list_disk_module(plan, request->kernel, request->transports[i]);
+	if (!ret)
+		ret = list_disk_module(plan, request->kernel, "virtio_blk");
 	for (size_t i = EXT4; !ret && i < TARGETS; i++)
 		ret = modules_add(plan->modules, targets[i], &plan->list[i]);
 	return ret;
@@ -254,7 +254,7 @@ static int prepare(struct initramfs *plan, const struct initramfs_request *reque
 		return ret;
 	ret = modules_open(plan->tree, request->version, &plan->modules);
 	if (!ret)
-		ret = list_modules(plan, request->kernel);
+		ret = list_modules(plan, request);
 	if (ret || !is_needed(plan, request->cmdline))
 		return ret;
 	ret = open_files(plan);

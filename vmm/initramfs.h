@@ -28,6 +28,7 @@ struct initramfs_request {
 	const char *version; /* its release, as struct kernel has it */
 	const char *modules; /* --modules, or NULL */
 	const char *cmdline; /* only rootfstype= is looked at */
+	const char *const *transports; /* names of their modules in loading order, then NULL */
 };
 
 /*

@@ -17,6 +17,7 @@
 #include "hw/pci_host.h"
 #include "hw/rtc.h"
 #include "hw/uart.h"
+#include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 #include "vmm/boot.h"
 #include "vmm/exit_status.h"
@@ -32,12 +33,14 @@
 #include "vmm/x86/layout.h"
 
 #define GIB (1ULL << 30)
+#define PLACE_LEN 64 /* of the text that says where a device is */
 
 struct machine_disk {
 	char *name; /* for messages */
 	struct disk image;
 	struct blk *blk;
 	struct virtio_pci *pci;
+	struct virtio_mmio *mmio; /* of the two, the one that its transport needs */
 	bool is_open, is_attached;
 };
 
@@ -68,6 +71,8 @@ struct machine {
 	struct acpi_pm *pm;
 	struct pci_host pci;
 	struct pci_window pci64;
+	struct acpi_virtio slot[LAYOUT_VIRTIO_MMIO_SLOTS];
+	unsigned slot_count; /* taken so far */
 };
 
 /* Say that @what cannot be made, for the reason @ret. */
@@ -415,15 +420,56 @@ static int io_thread_up(struct machine *m)
 	return ret ? cannot_make("an I/O thread", ret) : 0;
 }
 
-static void log_device(const struct machine_disk *disk, const struct blk_config *config)
+static void log_device(const struct machine_disk *disk, const struct blk_config *config,
+		       const char *place)
 {
-	uint8_t devfn = virtio_pci_function(disk->pci)->devfn;
 	unsigned queues = blk_virtio(disk->blk)->queue_count;
 
-	log_info("%s: virtio-blk at PCI 00:%02x.%u, %" PRIu64 " sectors%s, %u queue%s of %u",
-		 disk->name, devfn >> 3, devfn & 7u, disk->image.sectors,
-		 disk->image.read_only ? " (read-only)" : "",
+	log_info("%s: virtio-blk at %s, %" PRIu64 " sectors%s, %u queue%s of %u", disk->name, place,
+		 disk->image.sectors, disk->image.read_only ? " (read-only)" : "",
 		 queues, queues == 1 ? "" : "s", config->queue_size);
+}
+
+/* Put the disk on the PCI bus, and say where in @place. */
+static int attach_pci(struct machine *m, struct machine_disk *disk,
+		      const struct doorbell_port *doorbells, char place[static PLACE_LEN])
+{
+	const struct msi_port messages = { &vm_msi_ops, &m->vm };
+	struct pci_device *function;
+	int ret;
+
+	ret = virtio_pci_create(&disk->pci, blk_virtio(disk->blk), BLK_PCI_CLASS, &messages,
+				doorbells);
+	if (ret)
+		return ret;
+	function = virtio_pci_function(disk->pci);
+	ret = pci_host_attach(&m->pci, function);
+	if (ret == 0)
+		snprintf(place, PLACE_LEN, "PCI 00:%02x.%u", function->devfn >> 3,
+			 function->devfn & 7u);
+	return ret;
+}
+
+/* Give the disk the next slot, which options_check() knows to be there. */
+static int attach_mmio(struct machine *m, struct machine_disk *disk,
+		       const struct doorbell_port *doorbells, char place[static PLACE_LEN])
+{
+	unsigned slot = m->slot_count;
+	const struct virtio_mmio_config config = {
+		.bus = &m->mmio,
+		.base = LAYOUT_VIRTIO_MMIO + slot * LAYOUT_VIRTIO_MMIO_SLOT_LENGTH,
+		.line = &m->pci_line[slot % PCI_HOST_LINES],
+		.doorbell = *doorbells,
+	};
+	int ret = virtio_mmio_create(&disk->mmio, blk_virtio(disk->blk), &config);
+
+	if (ret)
+		return ret;
+	m->slot[slot] = (struct acpi_virtio){ (uint32_t)config.base, config.line->gsi };
+	m->slot_count++;
+	snprintf(place, PLACE_LEN, "MMIO 0x%" PRIx64 " with GSI %u", config.base,
+		 config.line->gsi);
+	return 0;
 }
 
 static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk_config *given)
@@ -431,21 +477,19 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	struct blk_config config = *given;
 	static const struct doorbell_port exits = { NULL, NULL };
 	const struct doorbell_port doorbells = { &vm_doorbell_ops, &m->vm };
-	const struct msi_port messages = { &vm_msi_ops, &m->vm };
 	bool exit = m->options->doorbell == DOORBELL_MODE_EXIT;
+	bool mmio = given->transport == BLK_TRANSPORT_MMIO;
+	char place[PLACE_LEN];
 	int ret;
 
 	config.queues = queue_count(m, given);
 	ret = blk_create(&disk->blk, disk->name, &config, &disk->image, m->io_thread,
 			 &m->ram.memory);
 	if (ret == 0)
-		ret = virtio_pci_create(&disk->pci, blk_virtio(disk->blk), BLK_PCI_CLASS,
-					&messages, exit ? &exits : &doorbells);
-	if (ret == 0)
-		ret = pci_host_attach(&m->pci, virtio_pci_function(disk->pci));
+		ret = (mmio ? attach_mmio : attach_pci)(m, disk, exit ? &exits : &doorbells, place);
 	disk->is_attached = ret == 0;
 	if (ret == 0)
-		log_device(disk, &config);
+		log_device(disk, &config, place);
 	else if (ret == -ENOSPC)
 		log_error("%s: the PCI bus has no place for one more disk", disk->name);
 	else
@@ -466,10 +510,12 @@ static void blks_down(struct machine *m)
 	for (unsigned i = 0; i < m->options->disk_count; i++) {
 		struct machine_disk *disk = &m->disk[i];
 
-		if (disk->is_attached)
+		if (disk->is_attached && disk->pci)
 			pci_host_detach(&m->pci, virtio_pci_function(disk->pci));
 		if (disk->pci)
 			virtio_pci_destroy(disk->pci);
+		if (disk->mmio)
+			virtio_mmio_destroy(disk->mmio);
 		if (disk->blk)
 			blk_destroy(disk->blk);
 	}
@@ -496,6 +542,8 @@ static int load_up(struct machine *m)
 		.cpus = m->options->cpus,
 		.pci64_base = m->pci64.base,
 		.pci64_len = m->pci64.len,
+		.virtio = m->slot,
+		.virtio_count = m->slot_count,
 	};
 	int ret = acpi_write_tables(&m->ram.memory, &acpi);
 
@@ -580,6 +628,9 @@ static int run(struct machine *m)
 	if (ret == 0)
 		status = loop_run(&m->loop);
 	store_release(&m->over, true);
+	/* A vCPU that waits for a queue in a register's handler answers no order. */
+	for (unsigned i = 0; i < m->options->disk_count; i++)
+		virtio_device_end_waits(blk_virtio(m->disk[i].blk));
 	for (unsigned i = 0; i < m->vcpu_count; i++)
 		vcpu_order_stop(&m->vcpu[i]);
 	for (unsigned i = 0; i < m->vcpu_count; i++)

@@ -14,6 +14,7 @@
 #include "hw/base/util.h"
 #include "vmm/disk_spec.h"
 #include "vmm/number.h"
+#include "vmm/x86/layout.h"
 
 struct option_entry {
 	char letter; /* 0: none */
@@ -323,6 +324,20 @@ static bool same_image(const struct disk_config *a, const struct disk_config *b)
 	return sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
+static int check_slots(const struct options *options)
+{
+	unsigned taken = 0;
+
+	for (unsigned i = 0; i < options->disk_count; i++)
+		if (options->disk[i].transport == BLK_TRANSPORT_MMIO &&
+		    taken++ == LAYOUT_VIRTIO_MMIO_SLOTS) {
+			log_error("--disk '%s': no slot for transport=mmio: all %d are taken",
+				  options->disk[i].disk.path, LAYOUT_VIRTIO_MMIO_SLOTS);
+			return -EINVAL;
+		}
+	return 0;
+}
+
 int options_check(const struct options *options, uint64_t host_memory)
 {
 	const struct blk_config *disk = options->disk;
@@ -339,7 +354,7 @@ int options_check(const struct options *options, uint64_t host_memory)
 					  disk[j].disk.path, disk[i].disk.path);
 				return -EINVAL;
 			}
-	return 0;
+	return check_slots(options);
 }
 
 void options_free(struct options *options)

@@ -45,7 +45,8 @@ int options_parse(struct options *options, int argc, char **argv);
 
 /*
  * Check what can be checked cheaply against this host: that it has the memory
- * (@host_memory bytes), and that no image is given twice, by whatever names.
+ * (@host_memory bytes), that no image is given twice, by whatever names, and that
+ * there is a slot for each disk on the memory-mapped transport.
  * An image that is not there is left for disk_open() to report.  Returns 0 or
  * -EINVAL, having said why.
  */

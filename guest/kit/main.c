@@ -36,6 +36,8 @@ static _Noreturn void end(void)
 		cpu_triple_fault();
 	while (list_has(how, "spin"))
 		cpu_relax();
+	if (list_has(how, "resets"))
+		mmio_reset_forever();
 	cpu_interrupts_off();
 	while (list_has(how, "halt"))
 		asm volatile("hlt");

@@ -32,6 +32,8 @@ enum test_needs {
 	NEEDS_NO_FLUSH = 1 << 12, /* it is */
 	NEEDS_RESIZE = 1 << 13,   /* somebody does what test_resize.c asks for */
 	NEEDS_DURABLE = 1 << 14,  /* the runner looks: see test_cache.c */
+	NEEDS_MMIO = 1 << 15,
+	NEEDS_MMIO_DATA = 1 << 16, /* that disk offers NOTIFICATION_DATA */
 };
 
 struct test {
@@ -49,6 +51,7 @@ extern const struct test pci_tests[], capability_tests[], device_tests[], msix_t
 	intx_tests[];
 extern const struct test blk_tests[], framing_tests[], ring_tests[], packed_tests[], queue_tests[];
 extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[];
+extern const struct test mmio_tests[];
 
 /*
  * Options are name=value words on the kit's command line; other words are left alone. They say what
@@ -71,9 +74,14 @@ extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[
  *   queues=N          how many queues each has (1)
  *   ring=split|packed what is offered, and is then used for all queues (split)
  *   in-order=on|off, notification-data=on|off  the same for these features (off)
+ *   mmio=ADDRESS      registers of one more disk, on the memory-mapped transport (none)
+ *   mmio-gsi=N        its interrupt (16)
+ *   mmio-queues=N     how many queues it has, 4 at most (1)
+ *   mmio-data=on|off  whether it offers NOTIFICATION_DATA (off)
  *   intx=on|off       off: firmware has not routed INTx, leave those tests out (on)
- *   end=off|reset|i8042|fault|spin|halt  how to end: power off, reset by ACPI or by the
- *                     keyboard controller, triple fault, or not at all (off)
+ *   end=off|reset|i8042|fault|spin|halt|resets  how to end: power off, reset by ACPI or by
+ *                     the keyboard controller, triple fault, or not at all: spin, halt, or
+ *                     start and reset the disk at mmio= (off)
  * The value of option `name`, or `otherwise`.
  */
 const char *option(const char *name, const char *otherwise);
@@ -103,6 +111,9 @@ _Noreturn void test_give_up(const char *why);
 
 /* Copies the options from the kit's command line. */
 void test_options(const char *command_line);
+
+/* test_mmio.c: what end=resets does. */
+_Noreturn void mmio_reset_forever(void);
 
 /* Runs every selected test on `disk` and prints TAP. */
 void test_run_all(struct blk *disk);

@@ -162,6 +162,52 @@ case_hidden_tail() {
 		fail "$(cat errors)"
 }
 
+# task NAME: the id of the thread of that name
+task() {
+	local file
+	file=$(grep -lx "$1" "/proc/$pid/task/"*/comm)
+	file=${file%/comm}
+	echo "${file##*/}"
+}
+
+# until_thread COMMAND...: wait for it, with a deadline
+until_thread() {
+	local tries
+	for tries in {1..300}; do
+		! "$@" || return 0
+		sleep 0.1
+	done
+	fail "not so after $tries tries: $*"
+}
+
+in_futex() { grep -q '^202 ' "$1/syscall"; }
+gone() { [ ! -e "$1" ]; }
+
+# A vCPU waits in a register write for an I/O thread, which a tracer has stopped: the
+# vCPU ends at once all the same, and vmm when the thread goes on.
+case_vcpu_waits_for_queue() {
+	local vcpu io tracer
+	truncate -s 1M mmio.img
+	start 'end=resets mmio=0xfeb00000' -d mmio.img,transport=mmio
+	until_it_runs
+	vcpu=/proc/$pid/task/$(task vcpu0)
+	io=$(task io0)
+	mkfifo go
+	# PTRACE_SEIZE and PTRACE_INTERRUPT; __WALL
+	perl -e 'alarm 60; my $task = shift() + 0; syscall(101, 0x4206, $task, 0, 0) == 0 or die "seize: $!";
+		syscall(101, 0x4207, $task, 0, 0) == 0 or die "interrupt: $!";
+		waitpid($task, 0x40000000); open(my $go, "<", "go") or die "go: $!"' "$io" &
+	tracer=$!
+	until_thread in_futex "$vcpu"
+	kill -TERM "$pid"
+	until_thread gone "$vcpu"
+	[ -e "/proc/$pid/task/$io" ] || fail "the I/O thread was not stopped"
+	: >go
+	wait "$tracer"
+	finish 143
+	silent
+}
+
 # stdout closed, or with nobody at the other end: the guest still runs to its end.
 case_no_stdout() {
 	truncate -s 1M disk.img

@@ -13,6 +13,7 @@ readonly configurations=(
 	rw ro two exit sync
 	packed packed-inorder split-inorder
 	queues nodiscard writethrough unsafe durable
+	mmio
 )
 # QEMU 7.2 never comes back from a kick of a packed ring without bus master: counted as failed.
 readonly qemu_hangs=pci/bus-master-off
@@ -115,6 +116,7 @@ kit_tests() {
 	case $1 in
 	nodiscard | writethrough | unsafe) printf 'device/,blk/,cache/,range/' ;;
 	durable) printf 'durable/' ;;
+	mmio) printf 'mmio/' ;;
 	esac
 }
 
@@ -135,6 +137,7 @@ kit_options() {
 	writethrough) options+=' cache=writethrough' ;;
 	unsafe) [[ $monitor == qemu ]] || options+=' cache=unsafe' ;; # QEMU does not tell
 	durable) options+=' queues=2 durable=on end=spin' ;;
+	mmio) options+=' mmio=0xfeb00000 mmio-gsi=16 mmio-queues=2' ;;
 	esac
 	[[ -z $wanted ]] || options+=" tests=$wanted"
 	printf '%s' "$options"
@@ -159,6 +162,21 @@ vmm_command() {
 	esac
 	command_line+=(-d "$first")
 	[[ $1 != two ]] || command_line+=(-d "$work/1.img")
+	[[ $1 != mmio ]] ||
+		command_line+=(-p mmio-data=on -d "$work/1.img,transport=mmio,queues=2,notification-data=on")
+}
+
+# Its memory-mapped devices are on another machine: no configuration ports.
+qemu_mmio_command() {
+	command_line=("$program" -M "microvm,pcie=on,ioapic2=off,kernel-irqchip=on" -accel kvm
+		-cpu "host,-arch-capabilities" -m 64 -nodefaults -nic none -display none -monitor none
+		-serial stdio -no-reboot -kernel "$kit"
+		-append "$(kit_options mmio) intx=off views=ecam ecam=0xe0000000"
+		-drive "file=$work/0.img,id=d0,format=raw,if=none"
+		-device "virtio-blk-pci,disable-legacy=on,drive=d0"
+		-global virtio-mmio.force-legacy=false
+		-drive "file=$work/1.img,id=d1,format=raw,if=none"
+		-device "virtio-blk-device,bus=virtio-mmio-bus.0,num-queues=2,drive=d1")
 }
 
 # vmm_resize SECTORS
@@ -171,6 +189,10 @@ vmm_resize() {
 qemu_command() {
 	local options drive device=virtio-blk-pci,disable-legacy=on,logical_block_size=512
 
+	if [[ $1 == mmio ]]; then
+		qemu_mmio_command
+		return
+	fi
 	options=$(kit_options "$1")
 	command_line=("$program" -M q35 -accel kvm -cpu "host,-arch-capabilities" -m 64 -nodefaults
 		-nic none -display none -monitor none -serial stdio -no-reboot -kernel "$kit")
@@ -246,6 +268,13 @@ relay() {
 images() {
 	local half=$((sectors / 2)) final=$((sectors - final_sectors))
 
+	if [[ $1 == mmio ]]; then
+		check "$1: the lower half of the image is as it was" same_bytes "$work/1.img" 0 $half 1 0
+		[[ -n $tests ]] ||
+			check "$1: the image ends with what the guest wrote last" \
+				same_bytes "$work/1.img" $final $final_sectors 1 1
+		return
+	fi
 	if [[ $1 == ro ]]; then
 		check "$1: the read-only image is as it was" same_bytes "$work/0.img" 0 $sectors 0 0
 		return

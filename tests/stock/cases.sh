@@ -258,7 +258,8 @@ case_three_disks()
 }
 
 # io IMAGE-SIZE [DISK-KEYS] [ARGUMENT]...: random data read twice, past the guest's
-# page cache too, and 8 MiB written; the sums of both sides are equal.
+# page cache too, and 8 MiB written; the sums of both sides are equal. The root
+# disk has the keys $root_keys if set.
 io()
 {
 	local size=$1 keys=${2-}
@@ -266,7 +267,7 @@ io()
 	root
 	cp "$out/random-$size.img" random.img
 	truncate -s 8M written.img
-	boot io --kernel "$cloud" --cpus 2 --disk root.img \
+	boot io --kernel "$cloud" --cpus 2 --disk "root.img${root_keys-}" \
 		--disk "random.img$keys" --disk "written.img$keys" "$@"
 	expect complaints 0
 	expect read "$(cat "$out/random-$size.sum")"
@@ -281,6 +282,37 @@ case_aio_sync()		{ io 8M ,aio=sync; }
 case_intx()		{ io 8M "" -p pci=nomsi; expect intx 3; }
 case_queue_size()	{ io 8M ,queue-size=16; expect packed 0; }
 case_packed()		{ io 8M ,packed=on,in-order=on,notification-data=on; expect packed 1; }
+
+# All three disks found by ACPI, each with a line of its own.
+# Rows: MMIO-01, MMIO-02, MMIO-09, MMIO-11, MMIO-13
+case_mmio()
+{
+	root_keys=,transport=mmio io 8M ,transport=mmio
+	expect mmio 3
+	expect intx 3
+}
+
+# The root's transport is the first to be probed: it stays vda.
+case_mmio_root()
+{
+	root_keys=,transport=mmio io 8M
+	expect mmio 1
+	expect intx 1
+}
+
+# Nine disks by ACPI: the first and the last of them share a line, and the second
+# has that of the PCI root's INTx.
+case_mmio_shared_lines()
+{
+	local disk more=()
+	for disk in {3..9}.img; do
+		truncate -s 1M "$disk"
+		more+=(--disk "$disk,transport=mmio")
+	done
+	io 8M ,transport=mmio "${more[@]}" --doorbell=exit -p pci=nomsi
+	expect mmio 9
+	expect intx 8
+}
 
 case_file_tree()
 {

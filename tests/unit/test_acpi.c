@@ -94,6 +94,9 @@ START_TEST(bad_configurations)
 	config.cpus = ACPI_CPUS_MAX + 1;
 	ck_assert_int_eq(acpi_write_tables(&mem, &config), -EINVAL);
 	config.cpus = 1;
+	config.virtio_count = 17;
+	ck_assert_int_eq(acpi_write_tables(&mem, &config), -EINVAL);
+	config.virtio_count = 0;
 	config.pci64_base = 1ULL << 63;
 	config.pci64_len = 1ULL << 63;
 	ck_assert_int_eq(acpi_write_tables(&mem, &config), -EINVAL);
@@ -265,16 +268,21 @@ END_TEST
 
 START_TEST(region)
 {
+	static const struct acpi_virtio virtio[] = { { 0xfeb00000, 16 }, { 0xfeb00200, 17 } };
 	struct acpi_config config = {
 		.cpus = 1,
 		.pci64_base = 0x123400000000,
 		.pci64_len = 0x5600000000,
+		.virtio = virtio,
+		.virtio_count = 2,
 	};
 
 	ck_assert_int_eq(acpi_write_tables(&mem, &config), 0);
 	ck_assert_uint_eq(get(LAYOUT_ACPI_REGION, 8), config.pci64_base);
 	ck_assert_uint_eq(get(LAYOUT_ACPI_REGION + 8, 8), config.pci64_len);
-	ck_assert_uint_eq(get(LAYOUT_ACPI_REGION + 16, 8), 0);
+	ck_assert_uint_eq(get(LAYOUT_ACPI_REGION + 16, 8), 0x10feb00000);
+	ck_assert_uint_eq(get(LAYOUT_ACPI_REGION + 24, 8), 0x11feb00200);
+	ck_assert_uint_eq(sum(LAYOUT_ACPI_REGION + 32, 14 * 8), 0); /* empty slots */
 }
 END_TEST
 

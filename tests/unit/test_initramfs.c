@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hw/base/util.h"
 #include "tests/unit/files.h"
 #include "tests/unit/newc.h"
 #include "tests/unit/unit.h"
@@ -21,11 +22,15 @@ extern const uint8_t guest_init_start[], guest_init_end[];
 
 static char *folder, kernel[256];
 
+static const char *const pci[] = { "virtio_pci", NULL };
+static const char *const *transports;
+
 static void setup(void)
 {
 	folder = files_folder();
 	files_text(folder, "boot/vmlinuz", "");
 	snprintf(kernel, sizeof(kernel), "%s/boot/vmlinuz", folder);
+	transports = pci;
 }
 
 static void teardown(void)
@@ -46,6 +51,7 @@ static void make_tree(void)
 {
 	tree_file("modules.dep", "kernel/virtio.ko:\n"
 				 "kernel/virtio_pci.ko: kernel/virtio.ko\n"
+				 "kernel/virtio_mmio.ko: kernel/virtio.ko\n"
 				 "kernel/virtio-blk.ko: kernel/virtio.ko\n"
 				 "kernel/fs/ext4.ko.xz: kernel/fs/jbd2.ko.xz\n"
 				 "kernel/fs/jbd2.ko.xz:\n"
@@ -56,6 +62,7 @@ static void make_tree(void)
 	tree_file("modules.alias", "alias crypto-crc32c crc32c_generic\n");
 	tree_file("kernel/virtio.ko", "the virtio module");
 	tree_file("kernel/virtio_pci.ko", "transport");
+	tree_file("kernel/virtio_mmio.ko", "other transport");
 	tree_file("kernel/virtio-blk.ko", "blk");
 	tree_file("kernel/fs/ext4.ko.xz", "packed ext4");
 	tree_file("kernel/fs/jbd2.ko.xz", "");
@@ -69,6 +76,7 @@ static int plan_with(struct initramfs **plan, const char *cmdline)
 		.kernel = kernel,
 		.version = VERSION,
 		.cmdline = cmdline,
+		.transports = transports,
 	};
 
 	return initramfs_plan(&request, plan);
@@ -244,6 +252,38 @@ START_TEST(depmod_not_run)
 }
 END_TEST
 
+/* The modules of the disks' transports, in the order asked for, and no others. */
+START_TEST(transports_of_the_disks)
+{
+	static const char *const mmio[] = { "virtio_mmio", NULL };
+	static const char *const both[] = { "virtio_mmio", "virtio_pci", NULL };
+	static const struct {
+		const char *const *transports;
+		const char *disk;
+	} wanted[] = {
+		{ pci, "disk virtio.ko\ndisk virtio_pci.ko\ndisk virtio-blk.ko\next4 " },
+		{ mmio, "disk virtio.ko\ndisk virtio_mmio.ko\ndisk virtio-blk.ko\next4 " },
+		{ both, "disk virtio.ko\ndisk virtio_mmio.ko\ndisk virtio_pci.ko\n"
+			"disk virtio-blk.ko\next4 " },
+	};
+	struct newc_entry index;
+	struct initramfs *plan;
+	uint8_t *archive;
+
+	make_tree();
+	for (unsigned i = 0; i < array_size(wanted); i++) {
+		transports = wanted[i].transports;
+		plan = plan_tree("");
+		archive = write_archive(plan, 0);
+		index = newc_find(archive, initramfs_size(plan), "vmm/modules");
+		ck_assert_uint_gt(index.size, strlen(wanted[i].disk));
+		ck_assert_mem_eq(index.data, wanted[i].disk, strlen(wanted[i].disk));
+		free(archive);
+		initramfs_free(plan);
+	}
+}
+END_TEST
+
 START_TEST(module_cannot_be_read)
 {
 	const char *path;
@@ -333,7 +373,7 @@ int main(void)
 	Suite *suite = suite_create("initramfs");
 	const TTest *const tests[] = {
 		stock_kernel, needed_only_for_modules, no_modules_lists_every_place,
-		depmod_not_run, module_cannot_be_read, kernel_without_virtio,
+		depmod_not_run, transports_of_the_disks, module_cannot_be_read, kernel_without_virtio,
 		room_is_too_small, module_gets_shorter,
 	};
 	TCase *tcase = tcase_create("initramfs");

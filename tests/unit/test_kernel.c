@@ -445,6 +445,7 @@ static void assert_e820(const struct boot_e820_entry *map, unsigned count)
 		{ 0xe0000, 0x20000, E820_RESERVED },
 		{ MIB, LAYOUT_LOW_RAM_END - MIB, E820_RAM },
 		{ LAYOUT_ECAM, LAYOUT_ECAM_LENGTH, E820_RESERVED },
+		{ 0xfeb00000, 0x2000, E820_RESERVED }, /* virtio-mmio */
 		{ LAYOUT_HIGH_RAM, GIB, E820_RAM },
 	};
 

@@ -11,7 +11,7 @@
 #include "tests/unit/files.h"
 #include "tests/unit/unit.h"
 
-#define ARGS_MAX 16
+#define ARGS_MAX 64
 #define MIB (1ULL << 20)
 
 /* Parse @line, split at blanks, as the arguments of "run". */
@@ -268,6 +268,29 @@ START_TEST(same_image)
 }
 END_TEST
 
+/* Of 17 disks on MMIO one too many, and those on PCI do not count. */
+START_TEST(slots)
+{
+	char line[512] = "-k k -d p0", *said;
+	struct options options;
+
+	for (unsigned i = 0; i < 16; i++)
+		sprintf(line + strlen(line), " -d m%u,transport=mmio", i);
+	strcat(line, " -d p1");
+	options = good(line);
+	ck_assert_int_eq(options_check(&options, UINT64_MAX), 0);
+	options_free(&options);
+	strcat(line, " -d m16,transport=mmio");
+	options = good(line);
+	files_capture();
+	ck_assert_int_eq(options_check(&options, UINT64_MAX), -EINVAL);
+	said = files_captured();
+	ck_assert_str_eq(said, "vmm: --disk 'm16': no slot for transport=mmio: all 16 are taken\n");
+	free(said);
+	options_free(&options);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("options");
@@ -280,6 +303,6 @@ int main(void)
 	tcase_add_loop_test(tables, memory_sizes, 0, array_size(sizes));
 	tcase_add_loop_test(tables, errors, 0, array_size(bad));
 	suite_add_tcase(suite, tables);
-	unit_tcase(suite, "host", host_memory, same_image);
+	unit_tcase(suite, "host", host_memory, same_image, slots);
 	return unit_run(suite);
 }

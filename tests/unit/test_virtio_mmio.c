@@ -160,7 +160,8 @@ static void bring_up(uint32_t high)
 
 /* --- Registers --- */
 
-START_TEST(identity) /* MMIO-01 to MMIO-03 */
+/* Rows: MMIO-01, MMIO-02, MMIO-03 */
+START_TEST(identity)
 {
 	ck_assert_uint_eq(get(0), 0x74726976);
 	ck_assert_uint_eq(get(4), 2);
@@ -182,7 +183,8 @@ START_TEST(place_taken)
 }
 END_TEST
 
-START_TEST(features) /* MMIO-04, MMIO-23 */
+/* Rows: MMIO-04, GEN-18 */
+START_TEST(features)
 {
 	static const uint32_t words[] = { 1, 0, 2, 3, 0xffff, 0x08000000, UINT32_MAX };
 	unsigned i;
@@ -218,7 +220,8 @@ static bool readable(unsigned reg)
 	return reg > SHM_SELECT && reg < RESET;
 }
 
-START_TEST(sweep) /* MMIO-17, MMIO-21 */
+/* Rows: MMIO-17, MMIO-21 */
+START_TEST(sweep)
 {
 	unsigned reg;
 
@@ -246,7 +249,8 @@ START_TEST(sweep) /* MMIO-17, MMIO-21 */
 }
 END_TEST
 
-START_TEST(widths) /* MMIO-20, HOST-50 */
+/* Rows: MMIO-20, HOST-50 */
+START_TEST(widths)
 {
 	unsigned reg, len;
 
@@ -271,7 +275,8 @@ START_TEST(widths) /* MMIO-20, HOST-50 */
 }
 END_TEST
 
-START_TEST(device_config) /* MMIO-15, MMIO-16 */
+/* Rows: MMIO-15, MMIO-16 */
+START_TEST(device_config)
 {
 	unsigned at, len, i;
 	uint32_t before;
@@ -300,7 +305,8 @@ START_TEST(device_config) /* MMIO-15, MMIO-16 */
 }
 END_TEST
 
-START_TEST(queue_registers) /* MMIO-05, MMIO-06, MMIO-08, HOST-33 */
+/* Rows: MMIO-05, MMIO-06, MMIO-08, HOST-33 */
+START_TEST(queue_registers)
 {
 	static const uint32_t bad[] = { 0, 3, FAKE_QUEUE_SIZE + 1, 2 * FAKE_QUEUE_SIZE, 0xffff,
 					0x10002, UINT32_MAX };
@@ -332,7 +338,8 @@ START_TEST(queue_registers) /* MMIO-05, MMIO-06, MMIO-08, HOST-33 */
 }
 END_TEST
 
-START_TEST(missing_queues) /* MMIO-05, HOST-52 */
+/* Rows: MMIO-05, HOST-52 */
+START_TEST(missing_queues)
 {
 	unsigned reg;
 	uint64_t i;
@@ -357,7 +364,8 @@ START_TEST(missing_queues) /* MMIO-05, HOST-52 */
 }
 END_TEST
 
-START_TEST(ready_queue_is_fixed) /* MMIO-22 */
+/* Rows: MMIO-22, HOST-35 */
+START_TEST(ready_queue_is_fixed)
 {
 	unsigned i;
 
@@ -379,7 +387,7 @@ START_TEST(ready_queue_is_fixed) /* MMIO-22 */
 }
 END_TEST
 
-/* --- Kicks (MMIO-09) --- */
+/* --- Kicks --- */
 
 static void check_kicks_by_exit(void)
 {
@@ -396,6 +404,7 @@ static void check_kicks_by_exit(void)
 	ck_assert_uint_eq(kicks(0) + kicks(1), 0);
 }
 
+/* Rows: MMIO-09 */
 START_TEST(kicks_by_exit)
 {
 	put(NOTIFY, 0);
@@ -411,6 +420,7 @@ START_TEST(kicks_by_exit)
 }
 END_TEST
 
+/* Rows: MMIO-09 */
 START_TEST(kicks_by_short_cut)
 {
 	unsigned i;
@@ -443,6 +453,7 @@ START_TEST(short_cut_refused)
 END_TEST
 
 /* The queue's index and a position in one word: no short-cut could match it. */
+/* Rows: MMIO-09, GEN-37 */
 START_TEST(notification_data)
 {
 	dev->offered |= VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA);
@@ -457,8 +468,9 @@ START_TEST(notification_data)
 }
 END_TEST
 
-/* --- Interrupts (MMIO-10 to MMIO-12) --- */
+/* --- Interrupts --- */
 
+/* Rows: MMIO-10, MMIO-11, MMIO-12 */
 START_TEST(interrupts)
 {
 	bring_up(1);
@@ -484,6 +496,7 @@ START_TEST(interrupts)
 }
 END_TEST
 
+/* Rows: GEN-11 */
 START_TEST(broken_device_tells)
 {
 	bring_up(1);
@@ -496,7 +509,8 @@ START_TEST(broken_device_tells)
 }
 END_TEST
 
-START_TEST(reset_forgets) /* MMIO-14, MMIO-18 */
+/* Rows: MMIO-14, MMIO-18 */
+START_TEST(reset_forgets)
 {
 	unsigned i;
 
@@ -521,7 +535,7 @@ START_TEST(reset_forgets) /* MMIO-14, MMIO-18 */
 }
 END_TEST
 
-/* --- Writes that wait for the queues' threads (MMIO-07, 13, 19; HOST-42) --- */
+/* --- Writes that wait for the queues' threads --- */
 
 static unsigned stops(unsigned index)
 {
@@ -535,17 +549,23 @@ static void pause_a_little(void)
 	nanosleep(&tick, NULL);
 }
 
+struct slow_write {
+	unsigned reg;
+	unsigned count; /* of the queues that are to stop */
+};
+
 /* Another vCPU looks, then the queues' threads obey. */
 static void *look_and_let_go(void *opaque)
 {
-	unsigned count = *(unsigned *)opaque;
+	const struct slow_write *write = opaque;
 
-	while (!stops(count - 1))
+	while (!stops(write->count - 1))
 		pause_a_little();
 	pause_a_little(); /* so that the other side probably waits */
 	ck_assert_uint_eq(get(STATUS), LIVE);
 	ck_assert_uint_eq(get(READY), 1);
-	for (unsigned i = 0; i < count; i++)
+	ck_assert_uint_eq(get(RESET), write->reg == RESET);
+	for (unsigned i = 0; i < write->count; i++)
 		fake_device_let_go(&fake, i);
 	return NULL;
 }
@@ -553,10 +573,11 @@ static void *look_and_let_go(void *opaque)
 /* Write @value to @reg; @count queues are to stop, and have when it returns. */
 static void put_and_wait(unsigned reg, uint32_t value, unsigned count)
 {
+	struct slow_write write = { reg, count };
 	pthread_t thread;
 
 	fake.slow_stop = true;
-	ck_assert_int_eq(pthread_create(&thread, NULL, look_and_let_go, &count), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, look_and_let_go, &write), 0);
 	put(reg, value);
 	for (unsigned i = 0; i < count; i++) {
 		ck_assert(!fake.owned[i]);
@@ -566,6 +587,7 @@ static void put_and_wait(unsigned reg, uint32_t value, unsigned count)
 	fake.slow_stop = false;
 }
 
+/* Rows: MMIO-13 */
 START_TEST(reset_waits)
 {
 	bring_up(1);
@@ -578,6 +600,7 @@ START_TEST(reset_waits)
 }
 END_TEST
 
+/* Rows: MMIO-07 */
 START_TEST(ready_0_waits)
 {
 	bring_up(1);
@@ -604,6 +627,7 @@ START_TEST(ready_0_waits)
 }
 END_TEST
 
+/* Rows: MMIO-18, MMIO-19 */
 START_TEST(queue_reset_waits)
 {
 	bring_up(1 | RING_RESET);
@@ -621,6 +645,7 @@ START_TEST(queue_reset_waits)
 }
 END_TEST
 
+/* Rows: GEN-36 */
 START_TEST(queue_reset_without_the_feature)
 {
 	bring_up(1);
@@ -632,7 +657,8 @@ START_TEST(queue_reset_without_the_feature)
 }
 END_TEST
 
-START_TEST(ready_toggles) /* HOST-38 */
+/* Rows: HOST-38 */
+START_TEST(ready_toggles)
 {
 	unsigned i;
 
@@ -655,6 +681,7 @@ static void *write_register(void *reg)
 }
 
 /* The VM ends while a vCPU waits, or before: nobody has to let go for it. */
+/* Rows: HOST-42 */
 START_TEST(end_of_the_vm)
 {
 	static unsigned regs[] = { STATUS, READY, RESET };

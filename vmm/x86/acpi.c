@@ -9,6 +9,7 @@
 #include "hw/pci_host.h"
 #include "hw/rtc.h"
 #include "hw/uart.h"
+#include "virtio/virtio_mmio.h"
 #include "vmm/options.h"
 #include "vmm/x86/layout.h"
 
@@ -17,6 +18,7 @@ _Static_assert(LAYOUT_SLEEP_TYPE_S5 == ACPI_SLEEP_TYPE_S5, "the DSDT's S5 powers
 _Static_assert(LAYOUT_PORT_RTC_LENGTH == RTC_PORTS, "the DSDT's RTC");
 _Static_assert(LAYOUT_PORT_UART_LENGTH == UART_REGISTERS, "the DSDT's COM1");
 _Static_assert(LAYOUT_GSI_PCI_COUNT == PCI_HOST_LINES, "the DSDT's routing");
+_Static_assert(LAYOUT_VIRTIO_MMIO_SLOT_LENGTH == VIRTIO_MMIO_LENGTH, "the DSDT's VIO0 to VIOF");
 _Static_assert(LAYOUT_ECAM_LENGTH == PCI_HOST_ECAM_LENGTH, "MCFG and e820 have all of the ECAM");
 _Static_assert(LAYOUT_PCI32 + LAYOUT_PCI32_LENGTH - 1 == LAYOUT_PCI32_LAST, "PCI memory");
 _Static_assert(LAYOUT_PORT_PCI + LAYOUT_PORT_PCI_LENGTH - 1 == LAYOUT_PORT_PCI_LAST, "PCI ports");
@@ -31,6 +33,7 @@ extern const uint8_t acpi_dsdt_start[], acpi_dsdt_end[];
 struct acpi_region {
 	uint64_t pci64_base;
 	uint64_t pci64_len;
+	struct acpi_virtio virtio[LAYOUT_VIRTIO_MMIO_SLOTS]; /* base 0: none there */
 };
 _Static_assert(sizeof(struct acpi_region) <= LAYOUT_ACPI_REGION_LENGTH, "the DSDT's region");
 
@@ -364,6 +367,7 @@ int acpi_write_tables(const struct guest_memory *mem, const struct acpi_config *
 		guest_memory_ptr(mem, LAYOUT_ACPI_REGION, LAYOUT_ACPI_REGION_LENGTH);
 
 	if (config->cpus == 0 || config->cpus > ACPI_CPUS_MAX ||
+	    config->virtio_count > LAYOUT_VIRTIO_MMIO_SLOTS ||
 	    config->pci64_len > UINT64_MAX - config->pci64_base)
 		return -EINVAL;
 	if (!tables || !region)
@@ -381,5 +385,7 @@ int acpi_write_tables(const struct guest_memory *mem, const struct acpi_config *
 	memcpy(tables->dsdt, acpi_dsdt_start, dsdt_len);
 	region->pci64_base = config->pci64_base;
 	region->pci64_len = config->pci64_len;
+	for (unsigned i = 0; i < config->virtio_count; i++)
+		region->virtio[i] = config->virtio[i];
 	return 0;
 }

@@ -14,6 +14,17 @@
 #define FOUR_SLOTS(slot) \
 	SLOT ((slot)), SLOT ((slot + 1)), SLOT ((slot + 2)), SLOT ((slot + 3))
 
+// A virtio device in memory: slot s, a hexadecimal digit.
+#define VIRTIO_FIELDS(s) VB##s##_, 32, VG##s##_, 32
+#define VIRTIO_SLOT(s)                                                       \
+	Device (VIO##s)                                                      \
+	{                                                                    \
+		Name (_HID, "LNRO0005")                                      \
+		Name (_UID, 0x##s)                                           \
+		Method (_STA) { Return (VSTA (VB##s##_)) }                   \
+		Method (_CRS) { Return (VCRS (VB##s##_, VG##s##_)) }         \
+	}
+
 DefinitionBlock ("", "DSDT", 2, "VMM", "VMM", 1)
 {
 	OperationRegion (VMMR, SystemMemory, LAYOUT_ACPI_REGION, LAYOUT_ACPI_REGION_LENGTH)
@@ -21,6 +32,11 @@ DefinitionBlock ("", "DSDT", 2, "VMM", "VMM", 1)
 	{
 		P64B, 64, // base of the 64-bit PCI window
 		P64L, 64, // its length; 0: none
+		// of each virtio slot: the registers' base, 0 if it is empty; its GSI
+		VIRTIO_FIELDS (0), VIRTIO_FIELDS (1), VIRTIO_FIELDS (2), VIRTIO_FIELDS (3),
+		VIRTIO_FIELDS (4), VIRTIO_FIELDS (5), VIRTIO_FIELDS (6), VIRTIO_FIELDS (7),
+		VIRTIO_FIELDS (8), VIRTIO_FIELDS (9), VIRTIO_FIELDS (A), VIRTIO_FIELDS (B),
+		VIRTIO_FIELDS (C), VIRTIO_FIELDS (D), VIRTIO_FIELDS (E), VIRTIO_FIELDS (F),
 	}
 
 	Name (\_S5, Package () { LAYOUT_SLEEP_TYPE_S5, LAYOUT_SLEEP_TYPE_S5, 0, 0 })
@@ -128,5 +144,46 @@ DefinitionBlock ("", "DSDT", 2, "VMM", "VMM", 1)
 				IRQNoFlags () { LAYOUT_GSI_UART }
 			})
 		}
+
+		Method (VSTA, 1) // base
+		{
+			If (Arg0 == 0)
+			{
+				Return (0)
+			}
+			Return (0x0F) // present, enabled, shown, working
+		}
+
+		// The lines are those of PCI's INTx, and look alike: level, active low.
+		Method (VCRS, 2, Serialized) // base, GSI
+		{
+			Name (CRS, ResourceTemplate ()
+			{
+				Memory32Fixed (ReadWrite, 0, LAYOUT_VIRTIO_MMIO_SLOT_LENGTH, REGS)
+				Interrupt (ResourceConsumer, Level, ActiveLow, Shared, , , LINE) { 0 }
+			})
+			CreateDWordField (CRS, REGS._BAS, BASE)
+			CreateDWordField (CRS, LINE._INT, GSI)
+			BASE = Arg0
+			GSI = Arg1
+			Return (CRS)
+		}
+
+		VIRTIO_SLOT (0)
+		VIRTIO_SLOT (1)
+		VIRTIO_SLOT (2)
+		VIRTIO_SLOT (3)
+		VIRTIO_SLOT (4)
+		VIRTIO_SLOT (5)
+		VIRTIO_SLOT (6)
+		VIRTIO_SLOT (7)
+		VIRTIO_SLOT (8)
+		VIRTIO_SLOT (9)
+		VIRTIO_SLOT (A)
+		VIRTIO_SLOT (B)
+		VIRTIO_SLOT (C)
+		VIRTIO_SLOT (D)
+		VIRTIO_SLOT (E)
+		VIRTIO_SLOT (F)
 	}
 }

@@ -22,6 +22,9 @@ unsigned e820_fill(struct boot_e820_entry map[static E820_ENTRIES], const struct
 	n = insert(map, n, 0, LAYOUT_BASE_RAM_END, E820_RAM);
 	n = insert(map, n, LAYOUT_ACPI, LAYOUT_ACPI + LAYOUT_ACPI_LENGTH, E820_RESERVED);
 	n = insert(map, n, LAYOUT_ECAM, LAYOUT_ECAM + LAYOUT_ECAM_LENGTH, E820_RESERVED);
+	n = insert(map, n, LAYOUT_VIRTIO_MMIO,
+		   LAYOUT_VIRTIO_MMIO + LAYOUT_VIRTIO_MMIO_SLOTS * LAYOUT_VIRTIO_MMIO_SLOT_LENGTH,
+		   E820_RESERVED);
 	for (unsigned i = 0; i < mem->count; i++) {
 		const struct guest_region *r = &mem->region[i];
 		uint64_t start = max(r->gpa, (uint64_t)LAYOUT_EXTENDED_RAM);

@@ -9,7 +9,7 @@
 #define E820_RAM 1
 #define E820_RESERVED 2
 
-#define E820_ENTRIES (GUEST_MEMORY_REGIONS + 3)
+#define E820_ENTRIES (GUEST_MEMORY_REGIONS + 4)
 
 /*
  * The guest's physical memory map, sorted: @mem without the part of the first

@@ -30,6 +30,9 @@
 #define LAYOUT_PCI32_LENGTH 0x20000000
 #define LAYOUT_ECAM 0xE0000000 /* bus 0 */
 #define LAYOUT_ECAM_LENGTH 0x100000
+#define LAYOUT_VIRTIO_MMIO 0xFEB00000 /* slot s: + s * SLOT_LENGTH */
+#define LAYOUT_VIRTIO_MMIO_SLOTS 16
+#define LAYOUT_VIRTIO_MMIO_SLOT_LENGTH 0x200
 #define LAYOUT_IO_APIC 0xFEC00000
 #define LAYOUT_LOCAL_APIC 0xFEE00000
 #define LAYOUT_KVM_IDENTITY_MAP 0xFEFFC000 /* 1 page */
@@ -57,7 +60,10 @@
 #define LAYOUT_GSI_UART 4
 #define LAYOUT_GSI_RTC 8
 #define LAYOUT_GSI_SCI 9
-/* Pin p (INTA: 0) of PCI slot s is PCI + (s + p) % PCI_COUNT. */
+/*
+ * Pin p (INTA: 0) of PCI slot s is PCI + (s + p) % PCI_COUNT, and that of
+ * virtio-mmio slot s is PCI + s % PCI_COUNT.
+ */
 #define LAYOUT_GSI_PCI 16
 #define LAYOUT_GSI_PCI_COUNT 8
 
