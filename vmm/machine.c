@@ -381,6 +381,7 @@ static int pci_up(struct machine *m)
 		.ecam = LAYOUT_ECAM,
 		.memory32 = { .base = LAYOUT_PCI32, .len = LAYOUT_PCI32_LENGTH },
 		.memory64 = m->pci64,
+		.io = { .base = LAYOUT_PORT_PCI, .len = LAYOUT_PORT_PCI_LENGTH },
 	};
 	int ret = pci_host_init(&m->pci, &config);
 
