@@ -19,12 +19,20 @@
 #define BLK_QUEUE_SIZE_MIN 2
 #define BLK_QUEUE_SIZE_MAX 1024
 #define BLK_PCI_CLASS 0x010000 /* mass storage */
+#define BLK_PCI_TRANSITIONAL_ID 0x1001
 
 /* How writes reach stable storage (section 5.2.6.2). */
 enum blk_cache {
 	BLK_CACHE_WRITEBACK,    /* by a flush; the driver may choose the other one */
 	BLK_CACHE_WRITETHROUGH, /* before they complete; likewise */
 	BLK_CACHE_UNSAFE,       /* some time; the driver has no say */
+};
+
+/* How the guest reaches the device. */
+enum blk_transport {
+	BLK_TRANSPORT_PCI,
+	BLK_TRANSPORT_PCI_TRANSITIONAL, /* for legacy drivers, too */
+	BLK_TRANSPORT_MMIO,
 };
 
 struct blk_config {
@@ -34,6 +42,7 @@ struct blk_config {
 	uint16_t queue_size;             /* a power of two */
 	bool discard;                    /* the driver may deallocate */
 	enum blk_cache cache;
+	enum blk_transport transport;
 	bool packed, in_order, notification_data; /* what is offered on request */
 };
 

@@ -89,6 +89,22 @@ static bool set_cache(struct blk_config *config, const char *value)
 	return false;
 }
 
+static bool set_transport(struct blk_config *config, const char *value)
+{
+	static const char *const names[] = {
+		[BLK_TRANSPORT_PCI] = "pci",
+		[BLK_TRANSPORT_PCI_TRANSITIONAL] = "pci-transitional",
+	};
+
+	for (unsigned i = 0; i < array_size(names); i++) {
+		if (strcmp(value, names[i]))
+			continue;
+		config->transport = (enum blk_transport)i;
+		return true;
+	}
+	return false;
+}
+
 static bool set_serial(struct blk_config *config, const char *value)
 {
 	size_t len = strlen(value);
@@ -135,6 +151,8 @@ static const struct disk_key keys[] = {
 	{ "cache", NULL, "cache=writeback|writethrough|unsafe",
 	  "when writes are on stable storage, default writeback",
 	  NULL, set_cache },
+	{ "transport", NULL, "transport=pci|pci-transitional",
+	  "how the guest reaches it, default pci", NULL, set_transport },
 	{ "packed", NULL, "packed=on|off", "offer packed virtqueues, default off",
 	  NULL, set_packed },
 	{ "in-order", NULL, "in-order=on|off", "offer to complete requests in order, default off",

@@ -433,6 +433,11 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	static const struct doorbell_port exits = { NULL, NULL };
 	const struct doorbell_port doorbells = { &vm_doorbell_ops, &m->vm };
 	const struct msi_port messages = { &vm_msi_ops, &m->vm };
+	const struct virtio_pci_kind kind = {
+		.class = BLK_PCI_CLASS,
+		.transitional_id = given->transport == BLK_TRANSPORT_PCI_TRANSITIONAL ?
+			BLK_PCI_TRANSITIONAL_ID : 0,
+	};
 	bool exit = m->options->doorbell == DOORBELL_MODE_EXIT;
 	int ret;
 
@@ -440,8 +445,8 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	ret = blk_create(&disk->blk, disk->name, &config, &disk->image, m->io_thread,
 			 &m->ram.memory);
 	if (ret == 0)
-		ret = virtio_pci_create(&disk->pci, blk_virtio(disk->blk), BLK_PCI_CLASS,
-					&messages, exit ? &exits : &doorbells);
+		ret = virtio_pci_create(&disk->pci, blk_virtio(disk->blk), &kind, &messages,
+					exit ? &exits : &doorbells);
 	if (ret == 0)
 		ret = pci_host_attach(&m->pci, virtio_pci_function(disk->pci));
 	disk->is_attached = ret == 0;

@@ -13,6 +13,7 @@
 #define VALID_KEYS \
 	"path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N, " \
 	"queues=N, discard=on|off, cache=writeback|writethrough|unsafe, " \
+	"transport=pci|pci-transitional, " \
 	"packed=on|off, in-order=on|off, notification-data=on|off"
 
 static struct blk_config parse(const char *spec)
@@ -36,6 +37,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(config.queues, 0);
 	ck_assert(config.discard);
 	ck_assert_int_eq(config.cache, BLK_CACHE_WRITEBACK);
+	ck_assert_int_eq(config.transport, BLK_TRANSPORT_PCI);
 	disk_spec_free(&config);
 	ck_assert_ptr_null(config.disk.path);
 }
@@ -138,6 +140,19 @@ START_TEST(cache_modes)
 }
 END_TEST
 
+START_TEST(transports)
+{
+	static const char *const specs[] = { "x,transport=pci", "x,transport=pci-transitional" };
+
+	for (unsigned i = 0; i < array_size(specs); i++) {
+		struct blk_config config = parse(specs[i]);
+
+		ck_assert_int_eq(config.transport, i);
+		disk_spec_free(&config);
+	}
+}
+END_TEST
+
 START_TEST(underscore_and_doubled_commas_in_values)
 {
 	struct blk_config config = parse("x,queue_size=2,serial=a,,b=c,num_queues=3");
@@ -155,6 +170,7 @@ END_TEST
 #define PACKED_HELP "(offer packed virtqueues, default off)"
 #define QUEUES_HELP "(1 to 255, default one a CPU; also: num_queues)"
 #define CACHE_HELP "(when writes are on stable storage, default writeback)"
+#define TRANSPORT_HELP "(how the guest reaches it, default pci)"
 #define DISCARD_HELP "(may the guest deallocate, default on)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
@@ -209,6 +225,9 @@ static const struct {
 	{ "x,cache", "no value for key 'cache' " CACHE_HELP },
 	{ "x,cache=none", "bad value for key 'cache' " CACHE_HELP },
 	{ "x,cache=writeback ", "bad value for key 'cache' " CACHE_HELP },
+	{ "x,transport", "no value for key 'transport' " TRANSPORT_HELP },
+	{ "x,transport=", "bad value for key 'transport' " TRANSPORT_HELP },
+	{ "x,transport=isa", "bad value for key 'transport' " TRANSPORT_HELP },
 	{ "x,discard", "no value for key 'discard' " DISCARD_HELP },
 	{ "x,discard=unmap", "bad value for key 'discard' " DISCARD_HELP },
 	{ "x,queue-size=18446744073709551618",
@@ -259,7 +278,7 @@ int main(void)
 	TCase *tables = tcase_create("tables");
 
 	unit_tcase(suite, "grammar", defaults, ring_switches, all_keys, cache_modes,
-		   underscore_and_doubled_commas_in_values);
+		   transports, underscore_and_doubled_commas_in_values);
 	tcase_add_loop_test(tables, path_forms, 0, array_size(paths));
 	tcase_add_loop_test(tables, switch_forms, 0, array_size(switches));
 	tcase_add_loop_test(tables, errors_name_the_key, 0, array_size(bad));
