@@ -261,8 +261,8 @@ static void go_live(struct virtio_device *dev)
 {
 	/* A legacy driver cannot be refused its features before (section 3.1.2). */
 	if (dev->legacy) {
-		dev->accepted = dev->driver_features;
-		if (!dev->ops->features_ok(dev, dev->accepted)) {
+		dev->accepted = dev->driver_features & virtio_legacy_offered(dev);
+		if (!dev->ops->features_ok(dev, dev->accepted & dev->offered)) {
 			virtio_device_broken(dev, "its features do not go together");
 			return;
 		}
