@@ -15,6 +15,7 @@ static bool test_running;
 static const struct test *const tables[] = {
 	pci_tests,  capability_tests, device_tests,  msix_tests,
 	intx_tests, blk_tests,        framing_tests, ring_tests,
+	legacy_tests,
 };
 
 /* Cuts the command line into NUL-terminated words, ended by an empty one. */
@@ -145,6 +146,8 @@ static unsigned provided(void)
 		what |= NEEDS_BOTH_VIEWS;
 	if (list_has(option("intx", "on"), "on"))
 		what |= NEEDS_INTX;
+	if (list_has(option("transitional", "off"), "on"))
+		what |= NEEDS_TRANSITIONAL;
 	return what;
 }
 

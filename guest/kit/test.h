@@ -22,6 +22,7 @@ enum test_needs {
 	NEEDS_TWO_DISKS = 1 << 2,
 	NEEDS_BOTH_VIEWS = 1 << 3, /* PCI configuration by ports and by ECAM */
 	NEEDS_INTX = 1 << 4,
+	NEEDS_TRANSITIONAL = 1 << 20, /* the first disk has the legacy interface */
 };
 
 struct test {
@@ -34,6 +35,7 @@ struct test {
 extern const struct test pci_tests[], capability_tests[], device_tests[], msix_tests[],
 	intx_tests[];
 extern const struct test blk_tests[], framing_tests[], ring_tests[];
+extern const struct test legacy_tests[];
 
 /*
  * Options are name=value words on the kit's command line; other words are left alone. They say what
@@ -42,6 +44,7 @@ extern const struct test blk_tests[], framing_tests[], ring_tests[];
  *   disks=N           how many disks there are (1)
  *   disk=rw|ro        whether the first may be written (rw)
  *   sectors=N         its capacity (not checked)
+ *   transitional=on|off  whether it has the legacy interface, too (off)
  *   views=cf8,ecam    the ways to configuration space (both)
  *   ecam=ADDRESS      where the ECAM is, if no MCFG table says
  *   intx=on|off       off: firmware has not routed INTx, leave those tests out (on)

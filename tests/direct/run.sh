@@ -8,7 +8,7 @@ readonly sectors=8201		# odd, so that nothing is aligned by accident
 readonly sector_words=64
 readonly final_sectors=64	# what test blk/final-pattern writes at the disk's end
 readonly deadline=180		# seconds for one configuration, on a busy machine
-readonly configurations='rw ro two exit sync'
+readonly configurations='rw ro two exit sync transitional'
 
 usage() {
 	cat <<-END
@@ -98,6 +98,7 @@ kit_options() {
 	case $1 in
 	ro) options+=' disk=ro' ;;
 	two) options+=' disks=2' ;;
+	transitional) options+=' transitional=on' ;;
 	esac
 	[[ -z $tests ]] || options+=" tests=$tests"
 	printf '%s' "$options"
@@ -110,20 +111,22 @@ vmm_command() {
 	case $1 in
 	ro) first+=,ro ;;
 	sync) first+=,aio=sync ;;
+	transitional) first+=,transport=pci-transitional ;;
 	exit) command_line+=(--doorbell=exit) ;;
 	esac
 	command_line+=(-d "$first")
 	[[ $1 != two ]] || command_line+=(-d "$work/1.img")
 }
 
-# qboot starts in a tenth of a second, but leaves INTx unrouted: SeaBIOS serves the first configuration.
+# qboot starts in a tenth of a second, but leaves INTx unrouted, and I/O BARs without addresses: SeaBIOS
+# serves the first configuration, and the transitional one.
 qemu_command() {
 	local options drive device=virtio-blk-pci,disable-legacy=on
 
 	options=$(kit_options "$1")
 	command_line=("$program" -M q35 -accel kvm -cpu "host,-arch-capabilities" -m 64 -nodefaults
 		-nic none -display none -monitor none -serial stdio -no-reboot -kernel "$kit")
-	if [[ $1 != rw ]]; then
+	if [[ $1 != rw && $1 != transitional ]]; then
 		command_line+=(-bios qboot.rom)
 		options+=' intx=off'
 	fi
@@ -132,6 +135,7 @@ qemu_command() {
 	ro) drive+=,readonly=on ;;
 	sync) drive+=,aio=threads ;;
 	exit) device+=,ioeventfd=off ;;
+	transitional) device=${device/legacy=on/legacy=off} ;;
 	esac
 	command_line+=(-append "$options" -drive "file=$work/0.img,id=d0,$drive" -device "$device,drive=d0")
 	[[ $1 != two ]] || command_line+=(-drive "file=$work/1.img,id=d1,$drive" -device "$device,drive=d1")

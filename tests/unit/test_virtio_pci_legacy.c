@@ -990,7 +990,7 @@ START_TEST(disk_cache_mode_is_the_drivers)
 END_TEST
 
 /* Without CONFIG_WCE DRIVER_OK sets it, by FLUSH, and it cannot be written. */
-/* Rows: LEGBLK-04, LEGBLK-05, BLK-30 */
+/* Rows: LEGBLK-04, LEGBLK-05 */
 START_TEST(disk_cache_mode_by_flush)
 {
 	for (unsigned flush = 0; flush < 2; flush++) {
