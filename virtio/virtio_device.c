@@ -354,8 +354,7 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 
 bool virtio_legacy_begin(struct virtio_device *dev)
 {
-	if (!dev->live && !dev->resetting &&
-	    !(load_relaxed(&dev->status) & VIRTIO_CONFIG_S_FEATURES_OK))
+	if (!(load_relaxed(&dev->status) & VIRTIO_CONFIG_S_FEATURES_OK))
 		dev->legacy = true;
 	return dev->legacy;
 }

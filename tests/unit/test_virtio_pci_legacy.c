@@ -727,6 +727,23 @@ START_TEST(a_change_of_mind)
 }
 END_TEST
 
+/* The other way round: what it wrote there counts as far as it exists here. */
+/* Rows: LEGPCI-10, LEGPCI-24 */
+START_TEST(another_change_of_mind)
+{
+	put(STATUS, FOUND);
+	for (unsigned word = 0; word < 2; word++) {
+		modern_put(VIRTIO_PCI_COMMON_GFSELECT, 4, word);
+		modern_put(VIRTIO_PCI_COMMON_GF, 4, ~(1U << FAKE_UNUSABLE));
+	}
+	activate(0);
+	put(STATUS, LIVE);
+	ck_assert_uint_eq(get(STATUS), LIVE);
+	ck_assert_uint_eq(fake.virtio.accepted, get(OFFERED) & ~(1U << FAKE_UNUSABLE));
+	ck_assert(fake.owned[0]);
+}
+END_TEST
+
 /* Anything anywhere, by both: it is there afterwards. */
 START_TEST(random_accesses)
 {
@@ -1069,7 +1086,7 @@ int main(void)
 		before_the_features, page_number, page_outside_memory, use_before_driver_ok,
 		doorbell, bus_master_off, reset_is_waited_for, queue_stop_is_waited_for, waits_end,
 		one_after_the_other, legacy_writes_to_a_modern_device,
-		modern_writes_to_a_legacy_device, a_change_of_mind,
+		modern_writes_to_a_legacy_device, a_change_of_mind, another_change_of_mind,
 	}, *const disk_tests[] = {
 		disk_before_driver_ok, disk_old_types, disk_cache_mode_is_the_drivers,
 		disk_cache_mode_by_flush, disk_reset_in_flight, disk_resized,
