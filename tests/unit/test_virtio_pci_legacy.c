@@ -351,7 +351,7 @@ END_TEST
 
 /* --- Features and status --- */
 
-/* Rows: LEGPCI-10, LEGPCI-19, LEGPCI-20 */
+/* Rows: LEGPCI-10, LEGPCI-19 */
 START_TEST(features)
 {
 	uint32_t offered = (uint32_t)get(OFFERED);
