@@ -414,14 +414,21 @@ static void config_read(struct virtio_device *dev, void *to)
 	memcpy(to, &config, dev->config_len);
 }
 
+/* Before a legacy driver's features count it may write the field already (section 5.2.5.3). */
+static bool may_write_wce(const struct virtio_device *dev)
+{
+	uint64_t features = dev->legacy && !dev->live ? dev->offered : dev->accepted;
+
+	return features & VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE);
+}
+
 static void config_write(struct virtio_device *dev, unsigned offset, uint64_t value,
 			 unsigned len)
 {
 	const unsigned wce = offsetof(struct virtio_blk_config, wce);
 
 	/* The one field that is the driver's to write; any value but 0 is 1. */
-	if (!(dev->accepted & VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE)) || offset > wce ||
-	    wce - offset >= len)
+	if (!may_write_wce(dev) || offset > wce || wce - offset >= len)
 		return;
 	store_release(&from_virtio(dev)->writeback, (value >> (8 * (wce - offset))) & 0xff);
 }
@@ -434,6 +441,9 @@ static bool features_ok(struct virtio_device *dev, uint64_t features)
 	bool writeback = blk->cache == BLK_CACHE_UNSAFE ||
 		(blk->cache == BLK_CACHE_WRITEBACK && can_flush);
 
+	/* Of a legacy driver that knows the field it is the driver's own (section 5.2.5.3). */
+	if (dev->legacy && (features & VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE)))
+		return true;
 	/* The field shows it from now on (BLK-11). */
 	if (__atomic_exchange_n(&blk->writeback, writeback, __ATOMIC_ACQ_REL) != writeback)
 		store_release(&dev->config_changed, true);

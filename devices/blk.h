@@ -20,6 +20,7 @@
 #define BLK_QUEUE_SIZE_MIN 2
 #define BLK_QUEUE_SIZE_MAX 1024
 #define BLK_PCI_CLASS 0x010000 /* mass storage */
+#define BLK_PCI_TRANSITIONAL_ID 0x1001
 
 /* How writes reach stable storage (section 5.2.6.2). */
 enum blk_cache {

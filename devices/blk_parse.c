@@ -2,12 +2,15 @@
 #include "devices/blk_parse.h"
 
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <string.h>
 
 #include "devices/disk.h"
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 #include "virtio/feature.h"
+
+#define LEGACY_FLUSH_OUT 5
 
 /* Parts of a chain, in order. */
 struct parts {
@@ -141,6 +144,15 @@ static void parse_segments(struct blk_command *command, uint32_t type,
 	command->segment_count = (unsigned)count;
 }
 
+/* A legacy driver may use another name for it (section 5.2.6.3). */
+static bool may_flush(const struct blk_limits *limits, uint32_t type)
+{
+	bool legacy = !(limits->features & VIRTIO_BIT(VIRTIO_F_VERSION_1));
+
+	return (type == VIRTIO_BLK_T_FLUSH || legacy) &&
+		(limits->features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH));
+}
+
 void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 	       const struct blk_limits *limits, struct virtio_blk_discard_write_zeroes *segment)
 {
@@ -170,7 +182,8 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 			       chain->readable_len - sizeof(header));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		if (limits->features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH))
+	case LEGACY_FLUSH_OUT:
+		if (may_flush(limits, header.type))
 			command->action = BLK_FLUSH;
 		else
 			finish(command, VIRTIO_BLK_S_UNSUPP);

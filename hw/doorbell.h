@@ -9,10 +9,12 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct doorbell {
-	uint64_t addr;  /* in memory space */
+	uint64_t addr;
+	bool is_port;   /* @addr is an I/O port; otherwise it is in memory */
 	int eventfd;    /* borrowed */
 	unsigned len;   /* bytes: writes of this width count; 0: any write does */
 	uint32_t value; /* with a width: only writes of this value count */

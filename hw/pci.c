@@ -86,6 +86,15 @@ void pci_device_add_memory_bar(struct pci_device *dev, unsigned bar, uint64_t si
 	dev->writable[PCI_COMMAND] |= PCI_COMMAND_MEMORY;
 }
 
+void pci_device_add_io_bar(struct pci_device *dev, unsigned bar, uint32_t size)
+{
+	dev->bar[bar].is_io = true;
+	dev->bar[bar].size = size;
+	set_config(dev, bar_register(bar), PCI_BASE_ADDRESS_SPACE_IO, 4);
+	set_writable(dev, bar_register(bar), ~(size - 1), 4);
+	dev->writable[PCI_COMMAND] |= PCI_COMMAND_IO;
+}
+
 unsigned pci_device_add_capability(struct pci_device *dev, uint8_t id, const void *body,
 				   const void *writable, unsigned len)
 {
@@ -136,9 +145,11 @@ static const struct bus_ops bar_bus_ops = { .read = bar_bus_read, .write = bar_b
 static uint64_t bar_address(const struct pci_device *dev, unsigned bar)
 {
 	unsigned at = bar_register(bar);
-	uint64_t high = pci_config_dword(dev, at + 4);
+	uint64_t addr = pci_config_dword(dev, at);
 
-	return (high << 32 | pci_config_dword(dev, at)) & ~(dev->bar[bar].size - 1);
+	if (!dev->bar[bar].is_io)
+		addr |= (uint64_t)pci_config_dword(dev, at + 4) << 32;
+	return addr & ~(dev->bar[bar].size - 1);
 }
 
 /*
@@ -156,10 +167,15 @@ static bool bar_being_sized(const struct pci_device *dev, unsigned bar)
 	return (uint32_t)addr == low_ones || addr >> 32 == UINT32_MAX;
 }
 
+static struct bus *bar_bus(const struct pci_device *dev, unsigned bar)
+{
+	return dev->bar[bar].is_io ? dev->io_bus : dev->memory_bus;
+}
+
 void pci_device_unmap_bar(struct pci_device *dev, unsigned bar)
 {
 	if (dev->bar[bar].mapped)
-		bus_remove(dev->memory_bus, dev->bar[bar].addr);
+		bus_remove(bar_bus(dev, bar), dev->bar[bar].addr);
 	dev->bar[bar].mapped = false;
 }
 
@@ -167,7 +183,8 @@ void pci_device_unmap_bar(struct pci_device *dev, unsigned bar)
 static void bar_update(struct pci_device *dev, unsigned i)
 {
 	struct pci_bar *bar = &dev->bar[i];
-	bool decode = pci_config_word(dev, PCI_COMMAND) & PCI_COMMAND_MEMORY;
+	bool decode = pci_config_word(dev, PCI_COMMAND) &
+		(bar->is_io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);
 	struct bus_region region = { bar_address(dev, i), bar->size, &bar_bus_ops, bar };
 
 	if (!bar->size)
@@ -176,14 +193,15 @@ static void bar_update(struct pci_device *dev, unsigned i)
 		return;
 	pci_device_unmap_bar(dev, i);
 	bar->addr = region.base;
-	bar->mapped = decode && bus_add(dev->memory_bus, &region) == 0;
+	bar->mapped = decode && bus_add(bar_bus(dev, i), &region) == 0;
 }
 
 void pci_device_set_bar(struct pci_device *dev, unsigned bar, uint64_t addr)
 {
 	unsigned at = bar_register(bar);
+	uint8_t type = dev->config[at] & (uint8_t)~PCI_BASE_ADDRESS_MEM_MASK;
 
-	set_config(dev, at, addr | (dev->config[at] & ~PCI_BASE_ADDRESS_MEM_MASK), 8);
+	set_config(dev, at, addr | type, dev->bar[bar].is_io ? 4 : 8);
 }
 
 /* --- Configuration space --- */

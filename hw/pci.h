@@ -5,7 +5,8 @@
  * and a capability list.
  *
  * Each function has one lock for all its registers: accesses to configuration
- * space and BARs arrive on vCPU threads, and the ops below run under it.
+ * space and BARs arrive on vCPU threads, and the ops below run under it.  Only
+ * bar_write may drop it for a while, to wait for something.
  */
 #pragma once
 
@@ -35,9 +36,10 @@ struct pci_device_ops {
 	bool (*intx_pending)(struct pci_device *dev);
 };
 
-/* A memory BAR of 64 bits: it takes two registers. */
+/* I/O ports, or memory with an address of 64 bits: that takes two registers. */
 struct pci_bar {
 	struct pci_device *dev;
+	bool is_io;
 	uint64_t size; /* a power of two; 0: there is none */
 	uint64_t addr; /* where it is mapped */
 	bool mapped;   /* it decodes at @addr */
@@ -53,7 +55,7 @@ struct pci_device {
 	unsigned last_capability;            /* its offset; 0: none */
 
 	/* Set by pci_host_attach(), then constant. */
-	struct bus *memory_bus;
+	struct bus *memory_bus, *io_bus;
 	uint8_t devfn;
 
 	struct irq_source intx; /* no line until pci_host_attach() */
@@ -74,6 +76,9 @@ void pci_device_destroy(struct pci_device *dev);
 
 /* Declare a prefetchable memory BAR of @size bytes. */
 void pci_device_add_memory_bar(struct pci_device *dev, unsigned bar, uint64_t size);
+
+/* Declare a BAR of @size I/O ports: a power of two from 4 to 256 (section 6.2.5.1). */
+void pci_device_add_io_bar(struct pci_device *dev, unsigned bar, uint32_t size);
 
 /*
  * Append a capability of @len bytes, whose first two (id, next) are set here,

@@ -89,6 +89,18 @@ static uint64_t window_take(struct pci_window *window, uint64_t size)
 	return at;
 }
 
+/* The place of a BAR; 0: no room. */
+static uint64_t bar_place(struct pci_host *host, const struct pci_bar *bar)
+{
+	uint64_t addr;
+
+	if (bar->is_io)
+		return window_take(&host->io, bar->size);
+	/* Below 4 GiB as long as there is room: every guest reaches it there. */
+	addr = window_take(&host->memory32, bar->size);
+	return addr ? addr : window_take(&host->memory64, bar->size);
+}
+
 static int assign_bars(struct pci_host *host, struct pci_device *dev)
 {
 	for (unsigned i = 0; i < PCI_BARS; i++) {
@@ -97,10 +109,7 @@ static int assign_bars(struct pci_host *host, struct pci_device *dev)
 
 		if (!bar->size)
 			continue;
-		/* Below 4 GiB as long as there is room: every guest reaches it there. */
-		addr = window_take(&host->memory32, bar->size);
-		if (!addr)
-			addr = window_take(&host->memory64, bar->size);
+		addr = bar_place(host, bar);
 		if (!addr)
 			return -ENOSPC;
 		pci_device_set_bar(dev, i, addr);
@@ -144,6 +153,7 @@ int pci_host_attach(struct pci_host *host, struct pci_device *dev)
 		return devfn;
 	dev->devfn = (uint8_t)devfn;
 	dev->memory_bus = host->memory_bus;
+	dev->io_bus = host->io_bus;
 	ret = assign_bars(host, dev);
 	if (ret)
 		return ret;
@@ -181,9 +191,11 @@ int pci_host_init(struct pci_host *host, const struct pci_host_config *config)
 	memset(host, 0, sizeof(*host));
 	bus_init(&host->config);
 	host->memory_bus = config->memory_bus;
+	host->io_bus = config->io_bus;
 	host->line = config->line;
 	host->memory32 = config->memory32;
 	host->memory64 = config->memory64;
+	host->io = config->io;
 	pci_device_init(&host->bridge, &no_ops, &ids);
 	ret = bus_add(config->io_bus, &port[0]);
 	if (ret == 0)

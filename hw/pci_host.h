@@ -27,9 +27,9 @@ struct pci_window {
 struct pci_host {
 	struct bus config;      /* 4 KiB a function; the functions' registers */
 	uint32_t address;       /* port 0xCF8; atomic */
-	struct bus *memory_bus;
+	struct bus *memory_bus, *io_bus;
 	struct irq_line *line;  /* PCI_HOST_LINES of them; borrowed */
-	struct pci_window memory32, memory64;
+	struct pci_window memory32, memory64, io;
 	struct pci_device *function[PCI_HOST_SLOTS * PCI_HOST_FUNCTIONS];
 	struct pci_device bridge;
 };
@@ -39,6 +39,7 @@ struct pci_host_config {
 	struct irq_line *line; /* pin P of slot S: line (S + P - 1) % PCI_HOST_LINES */
 	uint64_t ecam;
 	struct pci_window memory32, memory64; /* memory64 may be empty */
+	struct pci_window io;                 /* so may this */
 };
 
 /* Returns 0 or -errno. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 const struct virtio_feature virtio_features[] = {
+	{ VIRTIO_F_ANY_LAYOUT, "ANY_LAYOUT", "to legacy drivers", "6.3" },
 	{ VIRTIO_RING_F_INDIRECT_DESC, "INDIRECT_DESC", "always", "2.7.5.3" },
 	{ VIRTIO_RING_F_EVENT_IDX, "EVENT_IDX", "always", "2.7.7" },
 	{ VIRTIO_F_VERSION_1, "VERSION_1", "always", "6" },

@@ -107,8 +107,9 @@ void virtio_set_driver_features(struct virtio_device *dev, uint32_t word, uint32
 	unsigned shift = 32 * word;
 
 	/* What was accepted stays so until the next reset (section 3.1.1). */
-	if (word > 1 || (load_relaxed(&dev->status) & VIRTIO_CONFIG_S_FEATURES_OK))
+	if (word > 1 || dev->live || (load_relaxed(&dev->status) & VIRTIO_CONFIG_S_FEATURES_OK))
 		return;
+	dev->legacy = false;
 	dev->driver_features &= ~((uint64_t)UINT32_MAX << shift);
 	dev->driver_features |= (uint64_t)value << shift;
 }
@@ -264,11 +265,24 @@ static bool features_usable(struct virtio_device *dev)
 
 static void go_live(struct virtio_device *dev)
 {
+	/* A legacy driver cannot be refused its features before (section 3.1.2). */
+	if (dev->legacy) {
+		dev->accepted = dev->driver_features & virtio_legacy_offered(dev);
+		if (!dev->ops->features_ok(dev, dev->accepted & dev->offered)) {
+			virtio_device_broken(dev, "its features do not go together");
+			return;
+		}
+	}
 	dev->live = true;
 	log_features(dev);
 	for (unsigned i = 0; i < dev->queue_count; i++)
 		if (dev->queue[i].config.enabled)
 			queue_start(dev, &dev->queue[i]);
+}
+
+/* Tell the driver, which has just set DRIVER_OK, of what came before. */
+static void notify_held(struct virtio_device *dev)
+{
 	pthread_mutex_lock(&dev->event_lock);
 	if (dev->notify_later)
 		dev->transport->ops->notify_config(dev);
@@ -286,6 +300,7 @@ static void reset_finish(struct virtio_device *dev)
 		queue_defaults(dev, &dev->queue[i]);
 	dev->driver_features = 0;
 	dev->accepted = 0;
+	dev->legacy = false;
 	dev->resetting = false;
 	pthread_mutex_lock(&dev->event_lock);
 	dev->notify_later = false;
@@ -325,7 +340,8 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 	/* Bits only accumulate until the next reset (section 2.1.1). */
 	now = load_relaxed(&dev->status);
 	set = value & STATUS_DRIVER_BITS & ~now;
-	if (set & VIRTIO_CONFIG_S_FEATURES_OK) {
+	/* To a legacy driver that bit is nothing (section 3.1.2). */
+	if ((set & VIRTIO_CONFIG_S_FEATURES_OK) && !dev->legacy) {
 		if (features_usable(dev))
 			dev->accepted = dev->driver_features;
 		else
@@ -333,9 +349,41 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 	}
 	now = __atomic_or_fetch(&dev->status, set, __ATOMIC_SEQ_CST);
 	if (!dev->live && (now & VIRTIO_CONFIG_S_DRIVER_OK) &&
-	    (now & VIRTIO_CONFIG_S_FEATURES_OK) && !(now & VIRTIO_CONFIG_S_NEEDS_RESET))
+	    (dev->legacy || (now & VIRTIO_CONFIG_S_FEATURES_OK)) &&
+	    !(now & VIRTIO_CONFIG_S_NEEDS_RESET))
+		go_live(dev);
+	if (set & VIRTIO_CONFIG_S_DRIVER_OK)
+		notify_held(dev);
+}
+
+/* --- The legacy interface --- */
+
+bool virtio_legacy_begin(struct virtio_device *dev)
+{
+	if (!(load_relaxed(&dev->status) & VIRTIO_CONFIG_S_FEATURES_OK))
+		dev->legacy = true;
+	return dev->legacy;
+}
+
+uint32_t virtio_legacy_offered(const struct virtio_device *dev)
+{
+	return (uint32_t)(dev->offered | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT));
+}
+
+void virtio_legacy_set_features(struct virtio_device *dev, uint32_t value)
+{
+	if (virtio_legacy_begin(dev) && !dev->live)
+		dev->driver_features = value & virtio_legacy_offered(dev);
+}
+
+void virtio_legacy_queue_used(struct virtio_device *dev, const struct virtio_queue *queue)
+{
+	if (dev->legacy && !dev->live && !dev->resetting && queue->config.enabled &&
+	    !virtio_device_is_broken(dev))
 		go_live(dev);
 }
+
+/* --- Waiting for threads --- */
 
 void virtio_device_wait_stopped(struct virtio_device *dev, const struct virtio_queue *queue)
 {
@@ -373,8 +421,8 @@ void virtio_device_shut_down(struct virtio_device *dev)
 static void tell_driver(struct virtio_device *dev)
 {
 	/*
-	 * Before DRIVER_OK this must wait for it (section 2.1.2): go_live() comes
-	 * after the status is set, so one of the two sends it.  After a reset
+	 * Before DRIVER_OK this must wait for it (section 2.1.2): notify_held()
+	 * comes after the status is set, so one of the two sends it.  After a reset
 	 * there must be none: that drops it under the same lock (section 2.4.1).
 	 */
 	pthread_mutex_lock(&dev->event_lock);

@@ -100,9 +100,10 @@ struct virtio_device {
 
 	/* Device lock. */
 	uint64_t driver_features; /* as the driver writes them */
-	uint64_t accepted;        /* latched at FEATURES_OK */
+	uint64_t accepted;        /* latched at FEATURES_OK, or when legacy goes live */
 	uint8_t generation;
 	bool live;                /* DRIVER_OK was set: queues run */
+	bool legacy;              /* the driver uses the legacy interface */
 	bool resetting;           /* some queue has not acknowledged */
 	uint8_t config[VIRTIO_CONFIG_MAX + 8]; /* as last shown; zeros behind its end */
 
@@ -173,6 +174,20 @@ void virtio_queue_ring(struct virtio_queue *queue);
  */
 void virtio_device_wait_stopped(struct virtio_device *dev, const struct virtio_queue *queue);
 void virtio_device_end_waits(struct virtio_device *dev);
+
+/*
+ * The legacy interface (sections 2.2.3 and 3.1.2).  A driver that writes to it
+ * is taken for a legacy driver until the next reset, or until it writes features
+ * the modern way; not once it has negotiated those.  True: it is.
+ */
+bool virtio_legacy_begin(struct virtio_device *dev);
+
+/* Its features are 32 bits.  They count as they are when the device goes live. */
+uint32_t virtio_legacy_offered(const struct virtio_device *dev);
+void virtio_legacy_set_features(struct virtio_device *dev, uint32_t value);
+
+/* The driver rings for @queue: the device goes live even before DRIVER_OK. */
+void virtio_legacy_queue_used(struct virtio_device *dev, const struct virtio_queue *queue);
 
 /*
  * Reset the device and wait until its threads have let go of it.  For the

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include "virtio/virtio_pci.h"
+#include "virtio/virtio_pci_private.h"
 
 #include <errno.h>
 #include <linux/virtio_pci.h>
@@ -8,14 +8,14 @@
 
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
-#include "hw/msix.h"
 
 #define VENDOR 0x1af4
 #define DEVICE_BASE 0x1040 /* plus the virtio device type (section 4.1.2.1) */
 #define REVISION 1
+#define REVISION_TRANSITIONAL 0
 
 /* The BAR: each structure has a page of its own, MSI-X table and PBA too. */
-#define BAR 4
+#define BAR VIRTIO_PCI_BAR
 #define BAR_SIZE 0x8000
 #define PAGE 0x1000
 enum { COMMON, ISR, DEVICE, NOTIFY, MSIX_TABLE, MSIX_PENDING };
@@ -23,36 +23,6 @@ enum { COMMON, ISR, DEVICE, NOTIFY, MSIX_TABLE, MSIX_PENDING };
 
 #define ISR_QUEUE 1
 #define ISR_CONFIG 2
-
-struct vector_notifier {
-	struct virtio_notifier notifier;
-	const struct msix_vector *vector;
-};
-
-struct virtio_pci {
-	struct pci_device pci;
-	struct virtio_transport transport;
-	struct virtio_device *dev;
-	struct msix msix;
-	struct doorbell_port port;
-	unsigned window; /* the offset of the PCI_CFG capability */
-
-	/* Device lock. */
-	uint32_t device_feature_select, driver_feature_select;
-	uint16_t queue_select;
-	uint16_t config_vector;
-	bool bus_master;
-	struct doorbell *attached; /* a queue; eventfd -1: none */
-
-	/* Ways to the driver; constant. */
-	struct vector_notifier *by_vector; /* one each of MSI-X */
-	struct virtio_notifier by_line;    /* queues, without MSI-X */
-
-	/* Atomic: written under the device lock, and isr by any thread. */
-	struct vector_notifier *config_notifier; /* NULL: none, or the line */
-	bool msix_on;
-	uint8_t isr;
-};
 
 static struct virtio_pci *from_pci(struct pci_device *pci)
 {
@@ -124,7 +94,7 @@ static void update_notifiers(struct virtio_pci *vp)
 	irq_source_update(&vp->pci.intx);
 }
 
-static uint8_t isr_read(struct virtio_pci *vp)
+uint8_t virtio_pci_read_isr(struct virtio_pci *vp)
 {
 	uint8_t isr = __atomic_exchange_n(&vp->isr, 0, __ATOMIC_SEQ_CST);
 
@@ -138,24 +108,52 @@ static uint16_t usable_vector(const struct virtio_pci *vp, uint16_t vector)
 	return vector < vp->msix.count ? vector : VIRTIO_NO_VECTOR;
 }
 
+void virtio_pci_set_config_vector(struct virtio_pci *vp, uint16_t vector)
+{
+	vp->config_vector = usable_vector(vp, vector);
+	store_release(&vp->config_notifier, notifier_for(vp, vp->config_vector));
+}
+
+void virtio_pci_set_queue_vector(struct virtio_pci *vp, struct virtio_queue *queue,
+				 uint16_t vector)
+{
+	queue->config.vector = usable_vector(vp, vector);
+	update_queue_notifier(vp, queue);
+}
+
 /* --- Doorbells --- */
 
-/* Attach a queue's short-cut while it runs, decodes and may do DMA. */
+static struct doorbell modern_doorbell(const struct virtio_pci *vp, unsigned index)
+{
+	return (struct doorbell){
+		.addr = vp->pci.bar[BAR].addr + NOTIFY * PAGE + index * NOTIFY_STRIDE,
+	};
+}
+
+static bool same_doorbell(const struct doorbell *a, const struct doorbell *b)
+{
+	return a->eventfd == b->eventfd && a->addr == b->addr && a->is_port == b->is_port;
+}
+
+/*
+ * Attach a queue's short-cut while it runs, decodes and may do DMA: that of the
+ * interface in use.
+ */
 static void update_doorbell(struct virtio_pci *vp, unsigned index)
 {
-	const struct pci_bar *bar = &vp->pci.bar[BAR];
+	bool legacy = vp->dev->legacy;
+	const struct pci_bar *bar = &vp->pci.bar[legacy ? VIRTIO_PCI_BAR_LEGACY : BAR];
 	const struct virtio_queue *queue = &vp->dev->queue[index];
 	struct doorbell *attached = &vp->attached[index];
-	struct doorbell wanted = {
-		.addr = bar->addr + NOTIFY * PAGE + index * NOTIFY_STRIDE,
-		.eventfd = -1,
-	};
+	struct doorbell wanted = legacy ? virtio_pci_legacy_doorbell(vp, index) :
+		modern_doorbell(vp, index);
 
 	if (!vp->port.ops)
 		return;
+	wanted.eventfd = -1;
 	if (bar->mapped && vp->bus_master && virtio_queue_running(queue))
 		wanted.eventfd = queue->doorbell;
-	if (attached->eventfd == wanted.eventfd && attached->addr == wanted.addr)
+	if (same_doorbell(attached, &wanted))
 		return;
 	if (attached->eventfd >= 0)
 		vp->port.ops->detach(vp->port.opaque, attached);
@@ -247,16 +245,6 @@ static void address_write(struct virtio_queue *queue, unsigned at, uint64_t valu
 		memcpy((uint8_t *)addr[at / 8] + at % 8, &value, len);
 }
 
-static void queue_vector_write(struct virtio_pci *vp, struct virtio_queue *queue,
-			       uint16_t vector)
-{
-	queue->config.vector = usable_vector(vp, vector);
-	update_queue_notifier(vp, queue);
-}
-
-/* Registers take accesses of their own width only; no other changes a neighbour. */
-#define REGISTER(offset, len) ((offset) << 4 | (len))
-
 static void queue_write(struct virtio_pci *vp, struct virtio_queue *queue, uint64_t offset,
 			uint64_t value, unsigned len)
 {
@@ -265,7 +253,7 @@ static void queue_write(struct virtio_pci *vp, struct virtio_queue *queue, uint6
 		virtio_queue_set_size(vp->dev, queue, (uint16_t)value);
 		break;
 	case REGISTER(VIRTIO_PCI_COMMON_Q_MSIX, 2):
-		queue_vector_write(vp, queue, (uint16_t)value);
+		virtio_pci_set_queue_vector(vp, queue, (uint16_t)value);
 		break;
 	case REGISTER(VIRTIO_PCI_COMMON_Q_ENABLE, 2):
 		/* A driver never writes 0; nothing but a reset disables a queue. */
@@ -298,8 +286,7 @@ static void common_write(struct virtio_pci *vp, uint64_t offset, uint64_t value,
 		virtio_set_driver_features(vp->dev, vp->driver_feature_select, (uint32_t)value);
 		break;
 	case REGISTER(VIRTIO_PCI_COMMON_MSIX, 2):
-		vp->config_vector = usable_vector(vp, (uint16_t)value);
-		store_release(&vp->config_notifier, notifier_for(vp, vp->config_vector));
+		virtio_pci_set_config_vector(vp, (uint16_t)value);
 		break;
 	case REGISTER(VIRTIO_PCI_COMMON_STATUS, 1):
 		virtio_set_status(vp->dev, (uint8_t)value);
@@ -347,19 +334,20 @@ static const struct virtio_transport_ops transport_ops = {
 	.reset = device_reset,
 };
 
-/* --- The BAR --- */
+/* --- The BARs --- */
 
 static uint64_t bar_read(struct pci_device *pci, unsigned bar, uint64_t offset, unsigned len)
 {
 	struct virtio_pci *vp = from_pci(pci);
 	uint64_t at = offset % PAGE;
 
-	(void)bar;
+	if (bar == VIRTIO_PCI_BAR_LEGACY)
+		return virtio_pci_legacy_read(vp, offset, len);
 	switch (offset / PAGE) {
 	case COMMON:
 		return common_read(vp, at, len);
 	case ISR:
-		return at == 0 ? isr_read(vp) : 0;
+		return at == 0 ? virtio_pci_read_isr(vp) : 0;
 	case DEVICE:
 		return virtio_config_read(vp->dev, at, len);
 	case MSIX_TABLE:
@@ -377,7 +365,10 @@ static void bar_write(struct pci_device *pci, unsigned bar, uint64_t offset, uin
 	struct virtio_pci *vp = from_pci(pci);
 	uint64_t at = offset % PAGE;
 
-	(void)bar;
+	if (bar == VIRTIO_PCI_BAR_LEGACY) {
+		virtio_pci_legacy_write(vp, offset, value, len);
+		return;
+	}
 	switch (offset / PAGE) {
 	case COMMON:
 		common_write(vp, at, value, len);
@@ -526,16 +517,18 @@ static int make_notifiers(struct virtio_pci *vp)
 	return 0;
 }
 
-int virtio_pci_create(struct virtio_pci **result, struct virtio_device *dev, uint32_t class,
-		      const struct msi_port *msi, const struct doorbell_port *doorbell)
+int virtio_pci_create(struct virtio_pci **result, struct virtio_device *dev,
+		      const struct virtio_pci_kind *kind, const struct msi_port *msi,
+		      const struct doorbell_port *doorbell)
 {
+	bool transitional = kind->transitional_id;
 	const struct pci_ids ids = {
 		.vendor = VENDOR,
-		.device = DEVICE_BASE + dev->id,
+		.device = transitional ? kind->transitional_id : DEVICE_BASE + dev->id,
 		.subsystem_vendor = VENDOR,
-		.subsystem = DEVICE_BASE + dev->id,
-		.revision = REVISION,
-		.class = class,
+		.subsystem = transitional ? dev->id : DEVICE_BASE + dev->id,
+		.revision = transitional ? REVISION_TRANSITIONAL : REVISION,
+		.class = kind->class,
 	};
 	struct virtio_pci *vp;
 	int ret;
@@ -549,6 +542,8 @@ int virtio_pci_create(struct virtio_pci **result, struct virtio_device *dev, uin
 	vp->port = *doorbell;
 	vp->transport.ops = &transport_ops;
 	pci_device_init(&vp->pci, &pci_ops, &ids);
+	if (transitional)
+		virtio_pci_legacy_add_bar(vp);
 	add_structures(vp);
 	ret = msix_init(&vp->msix, &vp->pci, dev->queue_count + 1u, BAR, MSIX_TABLE * PAGE,
 			MSIX_PENDING * PAGE, msi);

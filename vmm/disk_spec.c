@@ -93,11 +93,12 @@ static bool set_transport(struct blk_config *config, const char *value)
 {
 	static const char *const names[] = {
 		[BLK_TRANSPORT_PCI] = "pci",
+		[BLK_TRANSPORT_PCI_TRANSITIONAL] = "pci-transitional",
 		[BLK_TRANSPORT_MMIO] = "mmio",
 	};
 
 	for (unsigned i = 0; i < array_size(names); i++) {
-		if (!names[i] || strcmp(value, names[i]))
+		if (strcmp(value, names[i]))
 			continue;
 		config->transport = (enum blk_transport)i;
 		return true;
@@ -151,7 +152,7 @@ static const struct disk_key keys[] = {
 	{ "cache", NULL, "cache=writeback|writethrough|unsafe",
 	  "when writes are on stable storage, default writeback",
 	  NULL, set_cache },
-	{ "transport", NULL, "transport=pci|mmio",
+	{ "transport", NULL, "transport=pci|pci-transitional|mmio",
 	  "how the guest reaches it, default pci", NULL, set_transport },
 	{ "packed", NULL, "packed=on|off", "offer packed virtqueues, default off",
 	  NULL, set_packed },

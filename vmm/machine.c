@@ -386,6 +386,7 @@ static int pci_up(struct machine *m)
 		.ecam = LAYOUT_ECAM,
 		.memory32 = { .base = LAYOUT_PCI32, .len = LAYOUT_PCI32_LENGTH },
 		.memory64 = m->pci64,
+		.io = { .base = LAYOUT_PORT_PCI, .len = LAYOUT_PORT_PCI_LENGTH },
 	};
 	int ret = pci_host_init(&m->pci, &config);
 
@@ -432,14 +433,19 @@ static void log_device(const struct machine_disk *disk, const struct blk_config 
 
 /* Put the disk on the PCI bus, and say where in @place. */
 static int attach_pci(struct machine *m, struct machine_disk *disk,
-		      const struct doorbell_port *doorbells, char place[static PLACE_LEN])
+		      const struct blk_config *config, const struct doorbell_port *doorbells,
+		      char place[static PLACE_LEN])
 {
+	const struct virtio_pci_kind kind = {
+		.class = BLK_PCI_CLASS,
+		.transitional_id = config->transport == BLK_TRANSPORT_PCI_TRANSITIONAL ?
+			BLK_PCI_TRANSITIONAL_ID : 0,
+	};
 	const struct msi_port messages = { &vm_msi_ops, &m->vm };
 	struct pci_device *function;
 	int ret;
 
-	ret = virtio_pci_create(&disk->pci, blk_virtio(disk->blk), BLK_PCI_CLASS, &messages,
-				doorbells);
+	ret = virtio_pci_create(&disk->pci, blk_virtio(disk->blk), &kind, &messages, doorbells);
 	if (ret)
 		return ret;
 	function = virtio_pci_function(disk->pci);
@@ -478,15 +484,16 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	static const struct doorbell_port exits = { NULL, NULL };
 	const struct doorbell_port doorbells = { &vm_doorbell_ops, &m->vm };
 	bool exit = m->options->doorbell == DOORBELL_MODE_EXIT;
-	bool mmio = given->transport == BLK_TRANSPORT_MMIO;
 	char place[PLACE_LEN];
 	int ret;
 
 	config.queues = queue_count(m, given);
 	ret = blk_create(&disk->blk, disk->name, &config, &disk->image, m->io_thread,
 			 &m->ram.memory);
-	if (ret == 0)
-		ret = (mmio ? attach_mmio : attach_pci)(m, disk, exit ? &exits : &doorbells, place);
+	if (ret == 0 && config.transport == BLK_TRANSPORT_MMIO)
+		ret = attach_mmio(m, disk, exit ? &exits : &doorbells, place);
+	else if (ret == 0)
+		ret = attach_pci(m, disk, &config, exit ? &exits : &doorbells, place);
 	disk->is_attached = ret == 0;
 	if (ret == 0)
 		log_device(disk, &config, place);

@@ -333,6 +333,8 @@ static int set_ioeventfd(struct vm *vm, const struct doorbell *doorbell, uint32_
 		io.datamatch = doorbell->value;
 		io.flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
 	}
+	if (doorbell->is_port)
+		io.flags |= KVM_IOEVENTFD_FLAG_PIO;
 	return ioctl(vm->fd, KVM_IOEVENTFD, &io) ? -errno : 0;
 }
 
@@ -343,8 +345,8 @@ static int doorbell_attach(void *opaque, const struct doorbell *doorbell)
 
 	if (ret)
 		log_info_limited(&vm->messages,
-				 "KVM takes no doorbell at 0x%" PRIx64 " (%s): its writes exit",
-				 doorbell->addr, strerror(-ret));
+				 "KVM takes no doorbell at %s0x%" PRIx64 " (%s): its writes exit",
+				 doorbell->is_port ? "port " : "", doorbell->addr, strerror(-ret));
 	return ret;
 }
 

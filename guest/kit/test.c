@@ -13,10 +13,10 @@ static void *test_exit[5];
 static bool test_running;
 
 static const struct test *const tables[] = {
-	pci_tests,     capability_tests, device_tests, msix_tests,  intx_tests,
+	pci_tests,     capability_tests, device_tests, msix_tests,   intx_tests,
 	blk_tests,     framing_tests,    ring_tests,   packed_tests, queue_tests,
-	mq_tests,      range_tests,      cache_tests,  resize_tests,
-	mmio_tests,
+	mq_tests,      range_tests,      cache_tests,  resize_tests, mmio_tests,
+	legacy_tests,
 };
 
 /* Cuts the command line into NUL-terminated words, ended by an empty one. */
@@ -168,6 +168,8 @@ static unsigned provided(void)
 		what |= NEEDS_MMIO;
 	if (list_has(option("mmio-data", "off"), "on"))
 		what |= NEEDS_MMIO_DATA;
+	if (list_has(option("transitional", "off"), "on"))
+		what |= NEEDS_TRANSITIONAL;
 	return what;
 }
 

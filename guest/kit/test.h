@@ -34,6 +34,7 @@ enum test_needs {
 	NEEDS_DURABLE = 1 << 14,  /* the runner looks: see test_cache.c */
 	NEEDS_MMIO = 1 << 15,
 	NEEDS_MMIO_DATA = 1 << 16, /* that disk offers NOTIFICATION_DATA */
+	NEEDS_TRANSITIONAL = 1 << 17, /* the first disk has the legacy interface */
 };
 
 struct test {
@@ -51,7 +52,7 @@ extern const struct test pci_tests[], capability_tests[], device_tests[], msix_t
 	intx_tests[];
 extern const struct test blk_tests[], framing_tests[], ring_tests[], packed_tests[], queue_tests[];
 extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[];
-extern const struct test mmio_tests[];
+extern const struct test mmio_tests[], legacy_tests[];
 
 /*
  * Options are name=value words on the kit's command line; other words are left alone. They say what
@@ -69,6 +70,7 @@ extern const struct test mmio_tests[];
  *                     (off)
  *   durable=on|off    on: the runner looks at what the durable/ tests wrote (off)
  *   memory=MIB        the size of RAM (not used)
+ *   transitional=on|off  whether it has the legacy interface, too (off)
  *   views=cf8,ecam    the ways to configuration space (both)
  *   ecam=ADDRESS      where the ECAM is, if no MCFG table says
  *   queues=N          how many queues each has (1)

@@ -266,7 +266,7 @@ refused "read-only file opened for reading" 1 "vmm: $missing" \
 
 keys="valid keys: path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N, \
 queues=N, discard=on|off, cache=writeback|writethrough|unsafe, \
-transport=pci|mmio, packed=on|off, in-order=on|off, notification-data=on|off"
+transport=pci|pci-transitional|mmio, packed=on|off, in-order=on|off, notification-data=on|off"
 usage "SPEC without a path" "disk ',ro': no path" -k bz -d ,ro
 usage "unknown key" "disk 'disk.img,color=red': unknown key 'color'; $keys" \
 	-k bz -d disk.img,color=red
@@ -276,6 +276,8 @@ usage "key without its value" "disk 'disk.img,aio': no value for key 'aio' (how 
 default io_uring); $keys" -k bz -d disk.img,aio
 usage "malformed queue-size" "disk 'disk.img,queue_size=100': bad value for key 'queue_size' \
 (a power of two from 2 to 1024, default 256); $keys" -k bz -d disk.img,queue_size=100
+usage "unknown transport" "disk 'disk.img,transport=isa': bad value for key 'transport' \
+(how the guest reaches it, default pci); $keys" -k bz -d disk.img,transport=isa
 usage "malformed serial" "disk 'disk.img,serial=0123456789abcdefghijk': bad value for key \
 'serial' (1 to 20 printable ASCII characters, default none); $keys" \
 	-k bz -d disk.img,serial=0123456789abcdefghijk

@@ -13,7 +13,7 @@ readonly configurations=(
 	rw ro two exit sync
 	packed packed-inorder split-inorder
 	queues nodiscard writethrough unsafe durable
-	mmio
+	transitional mmio
 )
 # QEMU 7.2 never comes back from a kick of a packed ring without bus master: counted as failed.
 readonly qemu_hangs=pci/bus-master-off
@@ -138,6 +138,7 @@ kit_options() {
 	unsafe) [[ $monitor == qemu ]] || options+=' cache=unsafe' ;; # QEMU does not tell
 	durable) options+=' queues=2 durable=on end=spin' ;;
 	mmio) options+=' mmio=0xfeb00000 mmio-gsi=16 mmio-queues=2' ;;
+	transitional) options+=' transitional=on' ;;
 	esac
 	[[ -z $wanted ]] || options+=" tests=$wanted"
 	printf '%s' "$options"
@@ -151,6 +152,7 @@ vmm_command() {
 	rw) first+=,serial=$serial ;;
 	ro) first+=,ro ;;
 	sync) first+=,aio=sync ;;
+	transitional) first+=,transport=pci-transitional ;;
 	exit) command_line+=(--doorbell=exit) ;;
 	packed) first+=,packed=on,queues=2 ;;
 	packed-inorder) first+=,packed=on,in-order=on,notification-data=on,queues=2 ;;
@@ -185,7 +187,8 @@ vmm_resize() {
 	kill -USR2 "$(<"$work/pid")"
 }
 
-# qboot starts in a tenth of a second, but leaves INTx unrouted: SeaBIOS serves the first configuration.
+# qboot starts in a tenth of a second, but leaves INTx unrouted, and I/O BARs without addresses: SeaBIOS
+# serves the first configuration, and the transitional one.
 qemu_command() {
 	local options drive device=virtio-blk-pci,disable-legacy=on,logical_block_size=512
 
@@ -196,7 +199,7 @@ qemu_command() {
 	options=$(kit_options "$1")
 	command_line=("$program" -M q35 -accel kvm -cpu "host,-arch-capabilities" -m 64 -nodefaults
 		-nic none -display none -monitor none -serial stdio -no-reboot -kernel "$kit")
-	if [[ $1 != rw ]]; then
+	if [[ $1 != rw && $1 != transitional ]]; then
 		command_line+=(-bios qboot.rom)
 		options+=' intx=off'
 	fi
@@ -221,6 +224,7 @@ qemu_command() {
 	nodiscard) device+=,discard=off ;;
 	writethrough | unsafe) drive+=,cache=$1 ;;
 	durable) device+=,num-queues=2 ;;
+	transitional) device=${device/legacy=on/legacy=off} ;;
 	esac
 	command_line+=(-append "$options" -drive "file=$work/0.img,id=d0,$drive" -device "$device,drive=d0")
 	[[ $1 != two ]] || command_line+=(-drive "file=$work/1.img,id=d1,$drive" -device "$device,drive=d1")

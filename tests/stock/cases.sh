@@ -313,6 +313,19 @@ case_mmio_shared_lines()
 	expect mmio 9
 	expect intx 8
 }
+# The same device by both drivers; the parameter goes to a module. The root disk has
+# the modern interface alone, which that driver falls back to.
+# Rows: LEGPCI-04, LEGPCI-07, LEGPCI-12, LEGPCI-14
+case_legacy()		{ io 64M ,transport=pci-transitional -p virtio_pci.force_legacy=1; expect modern 0; }
+# Rows: LEGPCI-22
+case_legacy_intx()
+{
+	io 8M ,transport=pci-transitional -p "virtio_pci.force_legacy=1 pci=nomsi"
+	expect modern 0
+	expect intx 3
+}
+# Rows: LEGPCI-04
+case_transitional()	{ io 8M ,transport=pci-transitional; expect modern 1; }
 
 case_file_tree()
 {

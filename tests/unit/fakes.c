@@ -111,6 +111,7 @@ static int doorbell_attach(void *opaque, const struct doorbell *doorbell)
 	ck_assert_int_ge(doorbell->eventfd, 0);
 	for (unsigned i = 0; i < d->attached; i++)
 		ck_assert_msg(d->slot[i].addr != doorbell->addr ||
+			      d->slot[i].is_port != doorbell->is_port ||
 			      (doorbell->len && d->slot[i].len &&
 			       d->slot[i].value != doorbell->value),
 			      "address attached twice");
@@ -127,6 +128,7 @@ static void doorbell_detach(void *opaque, const struct doorbell *doorbell)
 
 	for (i = 0; i < d->attached; i++)
 		if (d->slot[i].addr == doorbell->addr &&
+		    d->slot[i].is_port == doorbell->is_port &&
 		    d->slot[i].eventfd == doorbell->eventfd &&
 		    d->slot[i].len == doorbell->len && d->slot[i].value == doorbell->value)
 			break;
@@ -136,16 +138,28 @@ static void doorbell_detach(void *opaque, const struct doorbell *doorbell)
 
 const struct doorbell_ops fake_doorbell_ops = { doorbell_attach, doorbell_detach };
 
-bool fake_doorbells_write(struct fake_doorbells *doorbells, uint64_t addr, uint32_t value,
-			  unsigned len)
+static bool take_write(struct fake_doorbells *doorbells, bool is_port, uint64_t addr,
+		       uint32_t value, unsigned len)
 {
 	for (unsigned i = 0; i < doorbells->attached; i++) {
 		const struct doorbell *d = &doorbells->slot[i];
 
-		if (d->addr == addr && (!d->len || (d->len == len && d->value == value)))
+		if (d->is_port == is_port && d->addr == addr &&
+		    (!d->len || (d->len == len && d->value == value)))
 			return eventfd_write(d->eventfd, 1) == 0;
 	}
 	return false;
+}
+
+bool fake_doorbells_write(struct fake_doorbells *doorbells, uint64_t addr, uint32_t value,
+			  unsigned len)
+{
+	return take_write(doorbells, false, addr, value, len);
+}
+
+bool fake_doorbells_out(struct fake_doorbells *doorbells, uint64_t port, uint16_t value)
+{
+	return take_write(doorbells, true, port, value, 2);
 }
 
 bool fake_doorbells_ring(struct fake_doorbells *doorbells, uint64_t addr)
@@ -164,6 +178,7 @@ void fake_board_init(struct fake_board *board)
 		.ecam = FAKE_ECAM,
 		.memory32 = { .base = FAKE_WINDOW32, .len = FAKE_WINDOW },
 		.memory64 = { .base = FAKE_WINDOW64, .len = FAKE_WINDOW },
+		.io = { .base = FAKE_WINDOW_IO, .len = FAKE_PORTS },
 	};
 
 	bus_init(&board->memory);

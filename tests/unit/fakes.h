@@ -66,6 +66,8 @@ extern const struct doorbell_ops fake_doorbell_ops;
 
 /* A guest's write to @addr: true if a short-cut took it. */
 bool fake_doorbells_ring(struct fake_doorbells *doorbells, uint64_t addr);
+/* The same for a write of two bytes to a port. */
+bool fake_doorbells_out(struct fake_doorbells *doorbells, uint64_t port, uint16_t value);
 bool fake_doorbells_write(struct fake_doorbells *doorbells, uint64_t addr, uint32_t value,
 			  unsigned len);
 
@@ -75,6 +77,8 @@ bool fake_doorbells_write(struct fake_doorbells *doorbells, uint64_t addr, uint3
 #define FAKE_WINDOW32 0xc0000000ULL
 #define FAKE_WINDOW64 0x100000000ULL
 #define FAKE_WINDOW 0x2000000 /* bytes, of both */
+#define FAKE_WINDOW_IO 0xc000
+#define FAKE_PORTS 0x400
 
 struct fake_board {
 	struct bus memory, io;

@@ -2,6 +2,7 @@
 #include "devices/blk_parse.h"
 
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <string.h>
 
 #include "hw/base/util.h"
@@ -19,7 +20,8 @@ static struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 static struct virtqueue_chain chain;
 static struct blk_command command;
 static struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX + 1];
-static uint64_t features = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH); /* accepted */
+static uint64_t features = /* accepted */
+	VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 
 static void put_header(uint32_t type, uint64_t sector)
 {
@@ -219,6 +221,32 @@ START_TEST(flush_not_negotiated)
 	put_header(FLUSH, 0);
 	whole(HEADER, 1);
 	features = 0;
+	parse(false);
+	ck_assert_int_eq(command.action, BLK_DONE);
+	ck_assert_int_eq(command.result, UNSUPP);
+}
+END_TEST
+
+/* Rows: LEGBLK-02, LEGBLK-03 */
+START_TEST(legacy_types)
+{
+	static const uint32_t unknown[] = { 2, 3, 0x80000000, 0x80000001, 0x80000005 };
+
+	features = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
+	put_header(5, 0);
+	whole(HEADER, 1);
+	parse(false);
+	ck_assert_int_eq(command.action, BLK_FLUSH);
+	for (unsigned i = 0; i < array_size(unknown); i++) {
+		put_header(unknown[i], 0);
+		whole(HEADER + 512, 1);
+		parse(false);
+		ck_assert_int_eq(command.action, BLK_DONE);
+		ck_assert_int_eq(command.result, UNSUPP);
+	}
+	features = 0;
+	put_header(5, 0);
+	whole(HEADER, 1);
 	parse(false);
 	ck_assert_int_eq(command.action, BLK_DONE);
 	ck_assert_int_eq(command.result, UNSUPP);
@@ -635,7 +663,8 @@ int main(void)
 {
 	Suite *suite = suite_create("blk_parse");
 
-	unit_tcase(suite, "requests", each_request, flush_not_negotiated, long_transfers, each_range,
+	unit_tcase(suite, "requests", each_request, flush_not_negotiated, legacy_types,
+		   long_transfers, each_range,
 		   many_ranges, parts_outside_ram, id_in_parts, used_length);
 	unit_tcase(suite, "framing", cut_anywhere, cut_evenly, cut_into_bytes);
 	unit_tcase(suite, "random", random_requests);

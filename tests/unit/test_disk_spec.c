@@ -13,7 +13,7 @@
 #define VALID_KEYS \
 	"path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N, " \
 	"queues=N, discard=on|off, cache=writeback|writethrough|unsafe, " \
-	"transport=pci|mmio, " \
+	"transport=pci|pci-transitional|mmio, " \
 	"packed=on|off, in-order=on|off, notification-data=on|off"
 
 static struct blk_config parse(const char *spec)
@@ -142,13 +142,16 @@ END_TEST
 
 START_TEST(transports)
 {
-	struct blk_config config = parse("x,transport=mmio");
+	static const char *const specs[] = {
+		"x,transport=pci", "x,transport=pci-transitional", "x,transport=mmio",
+	};
 
-	ck_assert_int_eq(config.transport, BLK_TRANSPORT_MMIO);
-	disk_spec_free(&config);
-	config = parse("x,transport=pci");
-	ck_assert_int_eq(config.transport, BLK_TRANSPORT_PCI);
-	disk_spec_free(&config);
+	for (unsigned i = 0; i < array_size(specs); i++) {
+		struct blk_config config = parse(specs[i]);
+
+		ck_assert_int_eq(config.transport, i);
+		disk_spec_free(&config);
+	}
 }
 END_TEST
 
@@ -225,6 +228,7 @@ static const struct {
 	{ "x,cache=none", "bad value for key 'cache' " CACHE_HELP },
 	{ "x,cache=writeback ", "bad value for key 'cache' " CACHE_HELP },
 	{ "x,transport", "no value for key 'transport' " TRANSPORT_HELP },
+	{ "x,transport=", "bad value for key 'transport' " TRANSPORT_HELP },
 	{ "x,transport=MMIO", "bad value for key 'transport' " TRANSPORT_HELP },
 	{ "x,transport=pc", "bad value for key 'transport' " TRANSPORT_HELP },
 	{ "x,discard", "no value for key 'discard' " DISCARD_HELP },

@@ -438,6 +438,124 @@ START_TEST(overlap_with_board)
 }
 END_TEST
 
+/* --- BARs of I/O ports: a third function, with a memory BAR beside --- */
+
+#define PORTS 0x80
+
+static struct probe c;
+
+static void io_setup(void)
+{
+	fake_board_init(&board);
+	probe_init(&c, 0xc);
+	pci_device_add_io_bar(&c.pci, 0, PORTS);
+	pci_device_add_memory_bar(&c.pci, 2, BAR2_SIZE);
+	ck_assert_int_eq(pci_host_attach(&board.host, &c.pci), 0);
+}
+
+static void io_teardown(void)
+{
+	probe_remove(&c);
+	fake_board_destroy(&board);
+}
+
+static uint32_t ports_at(void)
+{
+	return (uint32_t)in(&c, BAR0, 4) & ~3u;
+}
+
+/* Do the ports, all of them, answer at @port? */
+static bool ports_answer(uint64_t port)
+{
+	return bus_read(&board.io, port, 4) == answer(&c, 0, 0) &&
+		bus_read(&board.io, port + PORTS - 4, 4) == answer(&c, 0, PORTS - 4);
+}
+
+static bool no_ports_at(uint64_t port)
+{
+	return bus_read(&board.io, port, 4) == UINT32_MAX;
+}
+
+/* Rows: PCI-01, PCI-37 */
+START_TEST(io_decode)
+{
+	uint32_t port = ports_at();
+
+	ck_assert_uint_eq(in(&c, BAR0, 4), FAKE_WINDOW_IO | PCI_BASE_ADDRESS_SPACE_IO);
+	ck_assert_uint_eq(in(&c, BAR0 + 4, 4), 0); /* it takes one register */
+	ck_assert(no_ports_at(port));
+	out(&c, PCI_COMMAND, MEMORY, 2);
+	ck_assert(no_ports_at(port));
+	ck_assert(answers(&c, 2, bar_at(&c, BAR2), BAR2_SIZE));
+	out(&c, PCI_COMMAND, PCI_COMMAND_IO, 2);
+	ck_assert_uint_eq(in(&c, PCI_COMMAND, 2), PCI_COMMAND_IO);
+	ck_assert(ports_answer(port));
+	ck_assert(no_ports_at(port + PORTS));
+	ck_assert(nobody_at(port)); /* of memory */
+	ck_assert(nobody_at(bar_at(&c, BAR2)));
+	bus_write(&board.io, port + 18, 0x5a, 1);
+	ck_assert_uint_eq(c.offset, 18);
+	ck_assert_uint_eq(c.value, 0x5a);
+	out(&c, PCI_COMMAND, 0, 2);
+	ck_assert(no_ports_at(port));
+}
+END_TEST
+
+/* Rows: PCI-01 */
+START_TEST(io_sizing)
+{
+	uint32_t port = ports_at();
+
+	out(&c, PCI_COMMAND, _i ? PCI_COMMAND_IO : 0, 2);
+	out(&c, BAR0, UINT32_MAX, 4);
+	ck_assert_uint_eq(in(&c, BAR0, 4), (uint32_t)-PORTS | PCI_BASE_ADDRESS_SPACE_IO);
+	ck_assert(_i ? ports_answer(port) : no_ports_at(port));
+	out(&c, BAR0, 0, 4);
+	ck_assert_uint_eq(in(&c, BAR0, 4), PCI_BASE_ADDRESS_SPACE_IO);
+	out(&c, BAR0, port, 4);
+	out(&c, PCI_COMMAND, PCI_COMMAND_IO, 2);
+	ck_assert(ports_answer(port));
+}
+END_TEST
+
+/* Rows: PCI-01 */
+START_TEST(io_moves)
+{
+	uint32_t port = ports_at();
+
+	out(&c, PCI_COMMAND, PCI_COMMAND_IO | MEMORY, 2);
+	out(&c, BAR0, 0x1000, 4);
+	ck_assert(ports_answer(0x1000));
+	ck_assert(no_ports_at(port));
+	ck_assert(answers(&c, 2, bar_at(&c, BAR2), BAR2_SIZE));
+	/* Onto ports that are taken: they stay whose they are. */
+	out(&c, BAR0, 0xc80, 4);
+	ck_assert(no_ports_at(0x1000));
+	ck_assert(no_ports_at(0xc80));
+	ck_assert_uint_eq(fake_port_read(&board, c.pci.devfn, PCI_VENDOR_ID, 2), 0x1234);
+	fake_port_write(&board, c.pci.devfn, BAR0, 0xff80, 4);
+	ck_assert(ports_answer(0xff80));
+}
+END_TEST
+
+START_TEST(io_window_full)
+{
+	const unsigned room = FAKE_PORTS / PORTS; /* the first is taken */
+	struct probe more[FAKE_PORTS / PORTS];
+
+	for (unsigned i = 0; i < room; i++) {
+		probe_init(&more[i], i);
+		pci_device_add_io_bar(&more[i].pci, 0, PORTS);
+		ck_assert_int_eq(pci_host_attach(&board.host, &more[i].pci),
+				 i + 1 < room ? 0 : -ENOSPC);
+	}
+	ck_assert_uint_eq(in(&more[room - 2], BAR0, 4) & ~3u, FAKE_WINDOW_IO + FAKE_PORTS - PORTS);
+	for (unsigned i = 0; i + 1 < room; i++)
+		probe_remove(&more[i]);
+	pci_device_destroy(&more[room - 1].pci);
+}
+END_TEST
+
 /* --- Interrupt pins and lines --- */
 
 static void pend(struct probe *probe, bool pending)
@@ -886,6 +1004,14 @@ int main(void)
 	tcase_add_loop_test(tcase, host_without_room, 0, 2);
 	tcase_add_loop_test(tcase, random_writes, 0, 4);
 	tcase_add_test(tcase, accesses_during_moves);
+	suite_add_tcase(suite, tcase);
+
+	tcase = tcase_create("I/O BARs");
+	tcase_add_checked_fixture(tcase, io_setup, io_teardown);
+	tcase_add_test(tcase, io_decode);
+	tcase_add_loop_test(tcase, io_sizing, 0, 2);
+	tcase_add_test(tcase, io_moves);
+	tcase_add_test(tcase, io_window_full);
 	suite_add_tcase(suite, tcase);
 	return unit_run(suite);
 }

@@ -181,10 +181,11 @@ static void setup_with(const struct doorbell_ops *ops)
 {
 	const struct msi_port msi_port = { &fake_msi_ops, &msi };
 	const struct doorbell_port port = { ops, &doorbells };
+	const struct virtio_pci_kind kind = { .class = 0x018000 };
 
 	fake_board_init(&board);
 	fake_device_init(&fake);
-	ck_assert_int_eq(virtio_pci_create(&vp, &fake.virtio, 0x018000, &msi_port, &port), 0);
+	ck_assert_int_eq(virtio_pci_create(&vp, &fake.virtio, &kind, &msi_port, &port), 0);
 	ck_assert_int_eq(pci_host_attach(&board.host, virtio_pci_function(vp)), 0);
 	find_capabilities();
 	command(MEMORY | MASTER);
@@ -1314,13 +1315,14 @@ START_TEST(most_queues)
 	struct virtio_device big = fake.virtio;
 	const struct msi_port msi_port = { &fake_msi_ops, &msi };
 	const struct doorbell_port port = { NULL, NULL };
+	const struct virtio_pci_kind kind = { .class = 0 };
 	struct pci_device *pci;
 	struct virtio_pci *p;
 	uint64_t base;
 
 	big.queue_count = VIRTIO_PCI_QUEUES_MAX;
 	ck_assert_int_eq(virtio_device_init(&big), 0);
-	ck_assert_int_eq(virtio_pci_create(&p, &big, 0, &msi_port, &port), 0);
+	ck_assert_int_eq(virtio_pci_create(&p, &big, &kind, &msi_port, &port), 0);
 	pci = virtio_pci_function(p);
 	ck_assert_int_eq(pci_host_attach(&board.host, pci), 0);
 	fake_ecam_write(&board, pci->devfn, PCI_COMMAND, MEMORY, 2);
