@@ -51,7 +51,8 @@ extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[
  *   block=BYTES       the unit in which the host keeps it (not checked)
  *   serial=TEXT       its serial number, up to 20 characters (none)
  *   queues=N          how many it has (1)
- *   discard=on|off    whether it may be deallocated (on)
+ *   discard=on|off    whether it has DISCARD (on)
+ *   unmap=on|off      whether WRITE_ZEROES may deallocate (on)
  *   cache=writeback|writethrough|unsafe  its first mode; unsafe: it offers no FLUSH (writeback)
  *   resize=on|off     on: somebody does what lines such as "# resize please: SECTORS" ask for
  *                     (off)
