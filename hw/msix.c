@@ -69,12 +69,17 @@ static bool vector_pending(const struct msix_vector *v)
 	return v->handle < 0 && poll(&pfd, 1, 0) == 1;
 }
 
-void msix_drain(struct msix *msix)
+void msix_vector_drain(struct msix_vector *vector)
 {
 	eventfd_t count;
 
+	eventfd_read(vector->eventfd, &count);
+}
+
+void msix_drain(struct msix *msix)
+{
 	for (unsigned i = 0; i < msix->count; i++)
-		eventfd_read(msix->vector[i].eventfd, &count);
+		msix_vector_drain(&msix->vector[i]);
 }
 
 static bool aligned(uint64_t offset, unsigned len)

@@ -49,8 +49,9 @@ bool msix_enabled(const struct msix *msix);
 /* Attach and detach as Command and Message Control say, after a change to one. */
 void msix_update(struct msix *msix);
 
-/* Drop what is pending: the device behind the function was reset. */
+/* Drop what is pending: the device behind the function, or what uses @vector, was reset. */
 void msix_drain(struct msix *msix);
+void msix_vector_drain(struct msix_vector *vector);
 
 /*
  * Accesses to the table and the pending bits.  Only whole, aligned 4- and

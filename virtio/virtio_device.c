@@ -178,13 +178,19 @@ static void queue_stop(struct virtio_device *dev, struct virtio_queue *queue)
 /* Complete what waits for the queue's thread, if that has let go of it. */
 static void queue_finish(struct virtio_device *dev, struct virtio_queue *queue)
 {
+	const struct virtio_transport_ops *transport = dev->transport->ops;
+	unsigned index = (unsigned)(queue - dev->queue);
+
 	if (!queue->disabling || dev->resetting || load_acquire(&queue->state) != QUEUE_STOPPED)
 		return;
 	queue->disabling = false;
 	queue->config.enabled = false;
-	if (queue->resetting)
+	if (queue->resetting) {
+		if (transport->queue_reset)
+			transport->queue_reset(dev, index);
 		queue_defaults(dev, queue);
-	dev->transport->ops->queue_changed(dev, (unsigned)(queue - dev->queue));
+	}
+	transport->queue_changed(dev, index);
 }
 
 void virtio_queue_disable(struct virtio_device *dev, struct virtio_queue *queue)

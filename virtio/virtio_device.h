@@ -65,6 +65,8 @@ struct virtio_transport_ops {
 	 * Or it is back at its defaults, without a notifier.
 	 */
 	void (*queue_changed)(struct virtio_device *dev, unsigned index);
+	/* NULL, or: a queue was reset; drop its interrupts.  Its vector is still set. */
+	void (*queue_reset)(struct virtio_device *dev, unsigned index);
 	/* The device was reset: forget vectors and interrupts. */
 	void (*reset)(struct virtio_device *dev);
 };

@@ -313,6 +313,20 @@ static void common_write(struct virtio_pci *vp, uint64_t offset, uint64_t value,
 	}
 }
 
+/* What is masked and pending for this queue alone must not come any more (section 2.6.1). */
+static void queue_reset(struct virtio_device *dev, unsigned index)
+{
+	struct virtio_pci *vp = from_device(dev);
+	uint16_t vector = dev->queue[index].config.vector;
+
+	if (vector == VIRTIO_NO_VECTOR || vector == vp->config_vector)
+		return;
+	for (unsigned i = 0; i < dev->queue_count; i++)
+		if (i != index && dev->queue[i].config.vector == vector)
+			return;
+	msix_vector_drain(&vp->msix.vector[vector]);
+}
+
 static void device_reset(struct virtio_device *dev)
 {
 	struct virtio_pci *vp = from_device(dev);
@@ -329,6 +343,7 @@ static void device_reset(struct virtio_device *dev)
 static const struct virtio_transport_ops transport_ops = {
 	.notify_config = notify_config,
 	.queue_changed = queue_changed,
+	.queue_reset = queue_reset,
 	.reset = device_reset,
 };
 

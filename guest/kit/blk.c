@@ -64,6 +64,7 @@ void blk_quiesce(struct blk *disk)
 		    PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
 			    PCI_COMMAND_INTX_OFF);
 	virtio_reset(&disk->device);
+	disk->device.features = 0;
 	for (unsigned i = 0; i < msix->count; i++)
 		msix_mask(msix, i, true);
 	msix_enable(msix, false);
@@ -98,12 +99,17 @@ void blk_prepare(struct blk *disk, uint64_t features, uint16_t size)
 	virtq_enable(&disk->queue, ENTRY_QUEUE);
 }
 
+void blk_start_size(struct blk *disk, uint64_t features, uint16_t size)
+{
+	blk_prepare(disk, features, size);
+	virtio_set_status(&disk->device, STATUS_LIVE);
+	CHECK_EQUAL(virtio_status(&disk->device), STATUS_LIVE);
+}
+
 void blk_start(struct blk *disk, uint64_t features)
 {
 	virtio_reset(&disk->device);
-	blk_prepare(disk, features, blk_queue_size(disk));
-	virtio_set_status(&disk->device, STATUS_LIVE);
-	CHECK_EQUAL(virtio_status(&disk->device), STATUS_LIVE);
+	blk_start_size(disk, features, blk_queue_size(disk));
 }
 
 void blk_start_intx(struct blk *disk, uint64_t features)
@@ -234,6 +240,36 @@ void blk_write(struct blk *disk, uint64_t sector, unsigned sectors, bool complem
 	blk_finish(disk, &request);
 	CHECK_EQUAL(blk_status(&request), BLK_OK);
 	CHECK_EQUAL(request.used_length, 1);
+}
+
+void blk_publish_reads(struct blk *disk, struct blk_request *requests, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		blk_request_init(&requests[i], BLK_IN, i, SECTOR_SIZE);
+		blk_queue(disk, &requests[i]);
+	}
+}
+
+void blk_collect_reads(struct blk *disk, struct blk_request *requests, unsigned count)
+{
+	struct virtq *queue = &disk->queue;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct virtq_used_element element;
+		unsigned which = 0;
+
+		CHECK(POLL_UNTIL(PATIENCE_MS, virtq_has_used(queue)));
+		element = virtq_take_used(queue);
+		while (which < count && requests[which].head != element.id)
+			which++;
+		CHECK(which < count);
+		CHECK_EQUAL(requests[which].used_length, 0);
+		CHECK_EQUAL(element.length, SECTOR_SIZE + 1);
+		requests[which].used_length = element.length;
+		CHECK_EQUAL(blk_status(&requests[which]), BLK_OK);
+		blk_check(disk, blk_data(&requests[which]), which, 1, false);
+	}
+	CHECK(!virtq_has_used(queue));
 }
 
 static uint64_t pattern(const struct blk *disk, uint64_t sector)

@@ -114,7 +114,10 @@ void blk_quiesce(struct blk *disk);
  */
 void blk_prepare(struct blk *disk, uint64_t features, uint16_t size);
 
-/* The same and DRIVER_OK, with the queue's own size up to 256. */
+/* The same and DRIVER_OK. */
+void blk_start_size(struct blk *disk, uint64_t features, uint16_t size);
+
+/* The same with the queue's own size up to 256. */
 void blk_start(struct blk *disk, uint64_t features);
 
 /* As blk_start() without MSI-X: ISR and INTx. */
@@ -157,6 +160,15 @@ uint8_t blk_run(struct blk *disk, struct blk_request *request, uint32_t type, ui
  * length.
  */
 uint64_t *blk_read(struct blk *disk, uint64_t sector, unsigned sectors);
+
+/* Publishes reads of the first `count` sectors, one each; does not kick. */
+void blk_publish_reads(struct blk *disk, struct blk_request *requests, unsigned count);
+
+/*
+ * Waits for them by looking, takes them in whatever order they come, and checks each. No
+ * other is in flight.
+ */
+void blk_collect_reads(struct blk *disk, struct blk_request *requests, unsigned count);
 
 /* Writes `sectors` of the complement of the pattern, or the pattern itself; must succeed. */
 void blk_write(struct blk *disk, uint64_t sector, unsigned sectors, bool complement);

@@ -13,9 +13,9 @@ static void *test_exit[5];
 static bool test_running;
 
 static const struct test *const tables[] = {
-	pci_tests,  capability_tests, device_tests,  msix_tests,
-	intx_tests, blk_tests,        framing_tests, ring_tests,
-	mq_tests,   range_tests,      cache_tests,   resize_tests,
+	pci_tests,   capability_tests, device_tests,  msix_tests,   intx_tests,
+	blk_tests,   mq_tests,         framing_tests, ring_tests,   packed_tests,
+	queue_tests, range_tests,      cache_tests,   resize_tests,
 };
 
 /* Cuts the command line into NUL-terminated words, ended by an empty one. */
@@ -135,6 +135,11 @@ void test_compare(const char *file, int line, const char *what, uint64_t got, ui
 	test_leave();
 }
 
+static bool ring_is_packed(void)
+{
+	return list_has(option("ring", "split"), "packed");
+}
+
 static unsigned provided(void)
 {
 	const char *views = option("views", "cf8,ecam");
@@ -146,8 +151,13 @@ static unsigned provided(void)
 		what |= NEEDS_BOTH_VIEWS;
 	if (list_has(option("intx", "on"), "on"))
 		what |= NEEDS_INTX;
-	if (option_number("queues", 1) > 1)
-		what |= NEEDS_QUEUES;
+	if (option_number("queues", 1) >= 2)
+		what |= NEEDS_TWO_QUEUES;
+	if (list_has(option("in-order", "off"), "on"))
+		what |= NEEDS_IN_ORDER;
+	what |= ring_is_packed() ? NEEDS_PACKED : NEEDS_SPLIT;
+	what |= list_has(option("notification-data", "off"), "on") ? NEEDS_NOTIFICATION_DATA
+								   : NEEDS_PLAIN_NOTIFICATION;
 	what |= list_has(option("cache", "writeback"), "unsafe") ? NEEDS_NO_FLUSH : NEEDS_FLUSH;
 	if (list_has(option("resize", "off"), "on"))
 		what |= NEEDS_RESIZE;
@@ -164,7 +174,7 @@ static bool test_selected(const struct test *test)
 {
 	const char *wanted = option("tests", "");
 
-	if (test->needs & ~provided())
+	if (test->needs & ~provided() || list_any(option("except", ""), word_begins, test->name))
 		return false;
 	return !*wanted || list_any(wanted, word_begins, test->name);
 }
@@ -188,6 +198,25 @@ static bool test_run(const struct test *test, struct blk *disk)
 	return true;
 }
 
+/* Without the rows of the ring that is not in use. */
+static void print_rows(const char *row)
+{
+	const char *other = ring_is_packed() ? "SPLIT-" : "PACKED-";
+	bool first = true;
+
+	while (*row) {
+		bool shown = memcmp(row, other, strlen(other)) != 0;
+
+		if (shown && !first)
+			print(" ");
+		for (; *row && *row != ' '; row++)
+			if (shown)
+				print("%c", *row);
+		row += *row == ' ';
+		first &= !shown;
+	}
+}
+
 void test_run_all(struct blk *disk)
 {
 	unsigned count = 0, number = 0;
@@ -200,8 +229,10 @@ void test_run_all(struct blk *disk)
 		for (const struct test *test = tables[i]; test->name; test++) {
 			if (!test_selected(test))
 				continue;
-			print("%sok %u - %s [%s]\n", test_run(test, disk) ? "" : "not ", ++number,
-			      test->name, test->rows);
+			print("%sok %u - %s [", test_run(test, disk) ? "" : "not ", ++number,
+			      test->name);
+			print_rows(test->rows);
+			print("]\n");
 		}
 	}
 }

@@ -22,35 +22,44 @@ enum test_needs {
 	NEEDS_TWO_DISKS = 1 << 2,
 	NEEDS_BOTH_VIEWS = 1 << 3, /* PCI configuration by ports and by ECAM */
 	NEEDS_INTX = 1 << 4,
-	NEEDS_QUEUES = 1 << 5,   /* more than one */
-	NEEDS_FLUSH = 1 << 6,    /* cache= is not unsafe */
-	NEEDS_NO_FLUSH = 1 << 7, /* it is */
-	NEEDS_RESIZE = 1 << 8,   /* somebody does what test_resize.c asks for */
-	NEEDS_DURABLE = 1 << 9,  /* the runner looks: see test_cache.c */
+	NEEDS_SPLIT = 1 << 5,
+	NEEDS_PACKED = 1 << 6,
+	NEEDS_IN_ORDER = 1 << 7,
+	NEEDS_NOTIFICATION_DATA = 1 << 8,
+	NEEDS_PLAIN_NOTIFICATION = 1 << 9,
+	NEEDS_TWO_QUEUES = 1 << 10,
+	NEEDS_FLUSH = 1 << 11,    /* cache= is not unsafe */
+	NEEDS_NO_FLUSH = 1 << 12, /* it is */
+	NEEDS_RESIZE = 1 << 13,   /* somebody does what test_resize.c asks for */
+	NEEDS_DURABLE = 1 << 14,  /* the runner looks: see test_cache.c */
 };
 
 struct test {
 	const char *name; /* group/what; NULL ends a table */
 	void (*run)(struct blk *disk);
-	const char *rows; /* ids in virtio-conformance.md that the test observes */
+	/*
+	 * Ids in virtio-conformance.md that the test observes: those of SPLIT and of PACKED
+	 * with that ring only.
+	 */
+	const char *rows;
 	unsigned needs;
 };
 
 extern const struct test pci_tests[], capability_tests[], device_tests[], msix_tests[],
 	intx_tests[];
-extern const struct test blk_tests[], framing_tests[], ring_tests[];
+extern const struct test blk_tests[], framing_tests[], ring_tests[], packed_tests[], queue_tests[];
 extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[];
 
 /*
  * Options are name=value words on the kit's command line; other words are left alone. They say what
  * the machine should be like, so that a device that is wrong about itself fails:
  *   tests=PREFIX,...  run only tests whose names begin so (all)
+ *   except=PREFIX,... do not run tests whose names begin so (none)
  *   disks=N           how many disks there are (1)
  *   disk=rw|ro        whether the first may be written (rw)
  *   sectors=N         its capacity (not checked)
  *   block=BYTES       the unit in which the host keeps it (not checked)
  *   serial=TEXT       its serial number, up to 20 characters (none)
- *   queues=N          how many it has (1)
  *   discard=on|off    whether it has DISCARD (on)
  *   unmap=on|off      whether WRITE_ZEROES may deallocate (on)
  *   cache=writeback|writethrough|unsafe  its first mode; unsafe: it offers no FLUSH (writeback)
@@ -60,6 +69,9 @@ extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[
  *   memory=MIB        the size of RAM (not used)
  *   views=cf8,ecam    the ways to configuration space (both)
  *   ecam=ADDRESS      where the ECAM is, if no MCFG table says
+ *   queues=N          how many queues each has (1)
+ *   ring=split|packed what is offered, and is then used for all queues (split)
+ *   in-order=on|off, notification-data=on|off  the same for these features (off)
  *   intx=on|off       off: firmware has not routed INTx, leave those tests out (on)
  *   end=off|reset|i8042|fault|spin|halt  how to end: power off, reset by ACPI or by the
  *                     keyboard controller, triple fault, or not at all (off)

@@ -492,7 +492,7 @@ const struct test blk_tests[] = {
 	{ "blk/reserved-ignored", reserved_ignored, "BLK-23", NEEDS_NOTHING },
 	{ "blk/large", large, "BLK-25", NEEDS_NOTHING },
 	{ "blk/writable-not-read", writable_not_read, "SPLIT-08", NEEDS_NOTHING },
-	{ "blk/no-header", no_header, "SPLIT-41 HOST-60", NEEDS_NOTHING },
+	{ "blk/no-header", no_header, "HOST-60", NEEDS_NOTHING },
 	{ "blk/longest-segment", longest_segment, "BLK-04", NEEDS_NOTHING },
 	{ "blk/canaries", canaries, "SPLIT-07 BLK-25", NEEDS_NOTHING },
 	{ "blk/read-only", read_only, "BLK-28", NEEDS_READ_ONLY },

@@ -83,7 +83,7 @@ static uint16_t lay_out(struct blk *disk, const struct virtq_buffer *pieces, uns
 	}
 	head = virtq_add_indirect(queue, pieces, count);
 	if (layout == INDIRECT_WRITE_FLAG)
-		queue->desc[head].flags |= DESC_WRITE;
+		virtq_mark_table_writable(queue, head);
 	return head;
 }
 
@@ -202,9 +202,7 @@ static void table_longer_than_queue(struct blk *disk)
 {
 	unsigned segments = segments_advertised(disk);
 
-	virtio_reset(&disk->device);
-	blk_prepare(disk, FEATURE(F_INDIRECT_DESC) | FEATURE(F_BLK_SEG_MAX), SMALL_QUEUE);
-	virtio_set_status(&disk->device, STATUS_LIVE);
+	blk_start_size(disk, FEATURE(F_INDIRECT_DESC) | FEATURE(F_BLK_SEG_MAX), SMALL_QUEUE);
 	run_segments(disk, segments < LONG_TABLE ? segments : LONG_TABLE, INDIRECT);
 }
 
@@ -238,14 +236,16 @@ static void table_out_of_order(struct blk *disk)
 }
 
 const struct test framing_tests[] = {
-	{ "framing/direct", direct, "SPLIT-04 BLK-20 BLK-24", NEEDS_NOTHING },
+	{ "framing/direct", direct, "SPLIT-04 PACKED-16 BLK-20 BLK-24", NEEDS_NOTHING },
 	{ "framing/indirect", indirect, "SPLIT-04 SPLIT-12 SPLIT-13 BLK-24", NEEDS_NOTHING },
-	{ "framing/indirect-write-flag", indirect_write_flag, "SPLIT-11", NEEDS_NOTHING },
-	{ "framing/head-direct", head_direct, "SPLIT-12", NEEDS_NOTHING },
-	{ "framing/seg-max-direct", seg_max_direct, "SPLIT-05 BLK-04 BLK-05", NEEDS_NOTHING },
-	{ "framing/seg-max-indirect", seg_max_indirect, "SPLIT-05 BLK-04 BLK-05", NEEDS_NOTHING },
+	{ "framing/indirect-write-flag", indirect_write_flag, "SPLIT-11 PACKED-21", NEEDS_NOTHING },
+	{ "framing/head-direct", head_direct, "SPLIT-12", NEEDS_SPLIT },
+	{ "framing/seg-max-direct", seg_max_direct, "SPLIT-05 PACKED-18 BLK-04 BLK-05",
+	  NEEDS_NOTHING },
+	{ "framing/seg-max-indirect", seg_max_indirect, "SPLIT-05 PACKED-18 BLK-04 BLK-05",
+	  NEEDS_NOTHING },
 	{ "framing/table-longer-than-queue", table_longer_than_queue, "SPLIT-17", NEEDS_NOTHING },
 	{ "framing/table-out-of-order", table_out_of_order, "SPLIT-10 SPLIT-13 HOST-19",
-	  NEEDS_NOTHING },
+	  NEEDS_SPLIT },
 	{ NULL, NULL, NULL, 0 },
 };

@@ -117,6 +117,14 @@ void virtio_reset(const struct virtio_device *device)
 	CHECK(POLL_UNTIL(PATIENCE_MS, virtio_status(device) == 0));
 }
 
+void virtio_queue_reset(const struct virtio_device *device, uint16_t index)
+{
+	virtio_write16(device, QUEUE_SELECT, index);
+	virtio_write16(device, QUEUE_RESET, 1);
+	CHECK(POLL_UNTIL(PATIENCE_MS, virtio_read16(device, QUEUE_RESET) == 0));
+	CHECK_EQUAL(virtio_read16(device, QUEUE_ENABLE), 0);
+}
+
 uint32_t virtio_offered_word(const struct virtio_device *device, uint32_t word)
 {
 	virtio_write32(device, DEVICE_FEATURE_SELECT, word);
@@ -158,13 +166,27 @@ bool virtio_try_features(struct virtio_device *device, uint64_t features)
 	return virtio_status(device) == STATUS_NEGOTIATED;
 }
 
+/* Of the features that say how all queues work, those that the options ask for. */
+static uint64_t queue_features(void)
+{
+	uint64_t features = 0;
+
+	if (list_has(option("ring", "split"), "packed"))
+		features |= FEATURE(F_RING_PACKED);
+	if (list_has(option("in-order", "off"), "on"))
+		features |= FEATURE(F_IN_ORDER);
+	if (list_has(option("notification-data", "off"), "on"))
+		features |= FEATURE(F_NOTIFICATION_DATA);
+	return features;
+}
+
 void virtio_negotiate(struct virtio_device *device, uint64_t wanted)
 {
-	const uint64_t not_driven = FEATURE(F_RING_PACKED) | FEATURE(F_NOTIFICATION_DATA) |
-				    FEATURE(F_NOTIF_CONFIG_DATA);
-	uint64_t features = wanted & virtio_offered(device) & ~not_driven;
+	const uint64_t by_option = FEATURE(F_RING_PACKED) | FEATURE(F_IN_ORDER) |
+				   FEATURE(F_NOTIFICATION_DATA) | FEATURE(F_NOTIF_CONFIG_DATA);
+	uint64_t features = wanted & virtio_offered(device) & ~by_option;
 
-	CHECK(virtio_try_features(device, features | FEATURE(F_VERSION_1)));
+	CHECK(virtio_try_features(device, features | FEATURE(F_VERSION_1) | queue_features()));
 }
 
 uintptr_t virtio_doorbell(const struct virtio_device *device, uint16_t index)

@@ -108,7 +108,7 @@ struct virtio_device {
 	unsigned cap_count;
 	const struct virtio_cap *of_type[VIRTIO_CAP_TYPES]; /* the first of each type */
 	uint32_t notify_multiplier;
-	uint64_t features; /* accepted by virtio_negotiate() */
+	uint64_t features; /* accepted by virtio_negotiate(); 0 before */
 };
 
 /*
@@ -136,6 +136,9 @@ void virtio_write64(const struct virtio_device *device, enum virtio_register at,
 /* Writes status 0 and polls until it reads 0; fails the test if it never does. */
 void virtio_reset(const struct virtio_device *device);
 
+/* The same for one queue; it is then disabled. RING_RESET was accepted. */
+void virtio_queue_reset(const struct virtio_device *device, uint16_t index);
+
 uint8_t virtio_status(const struct virtio_device *device);
 void virtio_set_status(const struct virtio_device *device, uint8_t status);
 
@@ -153,7 +156,8 @@ bool virtio_try_features(struct virtio_device *device, uint64_t features);
 
 /*
  * The same with those of `wanted` that are offered, VERSION_1 always; a refusal fails the
- * test. Features that ask for another ring or doorbell than virtq.h's are left out.
+ * test. RING_PACKED, IN_ORDER and NOTIFICATION_DATA are accepted as the options ring=,
+ * in-order= and notification-data= say.
  */
 void virtio_negotiate(struct virtio_device *device, uint64_t wanted);
 

@@ -8,11 +8,15 @@ readonly sectors=8201		# odd, so that nothing is aligned by accident
 readonly sector_words=64
 readonly final_sectors=64	# what test blk/final-pattern writes at the disk's end
 readonly deadline=180		# seconds for one configuration, on a busy machine
-readonly configurations='rw ro two exit sync queues nodiscard writethrough unsafe durable'
+configurations='rw ro two exit sync queues packed packed-inorder split-inorder'
+configurations+=' nodiscard writethrough unsafe durable'
 PATH+=:/usr/sbin		# filefrag
 
 readonly serial=kit-0123456789abcdef	# as long as one may be
 readonly area_sectors=128	# of each area that the guest leaves for us to look at
+
+# QEMU 7.2 never comes back from a kick of a packed ring without bus master: counted as failed.
+readonly qemu_hangs=pci/bus-master-off
 
 usage() {
 	cat <<-END
@@ -120,6 +124,9 @@ kit_options() {
 	rw) options+=" serial=$serial resize=on" ;;
 	ro) options+=' disk=ro' ;;
 	two) options+=' disks=2' ;;
+	packed) options+=' ring=packed queues=2' ;;
+	packed-inorder) options+=' ring=packed queues=2 in-order=on notification-data=on' ;;
+	split-inorder) options+=' queues=2 in-order=on notification-data=on' ;;
 	queues) options+=' queues=4' ;;
 	nodiscard)
 		options+=' discard=off'
@@ -142,6 +149,9 @@ vmm_command() {
 	ro) first+=,ro ;;
 	sync) first+=,aio=sync ;;
 	exit) command_line+=(--doorbell=exit) ;;
+	packed) first+=,packed=on,queues=2 ;;
+	packed-inorder) first+=,packed=on,in-order=on,notification-data=on,queues=2 ;;
+	split-inorder) first+=,in-order=on,notification-data=on,queues=2 ;;
 	queues) first+=,queues=4 ;;
 	nodiscard) first+=,discard=off ;;
 	writethrough | unsafe) first+=,cache=$1 ;;
@@ -179,6 +189,12 @@ qemu_command() {
 	ro) drive+=,readonly=on ;;
 	sync) drive+=,aio=threads ;;
 	exit) device+=,ioeventfd=off ;;
+	packed)
+		device+=,packed=on,num-queues=2
+		options+=" except=$qemu_hangs"
+		;;
+	packed-inorder) device+=,packed=on,in_order=on,notification_data=on,num-queues=2 ;;
+	split-inorder) device+=,in_order=on,notification_data=on,num-queues=2 ;;
 	queues) device+=,num-queues=4 ;;
 	nodiscard) device+=,discard=off ;;
 	writethrough | unsafe) drive+=,cache=$1 ;;
@@ -226,7 +242,8 @@ relay() {
 	check "$1: every planned test ran ($seen of $plan)" test "$plan" -gt 0 -a "$seen" -eq "$plan"
 }
 
-# images CONFIG: what the host finds on the images afterwards
+# images CONFIG: what the host finds on the images afterwards. Where that is a part of one of the
+# kit's tests, the test's name and the rows come with it.
 images() {
 	local half=$((sectors / 2)) final=$((sectors - final_sectors))
 
@@ -263,20 +280,20 @@ range_areas() {
 	local image=$work/0.img area expected=$((2 * area_sectors)) freed
 
 	for area in 0 1 2; do
-		check "$1: what is before area $area is as it was written" same_bytes "$image" \
+		check "$1: range/areas: what is before area $area is as it was written" same_bytes "$image" \
 			$(($(area_start $area) - area_sectors)) $area_sectors 0 1
-		((area == 0)) || check "$1: area $area is zeros [BLK-43]" \
+		((area == 0)) || check "$1: range/areas [BLK-43]: area $area is zeros" \
 			zeros "$image" "$(area_start $area)" $area_sectors
 	done
 	if [[ $1 == nodiscard ]]; then
-		check "$1: area 0 is as it was written" \
+		check "$1: range/areas: area 0 is as it was written" \
 			same_bytes "$image" "$(area_start 0)" $area_sectors 0 1
 		expected=0
 		[[ $monitor == vmm ]] || expected=$area_sectors
 	fi
 	# A file system's own blocks count a little.
 	freed=$((before - $(allocated "$image")))
-	check "$1: $freed of about $expected sectors were deallocated [BLK-42 BLK-44]" \
+	check "$1: range/areas [BLK-42 BLK-44]: $freed sectors deallocated, of about $expected" \
 		test $((freed - expected)) -ge -64 -a $((freed - expected)) -le 64
 }
 
@@ -293,16 +310,15 @@ stable() {
 
 # The areas were holes. Blocks that hold them now, with the monitor killed, it has asked for.
 durable_areas() {
-	local area cases=('flushed on another queue [BLK-32]'
-		'written without FLUSH or CONFIG_WCE [BLK-30]'
-		'written in mode write-through [BLK-31]')
+	local area test=('durable/across [BLK-32]' 'durable/without-flush [BLK-30]'
+		'durable/write-through [BLK-31]')
 
 	for area in 0 1 2; do
-		check "durable: what was ${cases[area]} is on the disk" stable "$work/0.img" \
+		check "durable: ${test[area]}: it is on the disk" stable "$work/0.img" \
 			"$(area_start $area)" $area_sectors
 	done
 	for area in 0 1 2; do
-		check "durable: area $area is as it was written" same_bytes "$work/0.img" \
+		check "durable: ${test[area]}: it is as it was written" same_bytes "$work/0.img" \
 			"$(area_start $area)" $area_sectors 0 1
 	done
 }
@@ -335,6 +351,7 @@ run() {
 	exec {guest}<&-
 	wait "$pid" || status=$?
 	relay "$1"
+	[[ ${command_line[*]} != *" except=$qemu_hangs"* ]] || result 'not ok' "$1: $qemu_hangs [PCI-37]"
 	sed "s/^/# $1: stderr: /" "$work/err"
 	[[ $1 != durable ]] || expected=137
 	check "$1: the guest ended as it was told (status $status)" test "$status" -eq $expected

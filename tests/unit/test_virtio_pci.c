@@ -650,6 +650,36 @@ START_TEST(queue_reset_and_vectors)
 }
 END_TEST
 
+/* Events that wait behind a mask go with their queue, unless they may be another's. */
+/* Rows: GEN-33 */
+START_TEST(queue_reset_and_pending_messages)
+{
+	static const struct {
+		uint16_t config, other; /* vectors, beside 1 */
+		bool stays;
+	} cases[] = { { 0, 2, false }, { NONE, NONE, false }, { 1, 2, true }, { 0, 1, true } };
+
+	for (unsigned i = 0; i < array_size(cases); i++) {
+		msix_on();
+		bring_up_with(1 | RING_RESET);
+		put(CONFIG_VECTOR, cases[i].config);
+		put(SELECT, 1);
+		put(VECTOR, cases[i].other);
+		put(SELECT, 0);
+		put(VECTOR, 1);
+		msix_control(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+		virtio_queue_notify(&fake.virtio, 0);
+		virtio_queue_notify(&fake.virtio, 1);
+		put(RESET, 1);
+		ck_assert_uint_eq(get(RESET), 0);
+		ck_assert_uint_eq(bar_read(pba, 8) >> 1 & 1, cases[i].stays);
+		/* The other queue's are as they were. */
+		ck_assert_uint_eq(bar_read(pba, 8) >> 2 & 1, cases[i].other == 2);
+		put(STATUS, 0);
+	}
+}
+END_TEST
+
 /* Without the feature, on disabled and missing queues, and with odd values. */
 START_TEST(queue_reset_that_is_none)
 {
@@ -1521,6 +1551,7 @@ int main(void)
 	tcase_add_test(tcase, slow_reset);
 	tcase_add_test(tcase, queue_reset);
 	tcase_add_test(tcase, queue_reset_and_vectors);
+	tcase_add_test(tcase, queue_reset_and_pending_messages);
 	tcase_add_test(tcase, queue_reset_that_is_none);
 	tcase_add_test(tcase, device_config);
 	tcase_add_test(tcase, rest_of_the_bar);
