@@ -406,7 +406,7 @@ const struct test blk_tests[] = {
 	{ "blk/unknown-types", unknown_types, "BLK-22 BLK-47 BLK-61 LEGBLK-03", NEEDS_NOTHING },
 	{ "blk/reserved-ignored", reserved_ignored, "BLK-23", NEEDS_NOTHING },
 	{ "blk/large", large, "BLK-25", NEEDS_NOTHING },
-	{ "blk/canaries", canaries, "SPLIT-07 BLK-25", NEEDS_NOTHING },
+	{ "blk/canaries", canaries, "SPLIT-07 PACKED-10 BLK-25", NEEDS_NOTHING },
 	{ "blk/read-only", read_only, "BLK-28", NEEDS_READ_ONLY },
 	{ "blk/two-disks", two_disks, "BLK-49", NEEDS_TWO_DISKS },
 	{ "blk/final-pattern", final_pattern, "BLK-21", NEEDS_WRITABLE },

@@ -7,11 +7,8 @@ set -euo pipefail
 readonly sectors=8201		# odd, so that nothing is aligned by accident
 readonly sector_words=64
 readonly final_sectors=64	# what test blk/final-pattern writes at the disk's end
-readonly deadline=180		# seconds for one configuration, on a busy machine
+readonly deadline=120		# seconds for one boot, on a busy machine
 readonly configurations='rw ro two exit sync packed packed-inorder split-inorder'
-
-# QEMU 7.2 never comes back from a kick of a packed ring without bus master: counted as failed.
-readonly qemu_hangs=pci/bus-master-off
 
 usage() {
 	cat <<-END
@@ -102,10 +99,13 @@ kit_options() {
 	ro) options+=' disk=ro' ;;
 	two) options+=' disks=2' ;;
 	packed) options+=' ring=packed queues=2' ;;
-	packed-inorder) options+=' ring=packed queues=2 in-order=on notification-data=on' ;;
-	split-inorder) options+=' queues=2 in-order=on notification-data=on' ;;
+	packed-inorder) options+=' ring=packed queues=2 in-order=on' ;;
+	split-inorder) options+=' queues=2 in-order=on' ;;
 	esac
+	# No QEMU has this.
+	[[ $monitor == qemu || $1 != *-inorder ]] || options+=' notification-data=on'
 	[[ -z $tests ]] || options+=" tests=$tests"
+	((seen == 0)) || options+=" from=$((seen + 1))"
 	printf '%s' "$options"
 }
 
@@ -141,33 +141,38 @@ qemu_command() {
 	ro) drive+=,readonly=on ;;
 	sync) drive+=,aio=threads ;;
 	exit) device+=,ioeventfd=off ;;
-	packed)
-		device+=,packed=on,num-queues=2
-		options+=" except=$qemu_hangs"
-		;;
-	packed-inorder) device+=,packed=on,in_order=on,notification_data=on,num-queues=2 ;;
-	split-inorder) device+=,in_order=on,notification_data=on,num-queues=2 ;;
+	packed) device+=,packed=on,num-queues=2 ;;
+	packed-inorder) device+=,packed=on,in_order=on,num-queues=2 ;;
+	split-inorder) device+=,in_order=on,num-queues=2 ;;
 	esac
 	command_line+=(-append "$options" -drive "file=$work/0.img,id=d0,$drive" -device "$device,drive=d0")
 	[[ $1 != two ]] || command_line+=(-drive "file=$work/1.img,id=d1,$drive" -device "$device,drive=d1")
 }
 
+# can_run CONFIG: older QEMUs do not know IN_ORDER
+can_run() {
+	[[ $monitor != qemu || $1 != *-inorder ]] || "$program" -device virtio-blk-pci,help | grep in_order >/dev/null
+}
+
 # relay CONFIG: the kit's TAP with our numbers and the configuration's name
 relay() {
-	local line plan=0 seen=0
+	local line
 
+	running=
 	while IFS= read -r line || [[ -n $line ]]; do
 		line=${line%$'\r'}
 		if [[ $line =~ ^((not )?ok)\ [0-9]+\ -\ (.*)$ ]]; then
-			seen=$((seen + 1))
+			seen=$((seen + 1)) running=
 			result "${BASH_REMATCH[1]}" "$1: ${BASH_REMATCH[3]}"
 		elif [[ $line =~ ^1\.\.([0-9]+)$ ]]; then
 			plan=${BASH_REMATCH[1]}
+		elif [[ $line =~ ^'# running '[0-9]+\ -\ (.*)$ ]]; then
+			running=${BASH_REMATCH[1]}
 		elif [[ $line != 'TAP version 13' ]]; then
 			printf '# %s: %s\n' "$1" "${line#\# }"
 		fi
 	done <"$work/out"
-	check "$1: every planned test ran ($seen of $plan)" test "$plan" -gt 0 -a "$seen" -eq "$plan"
+	sed "s/^/# $1: stderr: /" "$work/err"
 }
 
 # images CONFIG: what the host finds on the images afterwards
@@ -186,17 +191,27 @@ images() {
 		check "$1: the other image is as it was" same_bytes "$work/1.img" 0 $sectors 1 0
 }
 
-run() {
-	local status=0
-
-	pattern 0 0 $sectors 0 >"$work/0.img"
-	pattern 1 0 $sectors 0 >"$work/1.img"
+# boot CONFIG: true unless the monitor ended inside a test, which has then failed
+boot() {
+	status=0
 	"${monitor}_command" "$1"
 	timeout --kill-after=5 $deadline "${command_line[@]}" <"/dev/null" >"$work/out" 2>"$work/err" ||
 		status=$?
 	relay "$1"
-	[[ ${command_line[*]} != *" except=$qemu_hangs"* ]] || result 'not ok' "$1: $qemu_hangs [PCI-37]"
-	sed "s/^/# $1: stderr: /" "$work/err"
+	[[ -n $running ]] || return 0
+	seen=$((seen + 1))
+	result 'not ok' "$1: $running"
+	printf '# %s: the monitor ended or hung in this test (status %s)\n' "$1" "$status"
+	return 1
+}
+
+run() {
+	local plan=0 seen=0 status running
+
+	pattern 0 0 $sectors 0 >"$work/0.img"
+	pattern 1 0 $sectors 0 >"$work/1.img"
+	until boot "$1" || ((seen >= plan)); do :; done
+	check "$1: every planned test ran ($seen of $plan)" test "$plan" -gt 0 -a "$seen" -eq "$plan"
 	check "$1: the guest powered off (status $status)" test "$status" -eq 0
 	images "$1"
 }
@@ -204,7 +219,7 @@ run() {
 printf 'TAP version 13\n'
 for name in "${selected[@]}"; do
 	[[ " $configurations " == *" $name "* ]] || die "unknown configuration '$name'"
-	run "$name"
+	if can_run "$name"; then run "$name"; else printf '# %s: %s cannot do this\n' "$name" "$program"; fi
 done
 printf '1..%d\n%d passed, %d failed\n' "$number" "$passed" "$failed"
 ((failed == 0))
