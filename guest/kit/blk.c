@@ -10,6 +10,7 @@
 enum {
 	QUEUE_SIZE_MAX = 256,
 	VECTORS_PER_DISK = VECTOR_MSI_COUNT / 4,
+	AREAS_BEHIND = 1024, /* what the tests' own writes have for themselves */
 };
 
 static struct blk disks[BLK_DISKS_MAX];
@@ -324,4 +325,11 @@ void blk_check_alive(struct blk *disk)
 uint64_t blk_scratch(const struct blk *disk)
 {
 	return disk->capacity / 2;
+}
+
+uint64_t blk_area(const struct blk *disk, unsigned index)
+{
+	uint64_t first = blk_scratch(disk) + AREAS_BEHIND;
+
+	return first - first % BLK_AREA_SECTORS + 2ull * index * BLK_AREA_SECTORS;
 }

@@ -15,6 +15,7 @@ enum {
 	BLK_HEADER_SIZE = 16,
 	BLK_ID_SIZE = 20,
 	BLK_DISKS_MAX = 8,
+	BLK_AREA_SECTORS = 128,
 };
 
 enum blk_type {
@@ -200,3 +201,9 @@ void blk_check_alive(struct blk *disk);
 
 /* First sector of the half that may be written. */
 uint64_t blk_scratch(const struct blk *disk);
+
+/*
+ * First sector of area `index` (from 0): BLK_AREA_SECTORS in that half, on any block boundary
+ * of a host, with as many behind it. The runner looks at areas when the kit has ended.
+ */
+uint64_t blk_area(const struct blk *disk, unsigned index);

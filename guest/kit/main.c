@@ -26,6 +26,7 @@ static _Noreturn void end(void)
 {
 	const char *how = option("end", "off");
 
+	print("# the end: %s\n", how);
 	print_flush();
 	if (list_has(how, "reset"))
 		acpi_reset();

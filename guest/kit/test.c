@@ -13,8 +13,9 @@ static void *test_exit[5];
 static bool test_running;
 
 static const struct test *const tables[] = {
-	pci_tests, capability_tests, device_tests, msix_tests,   intx_tests,
-	blk_tests, framing_tests,    ring_tests,   packed_tests, queue_tests,
+	pci_tests,   capability_tests, device_tests,  msix_tests,   intx_tests,
+	blk_tests,   mq_tests,         framing_tests, ring_tests,   packed_tests,
+	queue_tests, range_tests,      cache_tests,   resize_tests,
 };
 
 /* Cuts the command line into NUL-terminated words, ended by an empty one. */
@@ -157,6 +158,11 @@ static unsigned provided(void)
 	what |= ring_is_packed() ? NEEDS_PACKED : NEEDS_SPLIT;
 	what |= list_has(option("notification-data", "off"), "on") ? NEEDS_NOTIFICATION_DATA
 								   : NEEDS_PLAIN_NOTIFICATION;
+	what |= list_has(option("cache", "writeback"), "unsafe") ? NEEDS_NO_FLUSH : NEEDS_FLUSH;
+	if (list_has(option("resize", "off"), "on"))
+		what |= NEEDS_RESIZE;
+	if (list_has(option("durable", "off"), "on"))
+		what |= NEEDS_DURABLE;
 	return what;
 }
 

@@ -28,6 +28,10 @@ enum test_needs {
 	NEEDS_NOTIFICATION_DATA = 1 << 8,
 	NEEDS_PLAIN_NOTIFICATION = 1 << 9,
 	NEEDS_TWO_QUEUES = 1 << 10,
+	NEEDS_FLUSH = 1 << 11,    /* cache= is not unsafe */
+	NEEDS_NO_FLUSH = 1 << 12, /* it is */
+	NEEDS_RESIZE = 1 << 13,   /* somebody does what test_resize.c asks for */
+	NEEDS_DURABLE = 1 << 14,  /* the runner looks: see test_cache.c */
 };
 
 struct test {
@@ -44,6 +48,7 @@ struct test {
 extern const struct test pci_tests[], capability_tests[], device_tests[], msix_tests[],
 	intx_tests[];
 extern const struct test blk_tests[], framing_tests[], ring_tests[], packed_tests[], queue_tests[];
+extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[];
 
 /*
  * Options are name=value words on the kit's command line; other words are left alone. They say what
@@ -53,6 +58,15 @@ extern const struct test blk_tests[], framing_tests[], ring_tests[], packed_test
  *   disks=N           how many disks there are (1)
  *   disk=rw|ro        whether the first may be written (rw)
  *   sectors=N         its capacity (not checked)
+ *   block=BYTES       the unit in which the host keeps it (not checked)
+ *   serial=TEXT       its serial number, up to 20 characters (none)
+ *   discard=on|off    whether it has DISCARD (on)
+ *   unmap=on|off      whether WRITE_ZEROES may deallocate (on)
+ *   cache=writeback|writethrough|unsafe  its first mode; unsafe: it offers no FLUSH (writeback)
+ *   resize=on|off     on: somebody does what lines such as "# resize please: SECTORS" ask for
+ *                     (off)
+ *   durable=on|off    on: the runner looks at what the durable/ tests wrote (off)
+ *   memory=MIB        the size of RAM (not used)
  *   views=cf8,ecam    the ways to configuration space (both)
  *   ecam=ADDRESS      where the ECAM is, if no MCFG table says
  *   queues=N          how many queues each has (1)

@@ -47,6 +47,19 @@ static void config_values(struct blk *disk)
 		CHECK_EQUAL(virtio_read16(&disk->device, NUM_QUEUES), 1);
 }
 
+/* The unit in which the host keeps the disk is the options' `block`, in bytes. */
+static void topology(struct blk *disk)
+{
+	uint64_t logical = blk_config(disk, BLK_BLK_SIZE, 4);
+	uint64_t exponent = blk_config(disk, BLK_TOPOLOGY, 1);
+	uint64_t offset = blk_config(disk, BLK_TOPOLOGY + 1, 1);
+
+	CHECK(offers(disk, F_BLK_TOPOLOGY) && offers(disk, F_BLK_BLK_SIZE));
+	CHECK(exponent < 16);
+	CHECK_EQUAL(logical << exponent, option_number("block", logical << exponent));
+	CHECK(offset < 1u << exponent);
+}
+
 /* Fields without their feature, and the padding, are 0. */
 static void config_zeros(struct blk *disk)
 {
@@ -140,6 +153,7 @@ static void check_id(const uint8_t *id)
 static void get_id(struct blk *disk)
 {
 	static const uint32_t lengths[] = { BLK_ID_SIZE, 1, 19, SECTOR_SIZE };
+	const char *serial = option("serial", "");
 	uint8_t id[BLK_ID_SIZE] = { 0 };
 	struct blk_request request;
 
@@ -164,6 +178,10 @@ static void get_id(struct blk *disk)
 			CHECK_EQUAL(request.writable[BLK_ID_SIZE], 0);
 	}
 	check_id(id);
+	test_context("serial number");
+	CHECK(strlen(serial) <= BLK_ID_SIZE);
+	CHECK_EQUAL(memcmp(id, serial, strlen(serial)), 0);
+	CHECK(strlen(serial) == BLK_ID_SIZE || id[strlen(serial)] == 0);
 }
 
 /*
@@ -308,6 +326,71 @@ static void large(struct blk *disk)
 	blk_check(disk, data + (sectors - 1) * SECTOR_WORDS, sectors - 1, 1, false);
 }
 
+/* What the device is to write it does not read: whatever stood there, the result is the same. */
+static void writable_not_read(struct blk *disk)
+{
+	static const uint32_t types[] = { BLK_IN, 2 };
+	static const uint8_t poisons[] = { 0, 0xff, BLK_GET_ID };
+	uint8_t first[SECTOR_SIZE + 1];
+	struct blk_request request;
+
+	blk_start(disk, 0);
+	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		for (unsigned j = 0; j < sizeof(poisons); j++) {
+			test_context("type %u, poison 0x%x", types[i], poisons[j]);
+			blk_request_init(&request, types[i], 3, SECTOR_SIZE);
+			memset(request.writable, poisons[j], request.writable_length);
+			blk_queue(disk, &request);
+			blk_finish(disk, &request);
+			if (j == 0)
+				memcpy(first, request.writable, sizeof(first));
+			CHECK_EQUAL(blk_status(&request), first[SECTOR_SIZE]);
+			if (types[i] == BLK_IN)
+				CHECK_EQUAL(memcmp(request.writable, first, SECTOR_SIZE), 0);
+		}
+	}
+}
+
+/* A chain with nothing to read, so no header: it fails as a request, and the queue goes on. */
+static void no_header(struct blk *disk)
+{
+	uint8_t *status = heap_alloc(1, 1);
+	struct virtq_buffer piece = { status, 1, true };
+	struct blk_request request = { .writable = status, .writable_length = 1 };
+
+	blk_start(disk, 0);
+	*status = BLK_UNWRITTEN;
+	request.head = virtq_add(&disk->queue, &piece, 1);
+	virtq_publish(&disk->queue, request.head);
+	blk_finish(disk, &request);
+	CHECK_EQUAL(blk_status(&request), BLK_IOERR);
+	CHECK_EQUAL(request.used_length, 1);
+	blk_check(disk, blk_read(disk, 0, 1), 0, 1, false);
+}
+
+/* One data segment as long as the device says, or the whole disk; and one a little longer. */
+static void longest_segment(struct blk *disk)
+{
+	uint64_t size_max = blk_config(disk, BLK_SIZE_MAX, 4);
+	uint32_t longest = (uint32_t)disk->capacity * SECTOR_SIZE, middle;
+	struct blk_request request;
+	uint8_t outcome;
+
+	if (size_max && size_max < longest)
+		longest = (uint32_t)(size_max - size_max % SECTOR_SIZE);
+	CHECK(longest >= SECTOR_SIZE);
+	blk_start(disk, FEATURE(F_BLK_SIZE_MAX));
+	CHECK_EQUAL(blk_run(disk, &request, BLK_IN, 0, longest), BLK_OK);
+	CHECK_EQUAL(request.used_length, longest + 1);
+	middle = longest / SECTOR_SIZE / 2 - 1;
+	blk_check(disk, blk_data(&request) + middle * SECTOR_WORDS, middle, 1, false);
+	heap_reset();
+	blk_start(disk, FEATURE(F_BLK_SIZE_MAX));
+	outcome = blk_run(disk, &request, BLK_IN, 0, longest + SECTOR_SIZE);
+	CHECK(outcome == BLK_OK || outcome == BLK_IOERR);
+	blk_check_alive(disk);
+}
+
 /* A byte before, between and after everything that the device may write keeps its value. */
 static void canaries(struct blk *disk)
 {
@@ -388,24 +471,29 @@ static void final_pattern(struct blk *disk)
 
 	blk_start(disk, FEATURE(F_BLK_FLUSH));
 	blk_write(disk, sector, FINAL_SECTORS, true);
-	CHECK_EQUAL(blk_run(disk, &request, BLK_FLUSH, 0, 0), BLK_OK);
+	if (disk->device.features & FEATURE(F_BLK_FLUSH))
+		CHECK_EQUAL(blk_run(disk, &request, BLK_FLUSH, 0, 0), BLK_OK);
 }
 
 const struct test blk_tests[] = {
 	{ "blk/capacity", capacity, "BLK-02", NEEDS_NOTHING },
 	{ "blk/config-values", config_values, "BLK-01 BLK-07 BLK-13 PCI-23", NEEDS_NOTHING },
+	{ "blk/topology", topology, "BLK-08", NEEDS_NOTHING },
 	{ "blk/config-zeros", config_zeros, "BLK-03 BLK-12", NEEDS_NOTHING },
 	{ "blk/read", read, "BLK-20 BLK-21 BLK-25 BLK-27", NEEDS_NOTHING },
 	{ "blk/write", write_and_read_back, "BLK-21 BLK-25 BLK-27", NEEDS_WRITABLE },
 	{ "blk/last-sector", last_sector, "BLK-26", NEEDS_WRITABLE },
-	{ "blk/flush", flush, "BLK-27 BLK-29", NEEDS_NOTHING },
+	{ "blk/flush", flush, "BLK-27 BLK-29", NEEDS_FLUSH },
 	{ "blk/get-id", get_id, "BLK-27 BLK-35 BLK-36 BLK-46", NEEDS_NOTHING },
-	{ "blk/out-of-range", out_of_range, "BLK-26 BLK-27 HOST-63", NEEDS_NOTHING },
+	{ "blk/out-of-range", out_of_range, "BLK-26 BLK-27 SPLIT-24 HOST-63", NEEDS_NOTHING },
 	{ "blk/bad-length", bad_length, "BLK-25 BLK-27", NEEDS_NOTHING },
 	{ "blk/no-data", no_data, "BLK-25", NEEDS_NOTHING },
 	{ "blk/unknown-types", unknown_types, "BLK-22 BLK-47 BLK-61 LEGBLK-03", NEEDS_NOTHING },
 	{ "blk/reserved-ignored", reserved_ignored, "BLK-23", NEEDS_NOTHING },
 	{ "blk/large", large, "BLK-25", NEEDS_NOTHING },
+	{ "blk/writable-not-read", writable_not_read, "SPLIT-08 PACKED-11", NEEDS_NOTHING },
+	{ "blk/no-header", no_header, "HOST-60", NEEDS_NOTHING },
+	{ "blk/longest-segment", longest_segment, "BLK-04", NEEDS_NOTHING },
 	{ "blk/canaries", canaries, "SPLIT-07 PACKED-10 BLK-25", NEEDS_NOTHING },
 	{ "blk/read-only", read_only, "BLK-28", NEEDS_READ_ONLY },
 	{ "blk/two-disks", two_disks, "BLK-49", NEEDS_TWO_DISKS },

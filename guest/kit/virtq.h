@@ -162,3 +162,10 @@ bool virtq_has_used(const struct virtq *queue);
  * write one for a whole batch: no known one does, and this does not know it.
  */
 struct virtq_used_element virtq_take_used(struct virtq *queue);
+
+/*
+ * Fills the queue's areas, whoever writes them, with a byte that no driver or device would put
+ * there; fails the test if one of these bytes is no more.
+ */
+void virtq_paint(struct virtq *queue);
+void virtq_check_painted(const struct virtq *queue);

@@ -8,7 +8,12 @@ readonly sectors=8201		# odd, so that nothing is aligned by accident
 readonly sector_words=64
 readonly final_sectors=64	# what test blk/final-pattern writes at the disk's end
 readonly deadline=120		# seconds for one boot, on a busy machine
-readonly configurations='rw ro two exit sync packed packed-inorder split-inorder'
+configurations='rw ro two exit sync queues packed packed-inorder split-inorder'
+configurations+=' nodiscard writethrough unsafe durable'
+PATH+=:/usr/sbin		# filefrag
+
+readonly serial=kit-0123456789abcdef	# as long as one may be
+readonly area_sectors=128	# of each area that the guest leaves for us to look at
 
 usage() {
 	cat <<-END
@@ -59,10 +64,13 @@ command -v "$program" >/dev/null || die "cannot run '$program' (Debian: qemu-sys
 [[ -r $kit ]] || die "no guest at '$kit': run make"
 [[ -r /dev/kvm && -w /dev/kvm ]] || die "/dev/kvm is missing or not permitted"
 
-work=$(mktemp -d)
+# Not in /tmp, which may be a tmpfs: that has no stable storage to look at.
+work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf "$work"' EXIT
+block=$(stat -c %o "$work") # what the file system likes best
 
 number=0 passed=0 failed=0
+before= # sectors that the image had allocated
 
 # result ok|'not ok' TEXT
 result() {
@@ -91,20 +99,43 @@ same_bytes() {
 		<(pattern "$4" "$2" "$3" "$5")
 }
 
+# zeros IMAGE SKIP_SECTORS COUNT: these sectors of the image are zeros
+zeros() {
+	cmp -s -n $(($3 * 512)) -i $(($2 * 512)):0 "$1" /dev/zero
+}
+
+# The tests of a configuration in which most would see nothing new.
+kit_tests() {
+	case $1 in
+	nodiscard | writethrough | unsafe) printf 'device/,blk/,cache/,range/' ;;
+	durable) printf 'durable/' ;;
+	esac
+}
+
 # The kit's own word for each configuration; a monitor's command lines follow.
 kit_options() {
-	local options="sectors=$sectors"
+	local options="sectors=$sectors memory=64 block=$block" wanted
 
+	wanted=${tests:-$(kit_tests "$1")}
 	case $1 in
+	rw) options+=" serial=$serial resize=on" ;;
 	ro) options+=' disk=ro' ;;
 	two) options+=' disks=2' ;;
 	packed) options+=' ring=packed queues=2' ;;
 	packed-inorder) options+=' ring=packed queues=2 in-order=on' ;;
 	split-inorder) options+=' queues=2 in-order=on' ;;
+	queues) options+=' queues=4' ;;
+	nodiscard)
+		options+=' discard=off'
+		[[ $monitor == qemu ]] || options+=' unmap=off' # QEMU leaves only DISCARD out
+		;;
+	writethrough) options+=' cache=writethrough' ;;
+	unsafe) [[ $monitor == qemu ]] || options+=' cache=unsafe' ;; # QEMU does not tell
+	durable) options+=' queues=2 durable=on end=spin' ;;
 	esac
 	# No QEMU has this.
 	[[ $monitor == qemu || $1 != *-inorder ]] || options+=' notification-data=on'
-	[[ -z $tests ]] || options+=" tests=$tests"
+	[[ -z $wanted ]] || options+=" tests=$wanted"
 	((seen == 0)) || options+=" from=$((seen + 1))"
 	printf '%s' "$options"
 }
@@ -114,20 +145,31 @@ vmm_command() {
 
 	command_line=("$program" run -k "$kit" -m 64M -c 1 -p "$(kit_options "$1")")
 	case $1 in
+	rw) first+=,serial=$serial ;;
 	ro) first+=,ro ;;
 	sync) first+=,aio=sync ;;
 	exit) command_line+=(--doorbell=exit) ;;
 	packed) first+=,packed=on,queues=2 ;;
 	packed-inorder) first+=,packed=on,in-order=on,notification-data=on,queues=2 ;;
 	split-inorder) first+=,in-order=on,notification-data=on,queues=2 ;;
+	queues) first+=,queues=4 ;;
+	nodiscard) first+=,discard=off ;;
+	writethrough | unsafe) first+=,cache=$1 ;;
+	durable) first+=,queues=2 ;;
 	esac
 	command_line+=(-d "$first")
 	[[ $1 != two ]] || command_line+=(-d "$work/1.img")
 }
 
+# vmm_resize SECTORS
+vmm_resize() {
+	truncate -s $(($1 * 512)) "$work/0.img"
+	kill -USR2 "$(<"$work/pid")"
+}
+
 # qboot starts in a tenth of a second, but leaves INTx unrouted: SeaBIOS serves the first configuration.
 qemu_command() {
-	local options drive device=virtio-blk-pci,disable-legacy=on
+	local options drive device=virtio-blk-pci,disable-legacy=on,logical_block_size=512
 
 	options=$(kit_options "$1")
 	command_line=("$program" -M q35 -accel kvm -cpu "host,-arch-capabilities" -m 64 -nodefaults
@@ -137,13 +179,23 @@ qemu_command() {
 		options+=' intx=off'
 	fi
 	drive=format=raw,if=none
+	device+=,physical_block_size=$block,discard_granularity=$block
+	[[ $1 == nodiscard ]] || drive+=,discard=unmap
 	case $1 in
+	rw)
+		device+=,serial=$serial
+		command_line+=(-chardev "pipe,id=monitor,path=$work/monitor" -mon monitor)
+		;;
 	ro) drive+=,readonly=on ;;
 	sync) drive+=,aio=threads ;;
 	exit) device+=,ioeventfd=off ;;
 	packed) device+=,packed=on,num-queues=2 ;;
 	packed-inorder) device+=,packed=on,in_order=on,num-queues=2 ;;
 	split-inorder) device+=,in_order=on,num-queues=2 ;;
+	queues) device+=,num-queues=4 ;;
+	nodiscard) device+=,discard=off ;;
+	writethrough | unsafe) drive+=,cache=$1 ;;
+	durable) device+=,num-queues=2 ;;
 	esac
 	command_line+=(-append "$options" -drive "file=$work/0.img,id=d0,$drive" -device "$device,drive=d0")
 	[[ $1 != two ]] || command_line+=(-drive "file=$work/1.img,id=d1,$drive" -device "$device,drive=d1")
@@ -152,6 +204,26 @@ qemu_command() {
 # can_run CONFIG: older QEMUs do not know IN_ORDER
 can_run() {
 	[[ $monitor != qemu || $1 != *-inorder ]] || "$program" -device virtio-blk-pci,help | grep in_order >/dev/null
+}
+
+# qemu_resize SECTORS
+qemu_resize() {
+	printf 'block_resize d0 %dB\n' $(($1 * 512)) 1<>"$work/monitor.in" # waits for no reader
+}
+
+# Copies what the guest says, and does what it asks for.
+serve() {
+	local line
+
+	while IFS= read -r line || [[ -n $line ]]; do
+		printf '%s\n' "$line"
+		line=${line%$'\r'}
+		case $line in
+		'# resize please: '*) "${monitor}_resize" "${line##* }" ;;
+		'# cut the image please: '*) truncate -s $((${line##* } * 512)) "$work/0.img" ;;
+		'# the end: spin') kill -KILL "$(<"$work/pid")" ;;
+		esac || true # it may have ended by itself
+	done
 }
 
 # relay CONFIG: the kit's TAP with our numbers and the configuration's name
@@ -175,7 +247,8 @@ relay() {
 	sed "s/^/# $1: stderr: /" "$work/err"
 }
 
-# images CONFIG: what the host finds on the images afterwards
+# images CONFIG: what the host finds on the images afterwards. Where that is a part of one of the
+# kit's tests, the test's name and the rows come with it.
 images() {
 	local half=$((sectors / 2)) final=$((sectors - final_sectors))
 
@@ -184,19 +257,105 @@ images() {
 		return
 	fi
 	check "$1: the lower half of the image is as it was" same_bytes "$work/0.img" 0 $half 0 0
-	[[ -n $tests ]] ||
-		check "$1: the image ends with what the guest wrote last" \
-			same_bytes "$work/0.img" $final $final_sectors 0 1
 	[[ $1 != two ]] ||
 		check "$1: the other image is as it was" same_bytes "$work/1.img" 0 $sectors 1 0
+	[[ -z $tests ]] || return 0
+	if [[ $1 == durable ]]; then
+		durable_areas
+		return
+	fi
+	check "$1: the image ends with what the guest wrote last" \
+		same_bytes "$work/0.img" $final $final_sectors 0 1
+	range_areas "$1"
+}
+
+# area_start AREA: its first sector, as blk_area() has it in the kit
+area_start() {
+	printf %d $(((sectors / 2 + 1024) / area_sectors * area_sectors + 2 * $1 * area_sectors))
+}
+
+# allocated IMAGE: sectors
+allocated() {
+	sync "$1"
+	stat -c %b "$1"
+}
+
+# What test range/areas left: discarded, zeroed, zeroed with unmap, and the pattern around it all.
+range_areas() {
+	local image=$work/0.img area expected=$((2 * area_sectors)) freed
+
+	for area in 0 1 2; do
+		check "$1: range/areas: what is before area $area is as it was written" same_bytes "$image" \
+			$(($(area_start $area) - area_sectors)) $area_sectors 0 1
+		((area == 0)) || check "$1: range/areas [BLK-43]: area $area is zeros" \
+			zeros "$image" "$(area_start $area)" $area_sectors
+	done
+	if [[ $1 == nodiscard ]]; then
+		check "$1: range/areas: area 0 is as it was written" \
+			same_bytes "$image" "$(area_start 0)" $area_sectors 0 1
+		expected=0
+		[[ $monitor == vmm ]] || expected=$area_sectors
+	fi
+	# A file system's own blocks count a little.
+	freed=$((before - $(allocated "$image")))
+	check "$1: range/areas [BLK-42 BLK-44]: $freed sectors deallocated, of about $expected" \
+		test $((freed - expected)) -ge -64 -a $((freed - expected)) -le 64
+}
+
+# stable IMAGE SKIP_SECTORS COUNT: all these sectors lie on the disk, not just in the page cache
+stable() {
+	filefrag -v -b512 "$1" | awk -F '[ :.]+' -v first="$2" -v end=$(($2 + $3)) '
+		/^ *[0-9]+:/ && !/delalloc|unwritten/ {
+			from = $3 > first ? $3 : first
+			to = $4 + 1 < end ? $4 + 1 : end
+			if (to > from) sum += to - from
+		}
+		END { exit sum != end - first }'
+}
+
+# The areas were holes. Blocks that hold them now, with the monitor killed, it has asked for.
+durable_areas() {
+	local area test=('durable/across [BLK-32]' 'durable/without-flush [BLK-30]'
+		'durable/write-through [BLK-31]')
+
+	for area in 0 1 2; do
+		check "durable: ${test[area]}: it is on the disk" stable "$work/0.img" \
+			"$(area_start $area)" $area_sectors
+	done
+	for area in 0 1 2; do
+		check "durable: ${test[area]}: it is as it was written" same_bytes "$work/0.img" \
+			"$(area_start $area)" $area_sectors 0 1
+	done
+}
+
+# prepare CONFIG: the images, and where QEMU listens
+prepare() {
+	local area
+
+	pattern 0 0 $sectors 0 >"$work/0.img"
+	pattern 1 0 $sectors 0 >"$work/1.img"
+	for area in 0 1 2; do
+		[[ $1 != durable ]] || fallocate --punch-hole "$work/0.img" \
+			-o $(($(area_start $area) * 512)) -l $((area_sectors * 512))
+	done
+	before=$(allocated "$work/0.img")
+	rm -f "$work/monitor.in" "$work/monitor.out"
+	[[ $1 != rw || $monitor != qemu ]] || mkfifo "$work/monitor.in" "$work/monitor.out"
 }
 
 # boot CONFIG: true unless the monitor ended inside a test, which has then failed
 boot() {
+	local pid guest
+
 	status=0
 	"${monitor}_command" "$1"
-	timeout --kill-after=5 $deadline "${command_line[@]}" <"/dev/null" >"$work/out" 2>"$work/err" ||
-		status=$?
+	# shellcheck disable=SC2016 # the inner shell expands it
+	exec {guest}< <(exec timeout --kill-after=5 $deadline bash -c 'echo $$ >"$0"; exec "$@"' \
+		"$work/pid" "${command_line[@]}" <"/dev/null" 2>"$work/err")
+	pid=$!
+	serve <&"$guest" >"$work/out"
+	exec {guest}<&-
+	wait "$pid" || status=$?
 	relay "$1"
 	[[ -n $running ]] || return 0
 	seen=$((seen + 1))
@@ -206,13 +365,13 @@ boot() {
 }
 
 run() {
-	local plan=0 seen=0 status running
+	local plan=0 seen=0 expected=0 status running
 
-	pattern 0 0 $sectors 0 >"$work/0.img"
-	pattern 1 0 $sectors 0 >"$work/1.img"
+	prepare "$1"
 	until boot "$1" || ((seen >= plan)); do :; done
 	check "$1: every planned test ran ($seen of $plan)" test "$plan" -gt 0 -a "$seen" -eq "$plan"
-	check "$1: the guest powered off (status $status)" test "$status" -eq 0
+	[[ $1 != durable ]] || expected=137
+	check "$1: the guest ended as it was told (status $status)" test "$status" -eq $expected
 	images "$1"
 }
 
