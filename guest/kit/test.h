@@ -54,7 +54,7 @@ extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[
  * Options are name=value words on the kit's command line; other words are left alone. They say what
  * the machine should be like, so that a device that is wrong about itself fails:
  *   tests=PREFIX,...  run only tests whose names begin so (all)
- *   except=PREFIX,... do not run tests whose names begin so (none)
+ *   from=N            leave out those before number N: a monitor did not survive the last (1)
  *   disks=N           how many disks there are (1)
  *   disk=rw|ro        whether the first may be written (rw)
  *   sectors=N         its capacity (not checked)
