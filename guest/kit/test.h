@@ -58,13 +58,14 @@ extern const struct test mmio_tests[], legacy_tests[];
  * Options are name=value words on the kit's command line; other words are left alone. They say what
  * the machine should be like, so that a device that is wrong about itself fails:
  *   tests=PREFIX,...  run only tests whose names begin so (all)
- *   except=PREFIX,... do not run tests whose names begin so (none)
+ *   from=N            leave out those before number N: a monitor did not survive the last (1)
  *   disks=N           how many disks there are (1)
  *   disk=rw|ro        whether the first may be written (rw)
  *   sectors=N         its capacity (not checked)
  *   block=BYTES       the unit in which the host keeps it (not checked)
  *   serial=TEXT       its serial number, up to 20 characters (none)
- *   discard=on|off    whether it may be deallocated (on)
+ *   discard=on|off    whether it has DISCARD (on)
+ *   unmap=on|off      whether WRITE_ZEROES may deallocate (on)
  *   cache=writeback|writethrough|unsafe  its first mode; unsafe: it offers no FLUSH (writeback)
  *   resize=on|off     on: somebody does what lines such as "# resize please: SECTORS" ask for
  *                     (off)

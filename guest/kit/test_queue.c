@@ -176,7 +176,7 @@ static void two_at_once(struct blk *disk)
 	}
 }
 
-/* Enabled last, it runs at once or by its next kick; before that nothing. */
+/* All but enabled it does nothing; enabled with the device live, it runs. */
 static void disabled_queue(struct blk *disk)
 {
 	struct virtio_device *device = &disk->device;
@@ -184,12 +184,13 @@ static void disabled_queue(struct blk *disk)
 	struct virtq other;
 
 	prepare_two(disk, &other, 0);
-	virtio_set_status(device, STATUS_LIVE);
 	other.doorbell = virtio_doorbell(device, 1);
-	CHECK_EQUAL(virtio_read16(device, QUEUE_ENABLE), 0);
+	virtio_write16(device, QUEUE_SIZE, other.size);
 	virtio_write64(device, QUEUE_DESC, (uintptr_t)other.desc);
 	virtio_write64(device, QUEUE_DRIVER, (uintptr_t)other.avail);
 	virtio_write64(device, QUEUE_DEVICE, (uintptr_t)other.used);
+	CHECK_EQUAL(virtio_read16(device, QUEUE_ENABLE), 0);
+	virtio_set_status(device, STATUS_LIVE);
 	swap(disk, &other);
 	blk_request_init(&request, BLK_IN, 3, SECTOR_SIZE);
 	blk_queue(disk, &request);

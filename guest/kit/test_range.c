@@ -19,8 +19,8 @@ enum {
 
 	SPAN = 64, /* sectors that a test prepares */
 	IN_FLIGHT = 16,
-	CANARY = 0xa5,
-	MANY = SPAN / 2,
+	MANY = SPAN / 2, /* segments */
+	TOO_MANY = 65536,
 };
 
 #define JUNK_SECTOR 0x123456789abcdefull
@@ -144,7 +144,8 @@ static void limits(struct blk *disk)
 	}
 	test_context(NULL);
 	CHECK_EQUAL(!!(offered & FEATURE(F_BLK_DISCARD)), discard);
-	CHECK_EQUAL(blk_config(disk, BLK_WRITE_ZEROES_LIMITS + MAY_UNMAP, 1), discard);
+	CHECK_EQUAL(blk_config(disk, BLK_WRITE_ZEROES_LIMITS + MAY_UNMAP, 1),
+		    list_has(option("unmap", "on"), "on"));
 	if (discard) {
 		alignment = limit(disk, &kinds[0], DISCARD_ALIGNMENT) * SECTOR_SIZE;
 		CHECK_EQUAL(alignment, option_number("block", alignment));
@@ -197,12 +198,16 @@ static void several(struct blk *disk)
 /* One more than it says. */
 static void refuse_too_many(struct blk *disk, const struct kind *kind)
 {
-	unsigned count = (unsigned)limit(disk, kind, MAX_SEGMENTS) + 1;
-	struct segment *segments = heap_alloc(count * sizeof(*segments), 8);
+	uint64_t count = limit(disk, kind, MAX_SEGMENTS) + 1;
+	struct segment *segments;
 
+	if (count > TOO_MANY)
+		return; /* no driver comes up to that */
+	segments = heap_alloc(count * sizeof(*segments), 8);
 	for (unsigned i = 0; i < count; i++)
 		segments[i] = (struct segment){ blk_scratch(disk) + i % SPAN, 1, 0 };
-	CHECK_EQUAL(run(disk, kind->type, segments, count * sizeof(*segments)), BLK_IOERR);
+	CHECK_EQUAL(run(disk, kind->type, segments, (uint32_t)(count * sizeof(*segments))),
+		    BLK_IOERR);
 	check_span(disk, kind, NULL, 0);
 }
 
@@ -253,6 +258,7 @@ static void bad_flags(struct blk *disk)
 static void refuse_bad_range(struct blk *disk, const struct kind *kind)
 {
 	uint64_t first = blk_scratch(disk), last = disk->capacity - 1;
+	uint64_t most = limit(disk, kind, MAX_SECTORS);
 	const struct segment segments[] = {
 		{ last + 1, 1, 0 },
 		{ last, 2, 0 },
@@ -261,7 +267,7 @@ static void refuse_bad_range(struct blk *disk, const struct kind *kind)
 		{ 1ull << 55, 8, 0 },
 		{ ~0ull, 1, 0 },
 		{ ~0ull, 0xffffffff, 0 },
-		{ first, (uint32_t)limit(disk, kind, MAX_SECTORS) + 1, 0 },
+		{ first, (uint32_t)(most < 0xffffffff ? most + 1 : most), 0 },
 	};
 
 	blk_write(disk, last, 1, true);
@@ -337,13 +343,13 @@ static void in_pieces(struct blk *disk)
 }
 
 /*
- * Cut short by a reset, each sector may be zeros or as it was, and nothing is used any more.
+ * Cut short by a reset, each sector may be zeros or as it was, and the ring stays as it is.
  * Discard's rule is the one that allows both.
  */
 static void cut_short(struct blk *disk, const struct kind *kind)
 {
 	const struct segment span = { blk_scratch(disk), SPAN, 0 };
-	const struct virtq *queue = &disk->queue;
+	struct virtq *queue = &disk->queue;
 	struct blk_request request;
 
 	for (unsigned i = 0; i < IN_FLIGHT; i++) {
@@ -355,10 +361,9 @@ static void cut_short(struct blk *disk, const struct kind *kind)
 	}
 	virtq_kick(queue);
 	virtio_reset(&disk->device);
-	memset(queue->used, CANARY, virtq_used_bytes(queue->size));
+	virtq_paint(queue);
 	irq_sleep(QUIET_MS);
-	CHECK_EQUAL(queue->used[0], CANARY);
-	CHECK(!memcmp(queue->used, queue->used + 1, virtq_used_bytes(queue->size) - 1));
+	virtq_check_painted(queue);
 	blk_start(disk, ALL_KINDS);
 	check_span(disk, &kinds[0], &span, 1);
 }
@@ -430,7 +435,7 @@ const struct test range_tests[] = {
 	{ "range/one", one, "BLK-27 BLK-42 BLK-43 BLK-45 BLK-46", NEEDS_WRITABLE },
 	{ "range/unmap", unmap, "BLK-43 BLK-44", NEEDS_WRITABLE },
 	{ "range/several", several, "BLK-39 BLK-43", NEEDS_WRITABLE },
-	{ "range/too-many", too_many, "BLK-39 BLK-40", NEEDS_WRITABLE },
+	{ "range/too-many", too_many, "BLK-39", NEEDS_WRITABLE },
 	{ "range/part-of-segment", part_of_segment, "BLK-39", NEEDS_WRITABLE },
 	{ "range/bad-flags", bad_flags, "BLK-37 BLK-38", NEEDS_WRITABLE },
 	{ "range/bad-range", bad_range, "BLK-26 BLK-39", NEEDS_WRITABLE },
@@ -440,6 +445,6 @@ const struct test range_tests[] = {
 	{ "range/reset-in-flight", reset_in_flight, "GEN-02 GEN-03 GEN-05", NEEDS_WRITABLE },
 	{ "range/read-only", read_only, "BLK-28", NEEDS_READ_ONLY },
 	{ "range/not-accepted", not_accepted, "BLK-22", NEEDS_WRITABLE },
-	{ "range/areas", areas, "BLK-43", NEEDS_WRITABLE },
+	{ "range/areas", areas, "BLK-42 BLK-43 BLK-44", NEEDS_WRITABLE },
 	{ NULL, NULL, NULL, 0 },
 };

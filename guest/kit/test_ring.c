@@ -58,25 +58,6 @@ static void used_bytes(struct blk *disk)
 		    0);
 }
 
-/* What the device is to write, it does not read: whatever was there, the outcome is one. */
-static void poison(struct blk *disk)
-{
-	static const uint8_t values[] = { 0, 1, 2, 0x7f, 0xff };
-	struct blk_request request;
-
-	blk_start(disk, 0);
-	for (unsigned i = 0; i < sizeof(values); i++) {
-		test_context("0x%x", values[i]);
-		blk_request_init(&request, BLK_IN, 3, SECTOR_SIZE);
-		memset(request.writable, values[i], request.writable_length);
-		blk_queue(disk, &request);
-		blk_finish(disk, &request);
-		CHECK_EQUAL(blk_status(&request), BLK_OK);
-		CHECK_EQUAL(request.used_length, SECTOR_SIZE + 1);
-		blk_check(disk, blk_data(&request), 3, 1, false);
-	}
-}
-
 /* The device writes the used ring and nothing else of the queue. */
 static void tables_untouched(struct blk *disk)
 {
@@ -326,7 +307,6 @@ const struct test ring_tests[] = {
 	{ "ring/full", full_ring, "SPLIT-19 SPLIT-21 SPLIT-22 SPLIT-23 PACKED-06 PACKED-17 GEN-40",
 	  NEEDS_NOTHING },
 	{ "ring/used-bytes", used_bytes, "SPLIT-03 SPLIT-21", NEEDS_SPLIT },
-	{ "ring/poison", poison, "SPLIT-08 PACKED-11", NEEDS_NOTHING },
 	{ "ring/tables-untouched", tables_untouched, "SPLIT-07 SPLIT-09", NEEDS_SPLIT },
 	{ "ring/interrupt-each", interrupt_each, "SPLIT-26 SPLIT-27 SPLIT-34", NEEDS_SPLIT },
 	{ "ring/no-interrupt", no_interrupt, "SPLIT-28 PACKED-25", NEEDS_NOTHING },

@@ -3,6 +3,7 @@
 
 #include "guest/kit/irq.h"
 #include "guest/kit/memory.h"
+#include "guest/kit/print.h"
 #include "guest/kit/test.h"
 #include "guest/kit/x86.h"
 
@@ -19,6 +20,8 @@ enum {
 	AVAIL_ALIGN = 2,
 	USED_ALIGN = 4,
 	PACKED_EVENT_ALIGN = 4,
+
+	PAINT = 0xa5,
 };
 
 uint32_t virtq_desc_bytes(uint16_t size)
@@ -435,4 +438,25 @@ struct virtq_used_element virtq_take_used(struct virtq *queue)
 	CHECK(virtq_has_used(queue));
 	queue->last_used++;
 	return queue->packed ? packed_take(queue) : virtq_used_at(queue, position);
+}
+
+void virtq_paint(struct virtq *queue)
+{
+	memset(queue->desc, PAINT, queue->desc_bytes);
+	memset(queue->avail, PAINT, queue->avail_bytes);
+	memset(queue->used, PAINT, queue->used_bytes);
+}
+
+static bool is_painted(const void *area, uint32_t length)
+{
+	const uint8_t *bytes = area;
+
+	return bytes[0] == PAINT && !memcmp(bytes, bytes + 1, length - 1);
+}
+
+void virtq_check_painted(const struct virtq *queue)
+{
+	CHECK(is_painted(queue->desc, queue->desc_bytes));
+	CHECK(is_painted(queue->avail, queue->avail_bytes));
+	CHECK(is_painted(queue->used, queue->used_bytes));
 }

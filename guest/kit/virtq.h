@@ -157,5 +157,15 @@ void virtq_break(struct virtq *queue);
 /* True if the device has used more than the driver took. */
 bool virtq_has_used(const struct virtq *queue);
 
-/* Takes the next used element; fails the test if there is none. */
+/*
+ * Takes the next used element; fails the test if there is none. With IN_ORDER a device might
+ * write one for a whole batch: no known one does, and this does not know it.
+ */
 struct virtq_used_element virtq_take_used(struct virtq *queue);
+
+/*
+ * Fills the queue's areas, whoever writes them, with a byte that no driver or device would put
+ * there; fails the test if one of these bytes is no more.
+ */
+void virtq_paint(struct virtq *queue);
+void virtq_check_painted(const struct virtq *queue);

@@ -7,16 +7,13 @@ set -euo pipefail
 readonly sectors=8201		# odd, so that nothing is aligned by accident
 readonly sector_words=64
 readonly final_sectors=64	# what test blk/final-pattern writes at the disk's end
-readonly deadline=180		# seconds for one configuration, on a busy machine
-
+readonly deadline=120		# seconds for one boot, on a busy machine
 readonly configurations=(
-	rw ro two exit sync
+	rw ro two exit sync queues
 	packed packed-inorder split-inorder
-	queues nodiscard writethrough unsafe durable
+	nodiscard writethrough unsafe durable
 	transitional mmio
 )
-# QEMU 7.2 never comes back from a kick of a packed ring without bus master: counted as failed.
-readonly qemu_hangs=pci/bus-master-off
 PATH+=:/usr/sbin		# filefrag
 
 readonly serial=kit-0123456789abcdef	# as long as one may be
@@ -130,17 +127,23 @@ kit_options() {
 	ro) options+=' disk=ro' ;;
 	two) options+=' disks=2' ;;
 	packed) options+=' ring=packed queues=2' ;;
-	packed-inorder) options+=' ring=packed queues=2 in-order=on notification-data=on' ;;
-	split-inorder) options+=' queues=2 in-order=on notification-data=on' ;;
+	packed-inorder) options+=' ring=packed queues=2 in-order=on' ;;
+	split-inorder) options+=' queues=2 in-order=on' ;;
 	queues) options+=' queues=4' ;;
-	nodiscard) options+=' discard=off' ;;
+	nodiscard)
+		options+=' discard=off'
+		[[ $monitor == qemu ]] || options+=' unmap=off' # QEMU leaves only DISCARD out
+		;;
 	writethrough) options+=' cache=writethrough' ;;
 	unsafe) [[ $monitor == qemu ]] || options+=' cache=unsafe' ;; # QEMU does not tell
 	durable) options+=' queues=2 durable=on end=spin' ;;
 	mmio) options+=' mmio=0xfeb00000 mmio-gsi=16 mmio-queues=2' ;;
 	transitional) options+=' transitional=on' ;;
 	esac
+	# No QEMU has this.
+	[[ $monitor == qemu || $1 != *-inorder ]] || options+=' notification-data=on'
 	[[ -z $wanted ]] || options+=" tests=$wanted"
+	((seen == 0)) || options+=" from=$((seen + 1))"
 	printf '%s' "$options"
 }
 
@@ -214,12 +217,9 @@ qemu_command() {
 	ro) drive+=,readonly=on ;;
 	sync) drive+=,aio=threads ;;
 	exit) device+=,ioeventfd=off ;;
-	packed)
-		device+=,packed=on,num-queues=2
-		options+=" except=$qemu_hangs"
-		;;
-	packed-inorder) device+=,packed=on,in_order=on,notification_data=on,num-queues=2 ;;
-	split-inorder) device+=,in_order=on,notification_data=on,num-queues=2 ;;
+	packed) device+=,packed=on,num-queues=2 ;;
+	packed-inorder) device+=,packed=on,in_order=on,num-queues=2 ;;
+	split-inorder) device+=,in_order=on,num-queues=2 ;;
 	queues) device+=,num-queues=4 ;;
 	nodiscard) device+=,discard=off ;;
 	writethrough | unsafe) drive+=,cache=$1 ;;
@@ -228,6 +228,11 @@ qemu_command() {
 	esac
 	command_line+=(-append "$options" -drive "file=$work/0.img,id=d0,$drive" -device "$device,drive=d0")
 	[[ $1 != two ]] || command_line+=(-drive "file=$work/1.img,id=d1,$drive" -device "$device,drive=d1")
+}
+
+# can_run CONFIG: older QEMUs do not know IN_ORDER
+can_run() {
+	[[ $monitor != qemu || $1 != *-inorder ]] || "$program" -device virtio-blk-pci,help | grep in_order >/dev/null
 }
 
 # qemu_resize SECTORS
@@ -252,23 +257,27 @@ serve() {
 
 # relay CONFIG: the kit's TAP with our numbers and the configuration's name
 relay() {
-	local line plan=0 seen=0
+	local line
 
+	running=
 	while IFS= read -r line || [[ -n $line ]]; do
 		line=${line%$'\r'}
 		if [[ $line =~ ^((not )?ok)\ [0-9]+\ -\ (.*)$ ]]; then
-			seen=$((seen + 1))
+			seen=$((seen + 1)) running=
 			result "${BASH_REMATCH[1]}" "$1: ${BASH_REMATCH[3]}"
 		elif [[ $line =~ ^1\.\.([0-9]+)$ ]]; then
 			plan=${BASH_REMATCH[1]}
+		elif [[ $line =~ ^'# running '[0-9]+\ -\ (.*)$ ]]; then
+			running=${BASH_REMATCH[1]}
 		elif [[ $line != 'TAP version 13' ]]; then
 			printf '# %s: %s\n' "$1" "${line#\# }"
 		fi
 	done <"$work/out"
-	check "$1: every planned test ran ($seen of $plan)" test "$plan" -gt 0 -a "$seen" -eq "$plan"
+	sed "s/^/# $1: stderr: /" "$work/err"
 }
 
-# images CONFIG: what the host finds on the images afterwards
+# images CONFIG: what the host finds on the images afterwards. Where that is a part of one of the
+# kit's tests, the test's name and the rows come with it.
 images() {
 	local half=$((sectors / 2)) final=$((sectors - final_sectors))
 
@@ -307,24 +316,25 @@ allocated() {
 	stat -c %b "$1"
 }
 
-# What test range/areas left: discarded, zeroed, zeroed with unmap, and the pattern around them.
+# What test range/areas left: discarded, zeroed, zeroed with unmap, and the pattern around it all.
 range_areas() {
 	local image=$work/0.img area expected=$((2 * area_sectors)) freed
 
 	for area in 0 1 2; do
-		check "$1: what is before area $area is as it was written" same_bytes "$image" \
+		check "$1: range/areas: what is before area $area is as it was written" same_bytes "$image" \
 			$(($(area_start $area) - area_sectors)) $area_sectors 0 1
-		((area == 0)) || check "$1: area $area is zeros [BLK-43]" \
+		((area == 0)) || check "$1: range/areas [BLK-43]: area $area is zeros" \
 			zeros "$image" "$(area_start $area)" $area_sectors
 	done
 	if [[ $1 == nodiscard ]]; then
-		check "$1: area 0 is as it was written" \
+		check "$1: range/areas: area 0 is as it was written" \
 			same_bytes "$image" "$(area_start 0)" $area_sectors 0 1
 		expected=0
+		[[ $monitor == vmm ]] || expected=$area_sectors
 	fi
 	# A file system's own blocks count a little.
 	freed=$((before - $(allocated "$image")))
-	check "$1: $freed of about $expected sectors were deallocated [BLK-42 BLK-44]" \
+	check "$1: range/areas [BLK-42 BLK-44]: $freed sectors deallocated, of about $expected" \
 		test $((freed - expected)) -ge -64 -a $((freed - expected)) -le 64
 }
 
@@ -341,16 +351,15 @@ stable() {
 
 # The areas were holes. Blocks that hold them now, with the monitor killed, it has asked for.
 durable_areas() {
-	local area cases=('flushed on another queue [BLK-32]'
-		'written without FLUSH or CONFIG_WCE [BLK-30]'
-		'written in mode write-through [BLK-31]')
+	local area test=('durable/across [BLK-32]' 'durable/without-flush [BLK-30]'
+		'durable/write-through [BLK-31]')
 
 	for area in 0 1 2; do
-		check "durable: what was ${cases[area]} is on the disk" stable "$work/0.img" \
+		check "durable: ${test[area]}: it is on the disk" stable "$work/0.img" \
 			"$(area_start $area)" $area_sectors
 	done
 	for area in 0 1 2; do
-		check "durable: area $area is as it was written" same_bytes "$work/0.img" \
+		check "durable: ${test[area]}: it is as it was written" same_bytes "$work/0.img" \
 			"$(area_start $area)" $area_sectors 0 1
 	done
 }
@@ -370,10 +379,11 @@ prepare() {
 	[[ $1 != rw || $monitor != qemu ]] || mkfifo "$work/monitor.in" "$work/monitor.out"
 }
 
-run() {
-	local status=0 expected=0 pid guest
+# boot CONFIG: true unless the monitor ended inside a test, which has then failed
+boot() {
+	local pid guest
 
-	prepare "$1"
+	status=0
 	"${monitor}_command" "$1"
 	# shellcheck disable=SC2016 # the inner shell expands it
 	exec {guest}< <(exec timeout --kill-after=5 $deadline bash -c 'echo $$ >"$0"; exec "$@"' \
@@ -383,8 +393,19 @@ run() {
 	exec {guest}<&-
 	wait "$pid" || status=$?
 	relay "$1"
-	[[ ${command_line[*]} != *" except=$qemu_hangs"* ]] || result 'not ok' "$1: $qemu_hangs [PCI-37]"
-	sed "s/^/# $1: stderr: /" "$work/err"
+	[[ -n $running ]] || return 0
+	seen=$((seen + 1))
+	result 'not ok' "$1: $running"
+	printf '# %s: the monitor ended or hung in this test (status %s)\n' "$1" "$status"
+	return 1
+}
+
+run() {
+	local plan=0 seen=0 expected=0 status running
+
+	prepare "$1"
+	until boot "$1" || ((seen >= plan)); do :; done
+	check "$1: every planned test ran ($seen of $plan)" test "$plan" -gt 0 -a "$seen" -eq "$plan"
 	[[ $1 != durable ]] || expected=137
 	check "$1: the guest ended as it was told (status $status)" test "$status" -eq $expected
 	images "$1"
@@ -393,7 +414,7 @@ run() {
 printf 'TAP version 13\n'
 for name in "${selected[@]}"; do
 	[[ " ${configurations[*]} " == *" $name "* ]] || die "unknown configuration '$name'"
-	run "$name"
+	if can_run "$name"; then run "$name"; else printf '# %s: %s cannot do this\n' "$name" "$program"; fi
 done
 printf '1..%d\n%d passed, %d failed\n' "$number" "$passed" "$failed"
 ((failed == 0))
