@@ -62,8 +62,11 @@ sub annotated {
 sub shows {
 	my ($test, @ids) = @_;
 	for my $id (grep { !/^HOST-/ } @ids) {
-		push @problems, "$test names $id, which is no row" unless $row{$id};
-		push @{$row{$id}{tests}}, $test unless grep { $_ eq $test } @{$row{$id}{tests}};
+		if (!$row{$id}) {
+			push @problems, "$test names $id, which is no row";
+		} elsif (!grep { $_ eq $test } @{$row{$id}{tests}}) {
+			push @{$row{$id}{tests}}, $test;
+		}
 	}
 }
 
@@ -94,8 +97,11 @@ sub read_rows {
 	for (split /\n/, text("$here/not-offered")) {
 		my ($which, $reason) = split /\t/;
 		for my $id (ids($which)) {
-			push @problems, "not-offered names $id, which is no row" unless $row{$id};
-			$row{$id}{reason} = $reason;
+			if ($row{$id}) {
+				$row{$id}{reason} = $reason;
+			} else {
+				push @problems, "not-offered names $id, which is no row";
+			}
 		}
 	}
 }
