@@ -122,7 +122,7 @@ sub read_unit_tests {
 sub read_stock_cases {
 	my @tap = tap('results/stock.tap');
 
-	annotated('stock ', text("$top/tests/stock/cases.sh"), qr/^# Rows:(.*)\ncase_(\w+)\(\)/);
+	annotated('stock ', text("$top/tests/stock/cases.sh"), qr/^# Rows:(.*)\ncase_(\w+)\(\)/m);
 	while (my ($failed, $line) = splice @tap, 0, 2) {
 		saw('vmm', "stock $1", $failed) if $line =~ /^(\w+)/;
 	}
