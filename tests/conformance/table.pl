@@ -23,7 +23,7 @@ my $document = "$top/Documentation/conformance.md";
 
 my @order;      # ids, and the groups' names
 my %row;        # id => { level, text, reason, tests => [...] }
-my %result;     # monitor => test => number of 'ok', or -1 after a 'not ok'
+my %result;     # monitor => test => row => times passed, or -1 if it failed once
 my @problems;
 
 # The lines of files, as one text each; a file that is missing is empty.
@@ -36,8 +36,9 @@ sub text {
 
 # Ids in a text: GEN-02, or GEN-41..46 for six of them.
 sub ids {
+	my ($text) = @_;
 	my @ids;
-	while ($_[0] =~ /([A-Z]+)-(\d+)(?:\.\.(\d+))?/g) {
+	while ($text =~ /([A-Z]+)-(\d+)(?:\.\.(\d+))?/g) {
 		my ($group, $from, $to) = ($1, $2, $3 // $2);
 		push @ids, map { sprintf '%s-%02d', $group, $_ } $from .. $to;
 	}
@@ -49,7 +50,7 @@ sub annotated {
 	my ($where, $source, $comment) = @_;
 	my $named = 0;
 	while ($source =~ /$comment/gm) {
-		shows("$where$2", $1);
+		shows("$where$2", ids($1));
 		$named++;
 	}
 	my $written = () = $source =~ /^\W+Rows:/gm;
@@ -59,23 +60,27 @@ sub annotated {
 
 # A test names rows. HOST rows are a later issue's.
 sub shows {
-	my ($test, $rows) = @_;
-	for my $id (grep { !/^HOST-/ } ids($rows)) {
-		if ($row{$id}) {
-			push @{$row{$id}{tests}}, $test;
-		} else {
+	my ($test, @ids) = @_;
+	for my $id (grep { !/^HOST-/ } @ids) {
+		if (!$row{$id}) {
 			push @problems, "$test names $id, which is no row";
+		} elsif (!grep { $_ eq $test } @{$row{$id}{tests}}) {
+			push @{$row{$id}{tests}}, $test;
 		}
 	}
 }
 
-# The lines of TAP in a file below BUILD; $name finds the test's name in one.
-sub saw_all {
-	my ($monitor, $tier, $path, $name) = @_;
-	my $tap = text("$build/$path");
-	while ($tap =~ /^(not )?ok \d+ - $name/gm) {
-		my $seen = \$result{$monitor}{"$tier$2"};
-		$$seen = $1 || ($$seen // 0) < 0 ? -1 : ($$seen // 0) + 1;
+# The results in a file of TAP below BUILD: for each 'not ' or '', and the text.
+sub tap {
+	return text("$build/$_[0]") =~ /^(not |)ok \d+ - (.*)/gm;
+}
+
+# A test passed or failed, for some rows only if runs differ in what they show.
+sub saw {
+	my ($monitor, $test, $failed, @ids) = @_;
+	for my $id (@ids ? @ids : 'all') {
+		my $seen = \$result{$monitor}{$test}{$id};
+		$$seen = $failed || ($$seen // 0) < 0 ? -1 : ($$seen // 0) + 1;
 	}
 }
 
@@ -92,36 +97,68 @@ sub read_rows {
 	for (split /\n/, text("$here/not-offered")) {
 		my ($which, $reason) = split /\t/;
 		for my $id (ids($which)) {
-			push @problems, "not-offered names $id, which is no row" unless $row{$id};
-			$row{$id}{reason} = $reason;
+			if ($row{$id}) {
+				$row{$id}{reason} = $reason;
+			} else {
+				push @problems, "not-offered names $id, which is no row";
+			}
 		}
 	}
 }
 
-sub read_tests {
+sub read_unit_tests {
 	for my $path (sort glob("$top/tests/unit/test_*.c")) {
 		my ($program) = basename($path) =~ /^test_(\w+)\.c$/;
+		my @tap = tap("tests/unit/test_$program.tap");
+
 		annotated("unit $program/", text($path),
 			  qr{Rows:([^/]*)\*/\s*START_TEST\((\w+)\)});
-		saw_all('vmm', "unit $program/", "tests/unit/test_$program.tap", qr/.*?:(\w+): /);
-	}
-	for my $path (sort glob("$top/guest/kit/test_*.c")) {
-		my $source = text($path);
-		shows("kit $1", $2) while $source =~ /\{\s*"([^"]+)",\s*\w+,\s*((?:"[^"]*"\s*)+),/g;
-	}
-	saw_all($_, 'kit ', "results/kit-$_.tap", qr/\S+: (\S+) \[/) for 'vmm', 'qemu';
-	for ([ 'stock', 'tests/stock/cases.sh' ], [ 'lifecycle', 'tests/direct/lifecycle.sh' ]) {
-		my ($tier, $path) = @$_;
-		annotated("$tier ", text("$top/$path"), qr/^# Rows:(.*)\ncase_(\w+)\(\)/);
-		saw_all('vmm', "$tier ", "results/$tier.tap", qr{(?:\w+/)?(\w+)});
+		while (my ($failed, $line) = splice @tap, 0, 2) {
+			saw('vmm', "unit $program/$1", $failed) if $line =~ /^[^:]*:[^:]*:(\w+): /;
+		}
 	}
 }
 
-# What a monitor's tests come to: passed, or what keeps them from it.
+sub read_stock_cases {
+	my @tap = tap('results/stock.tap');
+
+	annotated('stock ', text("$top/tests/stock/cases.sh"), qr/^# Rows:(.*)\ncase_(\w+)\(\)/m);
+	while (my ($failed, $line) = splice @tap, 0, 2) {
+		saw('vmm', "stock $1", $failed) if $line =~ /^(\w+)/;
+	}
+}
+
+# A line is "CONFIGURATION: TEST [ROWS]". What the host finds after a run is a text
+# instead of the test, and its own line says all that there is to know about it.
+sub read_kit_tests {
+	for my $path (sort glob("$top/guest/kit/test_*.c")) {
+		my $source = text($path);
+		shows("kit $1", ids($2))
+			while $source =~ /\{\s*"([^"]+)",\s*\w+,\s*((?:"[^"]*"\s*)+),/g;
+	}
+	for my $monitor ('vmm', 'qemu') {
+		my @tap = tap("results/kit-$monitor.tap");
+		while (my ($failed, $line) = splice @tap, 0, 2) {
+			my ($config, $test, $rows) = $line =~ /^(\S+): (.*) \[(.*)\]/ or next;
+			my $host = $test =~ / /;
+
+			$test = $host ? "kit host/$config" : "kit $test";
+			shows($test, ids($rows)) if $host && $monitor eq 'vmm';
+			saw($monitor, $test, $failed, ids($rows));
+		}
+	}
+}
+
+# What these tests of a row come to: passed, or what keeps them from it.
 sub verdict {
-	my ($monitor, @tests) = @_;
-	my @failed = grep { ($result{$monitor}{$_} // 0) < 0 } @tests;
-	my @absent = grep { !$result{$monitor}{$_} } @tests;
+	my ($monitor, $id, @tests) = @_;
+	my (@failed, @absent);
+	for my $test (@tests) {
+		my $seen = $result{$monitor}{$test};
+		my $times = $$seen{$id} // $$seen{all} // 0;
+		push @failed, $test if $times < 0;
+		push @absent, $test if $times == 0;
+	}
 	return 'failed: ' . join(', ', @failed) if @failed;
 	return 'did not run: ' . join(', ', @absent) if @absent;
 	return 'passed';
@@ -134,7 +171,7 @@ sub judge {
 	return "both not offered and shown by @tests" if $reason && @tests;
 	return "not offered: $reason" if $reason;
 	return 'nothing shows it' unless @tests;
-	return verdict('vmm', @tests);
+	return verdict('vmm', $id, @tests);
 }
 
 # The tests of a row by tier: "kit blk/read, blk/write; unit blk/reset".
@@ -156,11 +193,10 @@ sub read_qemu {
 	my ($old) = @_;
 	if (!$check) {
 		for my $id (grep { $row{$_} && kit_tests($_) } @order) {
-			$row{$id}{qemu} = verdict('qemu', kit_tests($id));
+			$row{$id}{qemu} = verdict('qemu', $id, kit_tests($id));
 			$row{$id}{qemu} =~ s/\bkit //g;
 		}
-		my ($version) = `qemu-system-x86_64 --version` =~ /version (\S+)/;
-		return $version // die "table.pl: qemu-system-x86_64 does not say its version\n";
+		return text("$build/results/qemu-version") =~ /version (\S+)/ ? $1 : 'unknown';
 	}
 	while ($old =~ /^\| ([A-Z]+-\d+) \|.*\| ([^|\n]*?) *\|$/gm) {
 		$row{$1}{qemu} = $2 if $row{$1} && $2 ne '';
@@ -176,8 +212,8 @@ sub count {
 # summary VERSION
 sub summary {
 	my @observed = grep { $row{$_} && kit_tests($_) } @order;
-	my $ours = grep { verdict('vmm', kit_tests($_)) eq 'passed' } @observed;
-	return sprintf("%d rows: %d passed, %d not offered, %d others.\n",
+	my $ours = grep { verdict('vmm', $_, kit_tests($_)) eq 'passed' } @observed;
+	return sprintf("%d rows: %d passed, %d not offered, %d failed.\n",
 		scalar keys %row, count('vmm', qr/^passed/), count('vmm', qr/^not offered/),
 		count('vmm', qr/^(?!passed|not offered)/)) .
 		sprintf("%d rows are observed by the test kit: vmm passes %d, QEMU %s passes %d.\n",
@@ -210,7 +246,9 @@ sub table {
 }
 
 read_rows();
-read_tests();
+read_kit_tests();
+read_stock_cases();
+read_unit_tests();
 $row{$_}{vmm} = judge($_) for keys %row;
 my $old = text($document);
 my $version = read_qemu($old);
