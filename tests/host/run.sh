@@ -93,7 +93,7 @@ run_here()
 qemu_start()
 {
 	local share=local,path=/,mount_tag=host,security_model=none,readonly=on
-	local options="nohz=off highres=off mitigations=off"
+	local options="nohz=off highres=off no_timer_check mitigations=off"
 	timeout --foreground -k 5 "$deadline" \
 		"$qemu" -accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp 1 -m 6144 \
 		-nodefaults -display none -monitor none -nic none -no-reboot \
