@@ -19,7 +19,8 @@ enum {
 
 	SPAN = 64, /* sectors that a test prepares */
 	IN_FLIGHT = 16,
-	MANY = SPAN / 2,
+	MANY = SPAN / 2, /* segments */
+	TOO_MANY = 65536,
 };
 
 #define JUNK_SECTOR 0x123456789abcdefull
@@ -197,12 +198,16 @@ static void several(struct blk *disk)
 /* One more than it says. */
 static void refuse_too_many(struct blk *disk, const struct kind *kind)
 {
-	unsigned count = (unsigned)limit(disk, kind, MAX_SEGMENTS) + 1;
-	struct segment *segments = heap_alloc(count * sizeof(*segments), 8);
+	uint64_t count = limit(disk, kind, MAX_SEGMENTS) + 1;
+	struct segment *segments;
 
+	if (count > TOO_MANY)
+		return; /* no driver comes up to that */
+	segments = heap_alloc(count * sizeof(*segments), 8);
 	for (unsigned i = 0; i < count; i++)
 		segments[i] = (struct segment){ blk_scratch(disk) + i % SPAN, 1, 0 };
-	CHECK_EQUAL(run(disk, kind->type, segments, count * sizeof(*segments)), BLK_IOERR);
+	CHECK_EQUAL(run(disk, kind->type, segments, (uint32_t)(count * sizeof(*segments))),
+		    BLK_IOERR);
 	check_span(disk, kind, NULL, 0);
 }
 
@@ -253,6 +258,7 @@ static void bad_flags(struct blk *disk)
 static void refuse_bad_range(struct blk *disk, const struct kind *kind)
 {
 	uint64_t first = blk_scratch(disk), last = disk->capacity - 1;
+	uint64_t most = limit(disk, kind, MAX_SECTORS);
 	const struct segment segments[] = {
 		{ last + 1, 1, 0 },
 		{ last, 2, 0 },
@@ -261,7 +267,7 @@ static void refuse_bad_range(struct blk *disk, const struct kind *kind)
 		{ 1ull << 55, 8, 0 },
 		{ ~0ull, 1, 0 },
 		{ ~0ull, 0xffffffff, 0 },
-		{ first, (uint32_t)limit(disk, kind, MAX_SECTORS) + 1, 0 },
+		{ first, (uint32_t)(most < 0xffffffff ? most + 1 : most), 0 },
 	};
 
 	blk_write(disk, last, 1, true);
@@ -429,7 +435,7 @@ const struct test range_tests[] = {
 	{ "range/one", one, "BLK-27 BLK-42 BLK-43 BLK-45 BLK-46", NEEDS_WRITABLE },
 	{ "range/unmap", unmap, "BLK-43 BLK-44", NEEDS_WRITABLE },
 	{ "range/several", several, "BLK-39 BLK-43", NEEDS_WRITABLE },
-	{ "range/too-many", too_many, "BLK-39 BLK-40", NEEDS_WRITABLE },
+	{ "range/too-many", too_many, "BLK-39", NEEDS_WRITABLE },
 	{ "range/part-of-segment", part_of_segment, "BLK-39", NEEDS_WRITABLE },
 	{ "range/bad-flags", bad_flags, "BLK-37 BLK-38", NEEDS_WRITABLE },
 	{ "range/bad-range", bad_range, "BLK-26 BLK-39", NEEDS_WRITABLE },
