@@ -28,10 +28,11 @@ enum test_needs {
 	NEEDS_NOTIFICATION_DATA = 1 << 8,
 	NEEDS_PLAIN_NOTIFICATION = 1 << 9,
 	NEEDS_TWO_QUEUES = 1 << 10,
-	NEEDS_FLUSH = 1 << 11,    /* cache= is not unsafe */
-	NEEDS_NO_FLUSH = 1 << 12, /* it is */
-	NEEDS_RESIZE = 1 << 13,   /* somebody does what test_resize.c asks for */
-	NEEDS_DURABLE = 1 << 14,  /* the runner looks: see test_cache.c */
+	NEEDS_FLUSH = 1 << 11,     /* cache= is not unsafe */
+	NEEDS_NO_FLUSH = 1 << 12,  /* it is */
+	NEEDS_RESIZE = 1 << 13,    /* somebody does what test_resize.c asks for */
+	NEEDS_DURABLE = 1 << 14,   /* the runner looks: see test_cache.c */
+	NEEDS_ANY_ORDER = 1 << 15, /* IN_ORDER asks the driver, too, for order: in its tables */
 };
 
 struct test {
