@@ -154,8 +154,7 @@ static unsigned provided(void)
 		what |= NEEDS_INTX;
 	if (option_number("queues", 1) >= 2)
 		what |= NEEDS_TWO_QUEUES;
-	if (list_has(option("in-order", "off"), "on"))
-		what |= NEEDS_IN_ORDER;
+	what |= list_has(option("in-order", "off"), "on") ? NEEDS_IN_ORDER : NEEDS_ANY_ORDER;
 	what |= ring_is_packed() ? NEEDS_PACKED : NEEDS_SPLIT;
 	what |= list_has(option("notification-data", "off"), "on") ? NEEDS_NOTIFICATION_DATA
 								   : NEEDS_PLAIN_NOTIFICATION;

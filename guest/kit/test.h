@@ -35,6 +35,7 @@ enum test_needs {
 	NEEDS_MMIO = 1 << 15,
 	NEEDS_MMIO_DATA = 1 << 16, /* that disk offers NOTIFICATION_DATA */
 	NEEDS_TRANSITIONAL = 1 << 17, /* the first disk has the legacy interface */
+	NEEDS_ANY_ORDER = 1 << 18, /* IN_ORDER asks the driver, too, for order: in its tables */
 };
 
 struct test {

@@ -21,6 +21,8 @@ enum {
 	USED_ALIGN = 4,
 	PACKED_EVENT_ALIGN = 4,
 
+	BREAK_MS = 1000, /* for a device that says nothing */
+
 	PAINT = 0xa5,
 };
 
@@ -403,17 +405,20 @@ void virtq_want_interrupts(struct virtq *queue, bool wanted)
 		virtq_set_avail_flags(queue, wanted ? 0 : AVAIL_NO_INTERRUPT);
 }
 
-/* One list that never ends. It is taken back, since some devices look at it for ever. */
+/*
+ * One list that never ends. Some devices would look at it for ever: it is no longer
+ * available as soon as the device says by its event that it has seen it.
+ */
 static void packed_break(struct virtq *queue)
 {
-	uint16_t *first = &queue->ring[queue->add.slot].flags;
-	uint16_t none = *first, next = DESC_NEXT | (queue->add.wrap ? DESC_AVAIL : DESC_USED);
+	bool wrap = queue->add.wrap;
 
 	for (unsigned i = 1; i <= queue->size; i++)
-		store(&queue->ring[packed_after(queue, queue->add, i).slot].flags, next);
+		store(&queue->ring[packed_after(queue, queue->add, i).slot].flags,
+		      DESC_NEXT | (wrap ? DESC_AVAIL : DESC_USED));
 	virtq_kick(queue);
-	irq_sleep(QUIET_MS);
-	store(first, none);
+	(void)POLL_UNTIL(BREAK_MS, packed_device_event(queue).flags == EVENT_NEVER);
+	store(&queue->ring[queue->add.slot].flags, DESC_NEXT | (wrap ? 0 : DESC_AVAIL | DESC_USED));
 }
 
 void virtq_break(struct virtq *queue)

@@ -7,7 +7,7 @@ set -euo pipefail
 readonly sectors=8201		# odd, so that nothing is aligned by accident
 readonly sector_words=64
 readonly final_sectors=64	# what test blk/final-pattern writes at the disk's end
-readonly deadline=120		# seconds for one boot, on a busy machine
+readonly deadline=180		# seconds for one boot: each failure may cost 10 of them
 readonly configurations=(
 	rw ro two exit sync queues
 	packed packed-inorder split-inorder
