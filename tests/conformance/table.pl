@@ -128,8 +128,8 @@ sub read_stock_cases {
 	}
 }
 
-# A line is "CONFIGURATION: TEST [ROWS]". What the host finds after a run is a text
-# instead of the test, and its own line says all that there is to know about it.
+# A line is "CONFIGURATION: TEST [ROWS]", and so is what the host says about a test
+# after the run.
 sub read_kit_tests {
 	for my $path (sort glob("$top/guest/kit/test_*.c")) {
 		my $source = text($path);
@@ -139,12 +139,7 @@ sub read_kit_tests {
 	for my $monitor ('vmm', 'qemu') {
 		my @tap = tap("results/kit-$monitor.tap");
 		while (my ($failed, $line) = splice @tap, 0, 2) {
-			my ($config, $test, $rows) = $line =~ /^(\S+): (.*) \[(.*)\]/ or next;
-			my $host = $test =~ / /;
-
-			$test = $host ? "kit host/$config" : "kit $test";
-			shows($test, ids($rows)) if $host && $monitor eq 'vmm';
-			saw($monitor, $test, $failed, ids($rows));
+			saw($monitor, "kit $1", $failed, ids($2)) if $line =~ /^\S+: (\S+) \[([^\]]+)\]/;
 		}
 	}
 }
