@@ -129,7 +129,8 @@ static uint32_t register_read(struct virtio_mmio *mmio, uint64_t offset)
 {
 	struct virtio_device *dev = mmio->dev;
 	struct virtio_queue *queue = virtio_queue_at(dev, mmio->queue_select);
-	bool resetting = queue && virtio_queue_resetting(dev, queue);
+	/* First: it may change the others. */
+	bool resetting = queue && virtio_queue_settle(dev, queue);
 
 	switch (offset) {
 	case VIRTIO_MMIO_MAGIC_VALUE:
@@ -226,7 +227,9 @@ static void register_write(struct virtio_mmio *mmio, struct virtio_queue *queue,
 		acknowledge(mmio, value);
 		break;
 	case VIRTIO_MMIO_STATUS:
-		virtio_set_status(mmio->dev, (uint8_t)value);
+		/* Only 0 resets; bits above the status mean nothing. */
+		if (!value || (uint8_t)value)
+			virtio_set_status(mmio->dev, (uint8_t)value);
 		break;
 	default:
 		if (queue)
@@ -250,9 +253,9 @@ static void wait_stopped(struct virtio_mmio *mmio, struct virtio_queue *queue, u
 	virtio_device_wait_stopped(dev, queue);
 	pthread_mutex_lock(&mmio->lock);
 	if (queue)
-		virtio_queue_resetting(dev, queue);
+		virtio_queue_settle(dev, queue);
 	else
-		virtio_get_status(dev);
+		virtio_get_status(dev); /* completes the reset */
 }
 
 /* --- The bus --- */

@@ -201,7 +201,8 @@ static void queue_read(const struct virtio_pci *vp, struct virtio_queue *queue,
 {
 	const struct virtqueue_config *config = &queue->config;
 
-	common->queue_reset = virtio_queue_resetting(vp->dev, queue);
+	/* First: it may change the others. */
+	common->queue_reset = virtio_queue_settle(vp->dev, queue);
 	common->first.queue_size = config->size;
 	common->first.queue_msix_vector = config->vector;
 	common->first.queue_enable = config->enabled;

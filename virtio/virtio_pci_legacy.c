@@ -119,7 +119,7 @@ static void stop_queue(struct virtio_pci *vp, struct virtio_queue *queue)
 {
 	virtio_queue_disable(vp->dev, queue);
 	wait_stopped(vp, queue);
-	virtio_queue_resetting(vp->dev, queue); /* and so disabled */
+	virtio_queue_settle(vp->dev, queue); /* and so disabled */
 }
 
 static void page_write(struct virtio_pci *vp, struct virtio_queue *queue, uint32_t page)
