@@ -572,13 +572,14 @@ struct virtio_device *blk_virtio(struct blk *blk)
 	return &blk->virtio;
 }
 
-void blk_set_capacity(struct blk *blk, uint64_t sectors)
+bool blk_set_capacity(struct blk *blk, uint64_t sectors)
 {
 	/* Linux refuses a capacity that ends inside a block. */
 	sectors -= sectors % (blk->disk->geometry.logical / DISK_SECTOR);
 	if (sectors == load_relaxed(&blk->disk->sectors))
-		return;
+		return false;
 	/* Drivers see the new size with its generation: virtio reads a copy till then. */
 	store_relaxed(&blk->disk->sectors, sectors);
 	virtio_notify_config(&blk->virtio);
+	return true;
 }

@@ -28,7 +28,7 @@
 
 /* --- Open and close --- */
 
-static int size_of(int fd, uint64_t *size)
+static int image_size(int fd, uint64_t *size)
 {
 	struct stat st;
 
@@ -85,7 +85,7 @@ static void set_geometry(struct disk *disk)
 int disk_look_again(const struct disk *disk, uint64_t *sectors)
 {
 	uint64_t size = 0;
-	int ret = size_of(disk->fd, &size);
+	int ret = image_size(disk->fd, &size);
 
 	if (ret == -ENOTSUP)
 		log_error("disk '%s': neither a file nor a block device", disk->path);
@@ -202,7 +202,10 @@ bool disk_may_unmap(const struct disk *disk)
 	return !(load_relaxed(&disk->refused) & way_bit(DISK_BY_PUNCH));
 }
 
-/* Where to begin: what the host refused before is not tried again. */
+/*
+ * Where to begin: what the host refused before is not tried again, but for the
+ * last way of a discard, which no other follows.
+ */
 static enum disk_way first_way(const struct disk *disk, enum disk_op op)
 {
 	unsigned refused = load_relaxed(&disk->refused);

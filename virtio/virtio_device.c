@@ -36,9 +36,8 @@ int virtio_device_init(struct virtio_device *dev)
 	if (!dev->queue)
 		return -ENOMEM;
 	if (dev->offered & VIRTIO_BIT(VIRTIO_F_IN_ORDER)) {
-		dev->turns = calloc(dev->queue_count,
-				    dev->queue_size_max * sizeof(*dev->turns));
-		if (!dev->turns) {
+		dev->held = calloc(dev->queue_count, dev->queue_size_max * sizeof(*dev->held));
+		if (!dev->held) {
 			free(dev->queue);
 			return -ENOMEM;
 		}
@@ -68,7 +67,7 @@ void virtio_device_destroy(struct virtio_device *dev)
 			close(dev->queue[i].doorbell);
 	pthread_cond_destroy(&dev->queue_stopped);
 	pthread_mutex_destroy(&dev->event_lock);
-	free(dev->turns);
+	free(dev->held);
 	free(dev->queue);
 }
 
@@ -126,7 +125,7 @@ bool virtio_queue_running(const struct virtio_queue *queue)
 	return load_acquire(&queue->state) == QUEUE_RUNNING;
 }
 
-void virtio_queue_ring(struct virtio_queue *queue)
+void virtio_queue_kick(struct virtio_queue *queue)
 {
 	if (virtio_queue_running(queue))
 		eventfd_write(queue->doorbell, 1);
@@ -146,7 +145,7 @@ static void queue_start(struct virtio_device *dev, struct virtio_queue *queue)
 	unsigned index = (unsigned)(queue - dev->queue);
 
 	if (virtqueue_start(&queue->ring, &queue->config, dev->mem, dev->accepted,
-			    dev->turns ? dev->turns + index * dev->queue_size_max : NULL)) {
+			    dev->held ? dev->held + index * dev->queue_size_max : NULL)) {
 		virtio_device_broken(dev, queue->ring.why);
 		return;
 	}

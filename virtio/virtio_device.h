@@ -4,7 +4,7 @@
  * 1.4, sections 2.1 to 2.6 and 3): status, features, configuration space and
  * the life of queues.
  *
- *      device type (blk) --ops-->  virtio_device  <--ops-- transport (PCI)
+ *      device type (blk) --ops-->  virtio_device  <--ops-- transport (PCI, MMIO)
  *
  * Threads.  Registers belong to vCPU threads: transports call the functions of
  * the first group under one lock a device, and device ops run under it.  The
@@ -75,10 +75,14 @@ struct virtio_transport_ops {
 
 enum virtio_queue_state { QUEUE_STOPPED, QUEUE_RUNNING, QUEUE_STOPPING };
 
+/*
+ * The state is written under the device lock, except that the queue's thread
+ * makes STOPPED of STOPPING.
+ */
 struct virtio_queue {
 	struct virtqueue_config config; /* device lock */
 	struct virtqueue ring;          /* while running: its thread's */
-	enum virtio_queue_state state;  /* atomic; device lock, but for the way to STOPPED */
+	enum virtio_queue_state state;  /* atomic; see above */
 	bool disabling;                 /* device lock: disable it once it has stopped */
 	bool resetting;                 /* device lock: and put it back to its defaults */
 	int doorbell;                   /* eventfd; constant */
@@ -97,7 +101,7 @@ struct virtio_device {
 	const struct guest_memory *mem;
 	struct virtio_transport *transport;
 	struct virtio_queue *queue;
-	struct virtqueue_turn *turns; /* queue_size_max for each queue, if IN_ORDER is offered */
+	struct virtqueue_used *held; /* queue_size_max for each queue, if IN_ORDER is offered */
 	const struct virtio_feature *feature_names; /* of the device type */
 
 	/* Device lock. */
@@ -171,7 +175,7 @@ void virtio_queue_reset(struct virtio_device *dev, struct virtio_queue *queue);
 bool virtio_queue_settle(struct virtio_device *dev, struct virtio_queue *queue);
 
 /* Signal the doorbell of a running queue; for writes that no short-cut took. */
-void virtio_queue_ring(struct virtio_queue *queue);
+void virtio_queue_kick(struct virtio_queue *queue);
 
 /*
  * For registers whose drivers do not poll: wait until @queue (NULL: every

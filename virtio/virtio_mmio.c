@@ -25,7 +25,7 @@ struct virtio_mmio {
 
 	/* Device lock. */
 	uint32_t device_feature_select, driver_feature_select, queue_select;
-	bool *attached; /* a queue: its doorbell has a short-cut */
+	bool *attached; /* one a queue: KVM takes its doorbell */
 
 	uint8_t interrupt; /* atomic: InterruptStatus */
 };
@@ -86,8 +86,8 @@ static void update_doorbell(struct virtio_mmio *mmio, unsigned index)
 	bool wanted = port->ops && virtio_queue_running(queue);
 
 	if (wanted && (mmio->dev->accepted & VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA))) {
-		log_info_limited(&mmio->dev->messages, "%s: with NOTIFICATION_DATA, kicks exit",
-				 mmio->dev->name);
+		log_info_limited(&mmio->dev->messages, "%s: NOTIFICATION_DATA: doorbell writes "
+				 "exit to vmm, since KVM cannot match them", mmio->dev->name);
 		wanted = false;
 	}
 	if (wanted == mmio->attached[index])
@@ -115,7 +115,7 @@ static void notify_write(struct virtio_mmio *mmio, uint32_t value)
 		value &= 0xffff; /* above it is a position, of no use here */
 	queue = virtio_queue_at(mmio->dev, value);
 	if (queue)
-		virtio_queue_ring(queue);
+		virtio_queue_kick(queue);
 }
 
 /* --- Registers (section 4.2.2) --- */

@@ -139,7 +139,7 @@ static void notify_write(struct virtio_pci *vp, uint32_t index)
 	if (!queue || !vp->bus_master)
 		return;
 	virtio_legacy_queue_used(vp->dev, queue);
-	virtio_queue_ring(queue);
+	virtio_queue_kick(queue);
 }
 
 static void status_write(struct virtio_pci *vp, uint8_t value)

@@ -831,7 +831,8 @@ START_TEST(resized)
 			uint8_t generation = rig.dev->generation;
 
 			ck_assert_int_eq(ftruncate(rig.disk.fd, (off_t)sectors * 512), 0);
-			blk_set_capacity(rig.blk, sectors);
+			ck_assert(blk_set_capacity(rig.blk, sectors));
+			ck_assert(!blk_set_capacity(rig.blk, sectors));
 			ck_assert_uint_eq(load_acquire(&rig.notices), i);
 			ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), sectors);
 			ck_assert_uint_eq(rig.dev->generation, (uint8_t)(generation + 1));
@@ -935,13 +936,13 @@ START_TEST(broken_ring)
 			ck_assert_uint_eq(rig_do(&rig, &read_one), 0);
 			files_capture();
 			vq_split_avail(rig.driver, 0, 1000, 0);
-			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
+			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
 			for (unsigned n = 0; !(virtio_get_status(rig.dev) & NEEDS_RESET); n++) {
 				must(n < RIG_DEADLINE_MS);
 				poll(NULL, 0, 1);
 			}
 			/* It takes no more, however often it is rung. */
-			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
+			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
 			rig_reset_order(&rig);
 			rig_reset_wait(&rig);
 			text = files_captured();
@@ -1337,7 +1338,7 @@ START_TEST(more_chains_than_requests)
 		wait_until_popped(&rig);
 		vq_split_avail(rig.driver, 0, 32, 0);
 		for (unsigned n = 0; n < 10; n++)
-			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
+			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
 	}
 	ck_assert_uint_eq(virtio_get_status(rig.dev), 0xf);
 	slow_end(&slow, &rig.disk);
@@ -1505,7 +1506,7 @@ START_TEST(garbage)
 				vq_split_head(rig.driver, i, (uint16_t)vq_random(&state, 16));
 			}
 			vq_split_avail(rig.driver, 0, (uint16_t)vq_random(&state, 17), 0);
-			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
+			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
 			rig_reset_order(&rig);
 			rig_reset_wait(&rig);
 			rig_prepare(&rig, ALL | RIG_RANGES);

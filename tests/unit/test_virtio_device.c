@@ -131,7 +131,7 @@ static void bring_up(void)
 
 static unsigned ring(unsigned index)
 {
-	virtio_queue_ring(&dev->queue[index]);
+	virtio_queue_kick(&dev->queue[index]);
 	return fake_device_kicks(&fake, index);
 }
 
