@@ -49,10 +49,10 @@ static int strike(enum fault_call call, size_t *limit)
 	int fd = load_acquire(&gate);
 	eventfd_t count;
 
+	__atomic_fetch_add(&faults[call].count, 1, __ATOMIC_RELEASE);
 	if (fd >= 0)
 		eventfd_read(fd, &count);
 	*limit = SSIZE_MAX;
-	__atomic_fetch_add(&faults[call].count, 1, __ATOMIC_RELEASE);
 	if (!load_acquire(&faults[call].times))
 		return 0;
 	__atomic_fetch_sub(&faults[call].times, 1, __ATOMIC_RELAXED);

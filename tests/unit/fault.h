@@ -14,7 +14,7 @@ enum fault_call { FAULT_READ, FAULT_WRITE, FAULT_FLUSH, FAULT_RANGE, FAULT_CALLS
 /* The next @times calls fail with @error, or if that is 0 move @limit bytes at most. */
 void fault_inject(enum fault_call call, unsigned times, int error, size_t limit);
 
-/* How many calls there were, and how many writes with RWF_DSYNC. */
+/* How many calls there were, those at the gate too, and how many writes with RWF_DSYNC. */
 unsigned fault_count(enum fault_call call);
 unsigned fault_count_dsync(void);
 

@@ -1294,17 +1294,20 @@ END_TEST
 
 /*
  * Two stores and two loads that cross: at least one side sees the other's.
- * Both step on the same spot at the same time, over and over, since a fence
- * that is missing shows in one round of many.
+ * Both step on the same spot at the same time, over and over.  Just before, both
+ * write to the same cache lines: what is stored next waits for these, so that
+ * where a fence is missing most rounds find it late.
  */
 struct crossing {
 	unsigned go, done; /* atomic: half rounds begun and ended */
 	bool stop;         /* atomic */
 	bool rearm;        /* the spot: rearm and add, or else publish and listen */
 	bool device_knows;
+	unsigned line[32][16];
 };
 
-#define CROSSINGS_NS 700000000
+#define CROSSINGS 5000
+#define CROSSINGS_NS 3000000000 /* at most, on a busy machine */
 
 static void wait_round(const struct crossing *c, const unsigned *counter, unsigned round)
 {
@@ -1314,6 +1317,12 @@ static void wait_round(const struct crossing *c, const unsigned *counter, unsign
 		if (spins > 2000)
 			sched_yield();
 	}
+}
+
+static void write_lines(struct crossing *c)
+{
+	for (unsigned i = 0; i < array_size(c->line); i++)
+		store_relaxed(&c->line[i][0], i);
 }
 
 static void *crossing_device(void *opaque)
@@ -1331,9 +1340,23 @@ static void *crossing_device(void *opaque)
 			virtqueue_publish(&vq);
 		store_release(&c->done, 2 * round - 1);
 		wait_round(c, &c->go, 2 * round);
+		write_lines(c);
 		c->device_knows = c->rearm ? virtqueue_rearm(&vq) : virtqueue_publish(&vq);
 		store_release(&c->done, 2 * round);
 	}
+}
+
+/* Put @thread on the @nth of @cpus, round and round: two on one never cross. */
+static void pin(pthread_t thread, const cpu_set_t *cpus, int nth)
+{
+	cpu_set_t one;
+	int cpu = 0;
+
+	for (nth %= CPU_COUNT(cpus); nth || !CPU_ISSET(cpu, cpus); cpu++)
+		nth -= CPU_ISSET(cpu, cpus) != 0;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	must(pthread_setaffinity_np(thread, sizeof(one), &one) == 0);
 }
 
 static void cross(bool rearm, uint64_t features)
@@ -1342,13 +1365,17 @@ static void cross(bool rearm, uint64_t features)
 	struct vq_part part = { B, 8, true };
 	struct vq_used used;
 	pthread_t device;
+	cpu_set_t cpus;
 	uint64_t until = clock_ns() + CROSSINGS_NS;
 
+	must(sched_getaffinity(0, sizeof(cpus), &cpus) == 0);
 	begin(4, features);
 	vq_driver_mute(driver);
 	vq_driver_add_parts(driver, &part, 1);
 	ck_assert_int_eq(pthread_create(&device, NULL, crossing_device, &c), 0);
-	for (unsigned round = 1; clock_ns() < until; round++) {
+	pin(device, &cpus, 0);
+	pin(pthread_self(), &cpus, 1);
+	for (unsigned round = 1; round <= CROSSINGS && clock_ns() < until; round++) {
 		bool driver_knows;
 
 		vq_driver_publish(driver);
@@ -1359,8 +1386,7 @@ static void cross(bool rearm, uint64_t features)
 			vq_driver_add_parts(driver, &part, 1);
 		}
 		store_release(&c.go, 2 * round);
-		for (volatile unsigned pause = round % 64; pause; pause--)
-			;
+		write_lines(&c);
 		driver_knows = rearm ? vq_driver_publish(driver) : vq_driver_listen(driver, 1);
 		wait_round(&c, &c.done, 2 * round);
 		must(driver_knows || c.device_knows);
@@ -1372,6 +1398,7 @@ static void cross(bool rearm, uint64_t features)
 	}
 	store_release(&c.stop, true);
 	pthread_join(device, NULL);
+	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	end();
 }
 
