@@ -278,8 +278,9 @@ static void execute(struct blk_request *request)
 
 /*
  * Pop until the ring is empty or every request is taken; then chains stay in
- * the ring.  One call pops no more than the queue is long, so that a driver
- * that never stops adding cannot keep other queues waiting.
+ * the ring.  One call pops no more than the queue is long, and one chain once
+ * the thread's round is spent, so that a driver that never stops adding, or
+ * that asks for much at once, cannot keep other queues waiting.
  */
 static void queue_serve(struct blk_queue *queue)
 {
@@ -298,6 +299,8 @@ static void queue_serve(struct blk_queue *queue)
 		ret = virtqueue_pop(ring, &request->chain);
 		if (ret > 0) {
 			execute(request);
+			if (io_thread_is_spent(queue->blk->thread))
+				break;
 			continue;
 		}
 		put_free(queue, request);

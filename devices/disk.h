@@ -51,7 +51,7 @@ struct disk {
 	enum disk_aio aio;
 	uint64_t sectors; /* of 512 bytes; atomic: the image may be resized */
 	struct disk_geometry geometry;
-	int flush_error;  /* atomic: that of a flush that failed, for good */
+	int stable_error; /* atomic: of a flush or stable write that failed, for good */
 	bool is_device;
 	unsigned refused; /* atomic: the ways that the host does not know, a bit each */
 	void *zeros;      /* DISK_STEP_MAX of them, unless read-only */

@@ -662,6 +662,27 @@ START_TEST(flush_reaches_the_disk)
 }
 END_TEST
 
+/*
+ * The kernel tells of lost data once: a stable write that hears of it may have
+ * been told for an earlier write, so no later one is believed.
+ */
+/* Rows: BLK-33 */
+START_TEST(failed_stable_write_is_not_forgotten)
+{
+	begin(false, 256, ALL | RIG_WCE);
+	ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
+	virtio_config_write(rig.dev, WCE, 0, 1);
+	fault_inject(FAULT_WRITE, 1, EIO, 0);
+	files_capture();
+	ck_assert_uint_eq(rig_do(&rig, &write_one), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(rig_do(&rig, &flush), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(rig_do(&rig, &write_one), VIRTIO_BLK_S_IOERR);
+	free(files_captured());
+	ck_assert_uint_eq(rig_do(&rig, &read_one), 0);
+	end();
+}
+END_TEST
+
 /* --- Discard and write zeroes --- */
 
 static uint8_t do_range(uint32_t type, const struct virtio_blk_discard_write_zeroes *segment,
@@ -829,6 +850,63 @@ START_TEST(reset_ends_long_zeroes)
 }
 END_TEST
 
+/*
+ * One queue full of discards, each of which is a call of its own: an order waits
+ * for those of one round, not for all.
+ */
+START_TEST(reset_between_rounds)
+{
+	static const struct virtio_blk_discard_write_zeroes one = { 0, 8, 0 };
+	struct rig_request r = { .type = VIRTIO_BLK_T_DISCARD, .out = 16 };
+	unsigned before = fault_count(FAULT_RANGE), calls;
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+
+	begin(false, 256, ALL | RIG_RANGES);
+	fault_gate(gate);
+	for (unsigned i = 0; i < RIG_SLOTS; i++) {
+		rig_fill(&rig, rig_free_slot(&rig), &one, 16);
+		must(rig_add(&rig, &r) >= 0);
+	}
+	rig_kick(&rig);
+	wait_at_gate(FAULT_RANGE, before);
+	rig_reset_order(&rig);
+	eventfd_write(gate, 1000);
+	rig_reset_wait(&rig);
+	fault_gate(-1);
+	calls = fault_count(FAULT_RANGE) - before;
+	ck_assert_uint_le(calls, IO_ROUND_BYTES / DISK_STEP_MAX);
+	rig_check(&rig);
+	close(gate);
+	end();
+}
+END_TEST
+
+/* The host answers a flush with EINTR while the queue stops: the next one counts. */
+/* Rows: BLK-33 */
+START_TEST(cancelled_flush)
+{
+	unsigned before = fault_count(FAULT_FLUSH);
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+
+	begin(false, 256, ALL);
+	fault_gate(gate);
+	fault_inject(FAULT_FLUSH, UINT32_MAX, EINTR, 0);
+	must(rig_add(&rig, &flush) >= 0);
+	rig_kick(&rig);
+	wait_at_gate(FAULT_FLUSH, before);
+	rig_reset_order(&rig);
+	eventfd_write(gate, 1000);
+	rig_reset_wait(&rig);
+	fault_gate(-1);
+	fault_inject(FAULT_FLUSH, 0, 0, 0);
+	rig_prepare(&rig, ALL);
+	rig_go(&rig);
+	ck_assert_uint_eq(rig_do(&rig, &flush), 0);
+	close(gate);
+	end();
+}
+END_TEST
+
 /* --- Resize (BLK-14) --- */
 
 /* Rows: GEN-29, GEN-30, BLK-07, BLK-14 */
@@ -861,6 +939,46 @@ START_TEST(resized)
 		rig_check(&rig);
 		end();
 	}
+}
+END_TEST
+
+/* The image shrinks under a long request: what is left of it does not make it grow. */
+/* Rows: BLK-14 */
+START_TEST(shrunk_under_a_request)
+{
+	enum { LARGE = 64 << 20, SMALL = 1 << 20 };
+	static const struct virtio_blk_discard_write_zeroes all = { 0, LARGE / 512, 0 };
+	struct rig_request r = { .type = VIRTIO_BLK_T_WRITE_ZEROES, .out = 16 };
+	unsigned before = fault_count(FAULT_WRITE);
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+	struct rig_result result;
+	struct stat st;
+
+	begin(false, 256, ALL | RIG_RANGES);
+	ck_assert_int_eq(ftruncate(rig.disk.fd, LARGE), 0);
+	ck_assert(blk_set_capacity(rig.blk, LARGE / 512));
+	fault_inject(FAULT_RANGE, UINT32_MAX, EOPNOTSUPP, 0);
+	fault_gate(gate);
+	rig_fill(&rig, rig_free_slot(&rig), &all, 16);
+	must(rig_add(&rig, &r) >= 0);
+	rig_kick(&rig);
+	eventfd_write(gate, 1); /* the host's refusal */
+	wait_at_gate(FAULT_WRITE, before);
+	eventfd_write(gate, 1);
+	wait_at_gate(FAULT_WRITE, before + 1);
+	ck_assert(blk_set_capacity(rig.blk, SMALL / 512));
+	eventfd_write(gate, 1000);
+	files_capture();
+	rig_wait(&rig, &result);
+	free(files_captured());
+	fault_gate(-1);
+	fault_inject(FAULT_RANGE, 0, 0, 0);
+	ck_assert_uint_eq(result.status, VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(fault_count(FAULT_WRITE) - before, 2);
+	ck_assert_int_eq(fstat(rig.disk.fd, &st), 0);
+	ck_assert_int_eq(st.st_size, LARGE);
+	close(gate);
+	end();
 }
 END_TEST
 
@@ -1549,13 +1667,15 @@ int main(void)
 		most_segments,
 		nothing_before_driver_ok, no_place_for_a_status, writes_are_stable_without_flush,
 		cache_modes, writeback_toggled, writeback_toggled_under_load, flush_reaches_the_disk,
-		host_errors,
+		failed_stable_write_is_not_forgotten, host_errors,
 	};
 	const TTest *const ranges[] = {
 		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,
-		reset_ends_long_zeroes,
+		reset_ends_long_zeroes, reset_between_rounds, cancelled_flush,
 	};
-	const TTest *const resizing[] = { resized, resized_under_load, resized_before_driver_ok };
+	const TTest *const resizing[] = {
+		resized, shrunk_under_a_request, resized_under_load, resized_before_driver_ok,
+	};
 	const TTest *const queues[] = { many_queues, flush_on_another_queue, slow_queue };
 	const TTest *const life[] = {
 		broken_ring, reset_with_requests_in_flight, in_order,
