@@ -7,6 +7,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,16 +120,23 @@ static void complete(struct blk_request *request, uint8_t result, uint64_t data)
 static void report_failure(const struct blk_request *request, int result)
 {
 	static const char *const verb[] = {
-		[BLK_READ] = "read",
-		[BLK_WRITE] = "write",
-		[BLK_FLUSH] = "flush",
-		[BLK_WRITE_ZEROES] = "write zeroes to",
+		[DISK_READ] = "read",
+		[DISK_WRITE] = "write",
+		[DISK_WRITE_STABLE] = "write",
+		[DISK_FLUSH] = "flush",
+		[DISK_DISCARD] = "discard",
+		[DISK_ZERO] = "write zeroes to",
+		[DISK_ZERO_UNMAP] = "write zeroes to",
 	};
 	struct virtio_device *dev = &request->queue->blk->virtio;
 	const struct blk_command *command = &request->command;
+	char range[64] = "";
 
-	log_limited(&dev->messages, "%s: cannot %s %" PRIu64 " bytes at %" PRIu64 ": %s", dev->name,
-		    verb[command->action], command->len, command->offset, strerror(-result));
+	if (request->disk.op != DISK_FLUSH)
+		snprintf(range, sizeof(range), " %" PRIu64 " bytes at %" PRIu64, command->len,
+			 command->offset);
+	log_limited(&dev->messages, "%s: cannot %s%s: %s", dev->name, verb[request->disk.op], range,
+		    strerror(-result));
 }
 
 static void disk_done(struct disk_request *disk, int result);
@@ -220,7 +228,7 @@ static void disk_done(struct disk_request *disk, int result)
 
 static void start_io(struct blk_request *request)
 {
-	/* A write that the driver gave us while this was 0 finds 0 here (BLK-31). */
+	/* A write that the driver gave us while this was 0 finds 0 here (section 5.2.6.2). */
 	bool stable = !load_acquire(&request->queue->blk->writeback);
 
 	switch (request->command.action) {
@@ -270,8 +278,9 @@ static void execute(struct blk_request *request)
 
 /*
  * Pop until the ring is empty or every request is taken; then chains stay in
- * the ring.  One call pops no more than the queue is long, so that a driver
- * that never stops adding cannot keep other queues waiting.
+ * the ring.  One call pops no more than the queue is long, and one chain once
+ * the thread's round is spent, so that a driver that never stops adding, or
+ * that asks for much at once, cannot keep other queues waiting.
  */
 static void queue_serve(struct blk_queue *queue)
 {
@@ -290,6 +299,8 @@ static void queue_serve(struct blk_queue *queue)
 		ret = virtqueue_pop(ring, &request->chain);
 		if (ret > 0) {
 			execute(request);
+			if (io_thread_is_spent(queue->blk->thread))
+				break;
 			continue;
 		}
 		put_free(queue, request);
@@ -433,27 +444,26 @@ static void config_write(struct virtio_device *dev, unsigned offset, uint64_t va
 	store_release(&from_virtio(dev)->writeback, (value >> (8 * (wce - offset))) & 0xff);
 }
 
-static bool features_ok(struct virtio_device *dev, uint64_t features)
+static void features_accepted(struct virtio_device *dev)
 {
 	struct blk *blk = from_virtio(dev);
-	bool can_flush = features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
-	/* The first mode of this driver: without FLUSH it is write-through (BLK-10, BLK-30). */
+	bool can_flush = dev->accepted & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
+	/* This driver's first mode; without FLUSH, write-through (sections 5.2.5.2, 5.2.6.2). */
 	bool writeback = blk->cache == BLK_CACHE_UNSAFE ||
 		(blk->cache == BLK_CACHE_WRITEBACK && can_flush);
 
 	/* Of a legacy driver that knows the field it is the driver's own (section 5.2.5.3). */
-	if (dev->legacy && (features & VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE)))
-		return true;
-	/* The field shows it from now on (BLK-11). */
+	if (dev->legacy && (dev->accepted & VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE)))
+		return;
+	/* The field shows it from now on (section 5.2.5). */
 	if (__atomic_exchange_n(&blk->writeback, writeback, __ATOMIC_ACQ_REL) != writeback)
 		store_release(&dev->config_changed, true);
-	return true;
 }
 
 static const struct virtio_device_ops blk_ops = {
 	.config_read = config_read,
 	.config_write = config_write,
-	.features_ok = features_ok,
+	.features_accepted = features_accepted,
 	.queue_start = queue_start,
 	.queue_stop = queue_stop,
 };
@@ -469,7 +479,7 @@ static uint64_t offered_features(const struct disk *disk, const struct blk_confi
 			(config->discard ? VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) : 0);
 	if (config->queues > 1)
 		features |= VIRTIO_BIT(VIRTIO_BLK_F_MQ);
-	/* What could not keep the promise of a flush does not offer one (BLK-32, BLK-34). */
+	/* What could not keep the promise of a flush does not offer one (section 5.2.6.2). */
 	if (config->cache != BLK_CACHE_UNSAFE)
 		features |= VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE);
 	return features | VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
@@ -565,13 +575,14 @@ struct virtio_device *blk_virtio(struct blk *blk)
 	return &blk->virtio;
 }
 
-void blk_set_capacity(struct blk *blk, uint64_t sectors)
+bool blk_set_capacity(struct blk *blk, uint64_t sectors)
 {
-	/* Whole blocks only (BLK-07). */
+	/* Linux refuses a capacity that ends inside a block. */
 	sectors -= sectors % (blk->disk->geometry.logical / DISK_SECTOR);
 	if (sectors == load_relaxed(&blk->disk->sectors))
-		return;
+		return false;
 	/* Drivers see the new size with its generation: virtio reads a copy till then. */
 	store_relaxed(&blk->disk->sectors, sectors);
 	virtio_notify_config(&blk->virtio);
+	return true;
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "devices/disk.h"
@@ -64,9 +65,10 @@ int blk_create(struct blk **blk, const char *name, const struct blk_config *conf
 void blk_destroy(struct blk *blk);
 
 /*
- * The disk has @sectors of 512 bytes from now on: requests are judged by it,
- * and the driver is told (section 5.2.6.2).  Any thread, one at a time.
+ * The disk has @sectors of 512 bytes from now on, less what is no whole block:
+ * requests are judged by it, and the driver is told (section 5.2.6.2).  False:
+ * that is no change.  Any thread, one at a time.
  */
-void blk_set_capacity(struct blk *blk, uint64_t sectors);
+bool blk_set_capacity(struct blk *blk, uint64_t sectors);
 
 struct virtio_device *blk_virtio(struct blk *blk);

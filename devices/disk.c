@@ -28,7 +28,7 @@
 
 /* --- Open and close --- */
 
-static int size_of(int fd, uint64_t *size)
+static int image_size(int fd, uint64_t *size)
 {
 	struct stat st;
 
@@ -85,7 +85,7 @@ static void set_geometry(struct disk *disk)
 int disk_look_again(const struct disk *disk, uint64_t *sectors)
 {
 	uint64_t size = 0;
-	int ret = size_of(disk->fd, &size);
+	int ret = image_size(disk->fd, &size);
 
 	if (ret == -ENOTSUP)
 		log_error("disk '%s': neither a file nor a block device", disk->path);
@@ -202,7 +202,10 @@ bool disk_may_unmap(const struct disk *disk)
 	return !(load_relaxed(&disk->refused) & way_bit(DISK_BY_PUNCH));
 }
 
-/* Where to begin: what the host refused before is not tried again. */
+/*
+ * Where to begin: what the host refused before is not tried again, but for the
+ * last way of a discard, which no other follows.
+ */
 static enum disk_way first_way(const struct disk *disk, enum disk_op op)
 {
 	unsigned refused = load_relaxed(&disk->refused);
@@ -364,12 +367,21 @@ static int step_inline(struct disk_request *request)
 	return ret < 0 ? -errno : (int)ret;
 }
 
+/* What a step counts in the thread's round; what moves no data may take as long. */
+static uint64_t step_cost(const struct disk_request *request)
+{
+	bool moves = request->len && !request->step_len;
+
+	return moves ? min(request->len, (uint64_t)DISK_STEP_MAX) : DISK_STEP_MAX;
+}
+
 /* Begin the next step. */
 static void step_begin(struct disk_request *request)
 {
 	struct io_uring_sqe *sqe = NULL;
 
 	request->step_len = way_step(request);
+	io_thread_spend(request->thread, step_cost(request));
 	if (request->disk->aio == DISK_AIO_IO_URING && request->way != DISK_BY_DISCARD_IOCTL)
 		sqe = io_thread_sqe(request->thread);
 	if (sqe)
@@ -397,15 +409,23 @@ static void advance(struct disk_request *request, uint64_t moved)
 }
 
 /*
- * The kernel reports lost data once and forgets it: after that, no flush may
- * tell the guest that what it wrote before is stable.
+ * The kernel reports lost data once, to whichever flush or stable write asks
+ * first, and forgets it: after that, none may tell the guest that anything is
+ * stable.  What was cancelled has learnt nothing.
  */
-static int flush_result(struct disk *disk, int result)
+static int stable_result(struct disk *disk, int result)
 {
 	if (result == 0)
-		return load_relaxed(&disk->flush_error);
-	store_relaxed(&disk->flush_error, result);
+		return load_relaxed(&disk->stable_error);
+	if (result != -ECANCELED)
+		store_relaxed(&disk->stable_error, result);
 	return result;
+}
+
+/* Did the image shrink while the request ran?  What is left of it would make it grow. */
+static bool is_beyond_end(const struct disk_request *request)
+{
+	return request->offset + request->len > load_relaxed(&request->disk->sectors) * DISK_SECTOR;
 }
 
 /* One system call is done: go on with what is left, or report. */
@@ -419,17 +439,17 @@ static void step_done(struct io_completion *step, int result)
 	if (result > 0)
 		advance(request, (uint64_t)result);
 	if (again || (result > 0 && request->len)) {
-		if (!*request->cancel) {
+		if (!*request->cancel && !is_beyond_end(request)) {
 			step_begin(request);
 			return;
 		}
-		result = -ECANCELED;
+		result = *request->cancel ? -ECANCELED : -EIO;
 	}
 	/* No error and no progress: the image was truncated under us. */
 	if (result == 0 && request->len)
 		result = -EIO;
-	if (request->op == DISK_FLUSH)
-		result = flush_result(request->disk, result);
+	if (request->op == DISK_FLUSH || request->op == DISK_WRITE_STABLE)
+		result = stable_result(request->disk, min(result, 0));
 	/* The host may refuse advice. */
 	if (request->op == DISK_DISCARD && result != -ECANCELED)
 		result = 0;

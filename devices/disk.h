@@ -51,7 +51,7 @@ struct disk {
 	enum disk_aio aio;
 	uint64_t sectors; /* of 512 bytes; atomic: the image may be resized */
 	struct disk_geometry geometry;
-	int flush_error;  /* atomic: that of a flush that failed, for good */
+	int stable_error; /* atomic: of a flush or stable write that failed, for good */
 	bool is_device;
 	unsigned refused; /* atomic: the ways that the host does not know, a bit each */
 	void *zeros;      /* DISK_STEP_MAX of them, unless read-only */
@@ -67,7 +67,11 @@ enum disk_op {
 	DISK_ZERO_UNMAP,   /* reads as zeros; may be deallocated */
 };
 
-/* How a step is done; the disk's.  A way that the host refuses leads to the next. */
+/*
+ * How a step is done; the disk's.  A way that the host refuses leads to the next:
+ * discards of a device go by COMMAND, IOCTL, those of a file by PUNCH; zeroes by
+ * PUNCH (with unmap), ZERO_RANGE, WRITING_ZEROS.
+ */
 enum disk_way {
 	DISK_BY_TRANSFER, /* read, write or flush, as it says */
 	DISK_BY_DISCARD_COMMAND,
@@ -111,7 +115,7 @@ int disk_open(struct disk *disk, const struct disk_config *config);
 
 /*
  * How large the image is by now, in @sectors, of which disk->sectors is left to
- * the caller.  Returns 0, or -errno having printed why.  One thread.
+ * the caller.  Returns 0, or -errno having printed why.  One thread at a time.
  */
 int disk_look_again(const struct disk *disk, uint64_t *sectors);
 

@@ -35,6 +35,7 @@ struct io_thread {
 	struct io_completion *completed, **completed_end;
 	bool wake_watched;
 	bool work_left; /* do not sleep before the next round */
+	uint64_t spent; /* bytes begun in this round */
 	bool stop;
 	struct io_order stop_order;
 	struct log_limit messages;
@@ -75,15 +76,30 @@ void io_thread_complete(struct io_thread *thread, struct io_completion *completi
 	thread->completed_end = &completion->next;
 }
 
-/* What these complete in turn is for the next round: orders come in between. */
+void io_thread_spend(struct io_thread *thread, uint64_t bytes)
+{
+	thread->spent += bytes;
+}
+
+bool io_thread_is_spent(const struct io_thread *thread)
+{
+	return thread->spent >= IO_ROUND_BYTES;
+}
+
+/*
+ * One at least, and no more than the round may begin.  What these complete in
+ * turn is for the next round: orders come in between.
+ */
 static void run_completed(struct io_thread *thread)
 {
-	struct io_completion *completion = thread->completed, *next;
+	struct io_completion **end = thread->completed_end, *completion;
+	bool last = false;
 
-	thread->completed = NULL;
-	thread->completed_end = &thread->completed;
-	for (; completion; completion = next) {
-		next = completion->next;
+	while (!last && (completion = thread->completed)) {
+		last = &completion->next == end || io_thread_is_spent(thread);
+		thread->completed = completion->next;
+		if (!thread->completed)
+			thread->completed_end = &thread->completed;
 		completion->done(completion, completion->result);
 	}
 	if (thread->completed)
@@ -117,6 +133,7 @@ static void serve(struct io_thread *thread)
 
 	thread->work_left = false;
 	run_orders(thread);
+	run_completed(thread); /* what earlier rounds left */
 	for (queue = thread->queues; queue; queue = queue->next) {
 		if (!queue->ring_again)
 			continue;
@@ -189,7 +206,11 @@ static void take(struct io_thread *thread, const struct io_uring_cqe *cqe)
 	} else {
 		struct io_completion *completion = (struct io_completion *)data;
 
-		completion->done(completion, cqe->res);
+		/* Behind what earlier rounds left. */
+		if (thread->completed || io_thread_is_spent(thread))
+			io_thread_complete(thread, completion, cqe->res);
+		else
+			completion->done(completion, cqe->res);
 	}
 }
 
@@ -279,6 +300,7 @@ static void *thread_main(void *opaque)
 				 strerror(-ret));
 	}
 	while (!thread->stop) {
+		thread->spent = 0;
 		if (thread->use_uring)
 			wait_uring(thread);
 		else

@@ -12,10 +12,16 @@
  * that rang pop their requests; call done() for what was done inline; then
  * flush each queue that asked for it, so that a batch is published once and
  * interrupts at most once.
+ *
+ * What is begun in a round is bounded, so that one guest's largest requests keep
+ * neither orders nor other queues waiting for long: see io_thread_spend().
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#define IO_ROUND_BYTES (32u << 20)
 
 struct io_uring_sqe;
 struct io_thread;
@@ -83,5 +89,13 @@ void io_thread_want_flush(struct io_queue *queue);
  */
 struct io_uring_sqe *io_thread_sqe(struct io_thread *thread);
 
-/* Have @completion called with @result, later in this round. */
+/*
+ * Work on @bytes begins in this round.  True once those of a round are
+ * IO_ROUND_BYTES or more: then each queue may begin one request, and the rest
+ * waits for later rounds.
+ */
+void io_thread_spend(struct io_thread *thread, uint64_t bytes);
+bool io_thread_is_spent(const struct io_thread *thread);
+
+/* Have @completion called with @result, later in this round or in the next. */
 void io_thread_complete(struct io_thread *thread, struct io_completion *completion, int result);

@@ -25,8 +25,8 @@ int packed_start(struct virtqueue *vq, const struct virtqueue_config *config)
 		.driver_event = ring_area(vq, config->driver, EVENT_ALIGN, EVENT_LEN),
 		.device_event = ring_area(vq, config->device, EVENT_ALIGN, EVENT_LEN),
 		/* Both counters begin with 1 (section 2.8.1). */
-		.fetch.wrap = true,
-		.use.wrap = true,
+		.next_avail.wrap_counter = true,
+		.next_used.wrap_counter = true,
 	};
 	if (!ring->desc)
 		return ring_refuse(vq, "descriptor ring is not aligned guest RAM");
@@ -37,36 +37,36 @@ int packed_start(struct virtqueue *vq, const struct virtqueue_config *config)
 	return 0;
 }
 
-/* @slots on from @place, no more than the ring has. */
-static struct packed_place place_after(const struct virtqueue *vq, struct packed_place place,
-				       unsigned slots)
+/* @count descriptors on from @at, no more than the ring has. */
+static struct packed_position position_after(const struct virtqueue *vq,
+					     struct packed_position at, unsigned count)
 {
-	unsigned slot = place.slot + slots;
-	bool over = slot >= vq->size;
+	unsigned index = at.index + count;
+	bool over = index >= vq->size;
 
-	return (struct packed_place){
-		.slot = (uint16_t)(over ? slot - vq->size : slot),
-		.wrap = place.wrap != over,
+	return (struct packed_position){
+		.index = (uint16_t)(over ? index - vq->size : index),
+		.wrap_counter = at.wrap_counter != over,
 	};
 }
 
-/* The device's wish: offset and wrap counter in the low half, flags in the high one. */
-static void ask(struct virtqueue *vq, struct packed_place at, uint32_t flags)
+/* Offset and wrap counter are the low half, flags the high one (section 2.8.10). */
+static void write_device_event(struct virtqueue *vq, struct packed_position at, uint32_t flags)
 {
-	uint32_t wrap = (uint32_t)at.wrap << VRING_PACKED_EVENT_F_WRAP_CTR;
+	uint32_t wrap = (uint32_t)at.wrap_counter << VRING_PACKED_EVENT_F_WRAP_CTR;
 
-	store_relaxed(vq->packed.device_event, at.slot | wrap | flags << 16);
+	store_relaxed(vq->packed.device_event, at.index | wrap | flags << 16);
 }
 
 /* --- Pop --- */
 
 static bool available(const struct virtqueue *vq)
 {
-	const struct packed_place *at = &vq->packed.fetch;
+	const struct packed_position *at = &vq->packed.next_avail;
 	/* Pairs with the driver's barrier before it writes the flags. */
-	uint16_t flags = load_acquire(&vq->packed.desc[at->slot].flags);
+	uint16_t flags = load_acquire(&vq->packed.desc[at->index].flags);
 
-	return !!(flags & AVAIL) == at->wrap && !!(flags & USED) != at->wrap;
+	return !!(flags & AVAIL) == at->wrap_counter && !!(flags & USED) != at->wrap_counter;
 }
 
 /* The ring may change at any time, and an indirect table need not be aligned. */
@@ -100,20 +100,22 @@ static int add_table(struct virtqueue *vq, struct virtqueue_chain *chain,
 static int add_list(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
 	struct packed_ring *ring = &vq->packed;
+	struct packed_position at;
 	struct vring_packed_desc desc;
 	int ret;
 
 	do {
-		if (ring->in_flight + chain->slots == vq->size)
+		if (ring->in_flight + chain->descs == vq->size)
 			return ring_broken(vq, "more descriptors in flight than the ring has");
-		if (chain->slots == VIRTQUEUE_CHAIN_MAX)
+		if (chain->descs == VIRTQUEUE_CHAIN_MAX)
 			return ring_broken(vq, "list is longer than any request needs");
-		desc = desc_load(ring->desc, place_after(vq, ring->fetch, chain->slots).slot);
-		chain->slots++;
+		at = position_after(vq, ring->next_avail, chain->descs);
+		desc = desc_load(ring->desc, at.index);
+		chain->descs++;
 		if (!(desc.flags & VRING_DESC_F_INDIRECT))
 			ret = chain_add(vq, chain, desc.addr, desc.len,
 					desc.flags & VRING_DESC_F_WRITE);
-		else if (chain->slots > 1 || (desc.flags & VRING_DESC_F_NEXT))
+		else if (chain->descs > 1 || (desc.flags & VRING_DESC_F_NEXT))
 			return ring_broken(vq, "indirect descriptor in a list");
 		else
 			ret = add_table(vq, chain, &desc);
@@ -131,78 +133,82 @@ int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 
 	if (!available(vq))
 		return 0;
-	/* Also with EVENT_IDX: a wish that is passed would come true again two laps on. */
+	/*
+	 * Also with EVENT_IDX: the old offset and wrap counter come round again
+	 * after two laps, and the driver would kick for nothing.
+	 */
 	if (vq->armed)
-		ask(vq, ring->fetch, VRING_PACKED_EVENT_FLAG_DISABLE);
+		write_device_event(vq, ring->next_avail, VRING_PACKED_EVENT_FLAG_DISABLE);
 	vq->armed = false;
 	ret = add_list(vq, chain);
 	if (ret)
 		return ret;
-	ring->fetch = place_after(vq, ring->fetch, chain->slots);
-	ring->in_flight += chain->slots;
+	ring->next_avail = position_after(vq, ring->next_avail, chain->descs);
+	ring->in_flight += chain->descs;
 	return 1;
 }
 
 /* --- Push, publish, rearm --- */
 
-void packed_push(struct virtqueue *vq, const struct virtqueue_turn *turn)
+void packed_push(struct virtqueue *vq, const struct virtqueue_used *used)
 {
 	struct packed_ring *ring = &vq->packed;
-	struct vring_packed_desc *desc = &ring->desc[ring->use.slot];
-	uint16_t flags = (ring->use.wrap ? AVAIL | USED : 0) |
-		(turn->written ? VRING_DESC_F_WRITE : 0);
+	struct vring_packed_desc *desc = &ring->desc[ring->next_used.index];
+	uint16_t flags = (ring->next_used.wrap_counter ? AVAIL | USED : 0) |
+		(used->len ? VRING_DESC_F_WRITE : 0);
 
-	store_relaxed(&desc->id, turn->id);
-	store_relaxed(&desc->len, turn->written);
+	store_relaxed(&desc->id, used->id);
+	store_relaxed(&desc->len, used->len);
 	/* The driver goes from one to the next: the first of a batch hides the others. */
 	if (vq->pushed == vq->published) {
-		ring->batch = ring->use;
+		ring->batch = ring->next_used;
 		ring->batch_flags = flags;
 	} else {
 		/* Data, status, id and length are seen before the flags. */
 		store_release(&desc->flags, flags);
 	}
-	ring->use = place_after(vq, ring->use, turn->slots);
-	ring->in_flight -= turn->slots;
+	ring->next_used = position_after(vq, ring->next_used, used->descs);
+	ring->in_flight -= used->descs;
 }
 
-/* How far it is from @from to @to, in slots: a place comes again after two laps. */
-static unsigned distance(const struct virtqueue *vq, struct packed_place from,
-			 struct packed_place to)
+/* How far it is from @from to @to: a position comes again after two laps. */
+static unsigned distance(const struct virtqueue *vq, struct packed_position from,
+			 struct packed_position to)
 {
 	unsigned laps = 2u * vq->size;
-	unsigned lap = from.wrap != to.wrap ? vq->size : 0;
+	unsigned lap = from.wrap_counter != to.wrap_counter ? vq->size : 0;
 
-	return (lap + to.slot + laps - from.slot) % laps;
+	return (lap + to.index + laps - from.index) % laps;
 }
 
 bool packed_publish(struct virtqueue *vq)
 {
 	struct packed_ring *ring = &vq->packed;
-	struct packed_place wish;
-	uint32_t event;
+	struct packed_position event;
+	uint32_t word;
 
 	/* Data, status and all of the batch are seen before these flags. */
-	store_release(&ring->desc[ring->batch.slot].flags, ring->batch_flags);
+	store_release(&ring->desc[ring->batch.index].flags, ring->batch_flags);
 
 	/*
-	 * The flags are stored before the driver's wish is loaded.  The driver
-	 * stores its wish, has its barrier, and loads the flags once more: so
-	 * either it sees them or this sees the wish.
+	 * The flags are stored before the driver's event suppression is loaded.
+	 * The driver stores that, has its barrier, and loads the flags once more:
+	 * so either it sees them or this sees what it asks for.
 	 */
 	fence_full();
-	event = load_relaxed(ring->driver_event);
-	wish.slot = event & (VIRTQUEUE_SIZE_MAX - 1);
-	wish.wrap = event >> VRING_PACKED_EVENT_F_WRAP_CTR & 1;
-	switch (event >> 16 & 3) {
+	word = load_relaxed(ring->driver_event);
+	event.index = word & ((1U << VRING_PACKED_EVENT_F_WRAP_CTR) - 1);
+	event.wrap_counter = word >> VRING_PACKED_EVENT_F_WRAP_CTR & 1;
+	switch (word >> 16 & 3) {
 	case VRING_PACKED_EVENT_FLAG_DISABLE:
 		return false;
 	case VRING_PACKED_EVENT_FLAG_DESC:
-		/* Without sense: rather an interrupt too many. */
-		if (!vq->event_idx || wish.slot >= vq->size)
+		/* Outside the ring: interrupt, since none could hang the driver. */
+		if (!vq->event_idx || event.index >= vq->size)
 			return true;
-		return distance(vq, ring->batch, wish) < distance(vq, ring->batch, ring->use);
-	default:
+		return distance(vq, ring->batch, event) <
+			distance(vq, ring->batch, ring->next_used);
+	default: /* enabled, or reserved: the same */
 		return true;
 	}
 }
@@ -210,14 +216,14 @@ bool packed_publish(struct virtqueue *vq)
 bool packed_rearm(struct virtqueue *vq)
 {
 	if (vq->event_idx)
-		ask(vq, vq->packed.fetch, VRING_PACKED_EVENT_FLAG_DESC);
+		write_device_event(vq, vq->packed.next_avail, VRING_PACKED_EVENT_FLAG_DESC);
 	else if (!vq->armed)
-		ask(vq, vq->packed.fetch, VRING_PACKED_EVENT_FLAG_ENABLE);
+		write_device_event(vq, vq->packed.next_avail, VRING_PACKED_EVENT_FLAG_ENABLE);
 
 	/*
-	 * The wish is stored before the flags are loaded.  The driver stores the
-	 * flags, has its barrier, and loads the wish: so either it rings or this
-	 * sees its list.
+	 * The event suppression is stored before the flags are loaded.  The driver
+	 * stores the flags, has its barrier, and loads the event suppression: so
+	 * either it rings or this sees its list.
 	 */
 	fence_full();
 	return available(vq);

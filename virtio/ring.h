@@ -10,7 +10,10 @@
 
 /* --- Shared --- */
 
-/* Say why, and return -EINVAL or -EBADMSG. */
+/*
+ * ring_refuse: a start that cannot be, -EINVAL.  ring_broken: the driver broke a
+ * rule, -EBADMSG.  Both keep @why, a constant.
+ */
 int ring_refuse(struct virtqueue *vq, const char *why);
 int ring_broken(struct virtqueue *vq, const char *why);
 
@@ -27,18 +30,18 @@ int chain_table(struct virtqueue *vq, uint64_t addr, uint32_t len, const void **
 /*
  * --- Each kind ---
  *
- * The caller counts chains (popped, pushed, published), keeps turns, sets
- * armed, and clears @chain for pop.  Publish is called only after a push.
+ * The caller counts chains (popped, pushed, published), holds what is early,
+ * sets armed, and clears @chain for pop.  Publish is called only after a push.
  */
 
 int split_start(struct virtqueue *vq, const struct virtqueue_config *config);
 int split_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
-void split_push(struct virtqueue *vq, const struct virtqueue_turn *turn);
+void split_push(struct virtqueue *vq, const struct virtqueue_used *used);
 bool split_publish(struct virtqueue *vq);
 bool split_rearm(struct virtqueue *vq);
 
 int packed_start(struct virtqueue *vq, const struct virtqueue_config *config);
 int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
-void packed_push(struct virtqueue *vq, const struct virtqueue_turn *turn);
+void packed_push(struct virtqueue *vq, const struct virtqueue_used *used);
 bool packed_publish(struct virtqueue *vq);
 bool packed_rearm(struct virtqueue *vq);

@@ -137,12 +137,12 @@ int split_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 
 /* --- Push, publish, rearm --- */
 
-void split_push(struct virtqueue *vq, const struct virtqueue_turn *turn)
+void split_push(struct virtqueue *vq, const struct virtqueue_used *used)
 {
 	struct vring_used_elem *elem = &vq->split.used->ring[ring_slot(vq, vq->pushed)];
 
-	store_relaxed(&elem->id, turn->id);
-	store_relaxed(&elem->len, turn->written);
+	store_relaxed(&elem->id, used->id);
+	store_relaxed(&elem->len, used->len);
 }
 
 bool split_publish(struct virtqueue *vq)
@@ -153,9 +153,9 @@ bool split_publish(struct virtqueue *vq)
 	store_release(&vq->split.used->idx, vq->pushed);
 
 	/*
-	 * The index is stored before the driver's wish is loaded.  The driver
-	 * stores its wish, has its barrier, and loads the index once more: so
-	 * either it sees the index or this sees the wish.
+	 * The index is stored before the driver's event suppression is loaded.
+	 * The driver stores that, has its barrier, and loads the index once more:
+	 * so either it sees the index or this sees what it asks for.
 	 */
 	fence_full();
 	if (!vq->event_idx)
@@ -171,9 +171,9 @@ bool split_rearm(struct virtqueue *vq)
 		store_relaxed(&vq->split.used->flags, 0);
 
 	/*
-	 * The wish is stored before the index is loaded.  The driver stores the
-	 * index, has its barrier, and loads the wish: so either it rings or this
-	 * sees its entry.
+	 * The event suppression is stored before the index is loaded.  The driver
+	 * stores the index, has its barrier, and loads the event suppression: so
+	 * either it rings or this sees its entry.
 	 */
 	fence_full();
 	return load_relaxed(&vq->split.avail->idx) != vq->popped;

@@ -36,9 +36,8 @@ int virtio_device_init(struct virtio_device *dev)
 	if (!dev->queue)
 		return -ENOMEM;
 	if (dev->offered & VIRTIO_BIT(VIRTIO_F_IN_ORDER)) {
-		dev->turns = calloc(dev->queue_count,
-				    dev->queue_size_max * sizeof(*dev->turns));
-		if (!dev->turns) {
+		dev->held = calloc(dev->queue_count, dev->queue_size_max * sizeof(*dev->held));
+		if (!dev->held) {
 			free(dev->queue);
 			return -ENOMEM;
 		}
@@ -68,7 +67,7 @@ void virtio_device_destroy(struct virtio_device *dev)
 			close(dev->queue[i].doorbell);
 	pthread_cond_destroy(&dev->queue_stopped);
 	pthread_mutex_destroy(&dev->event_lock);
-	free(dev->turns);
+	free(dev->held);
 	free(dev->queue);
 }
 
@@ -126,7 +125,7 @@ bool virtio_queue_running(const struct virtio_queue *queue)
 	return load_acquire(&queue->state) == QUEUE_RUNNING;
 }
 
-void virtio_queue_ring(struct virtio_queue *queue)
+void virtio_queue_kick(struct virtio_queue *queue)
 {
 	if (virtio_queue_running(queue))
 		eventfd_write(queue->doorbell, 1);
@@ -146,7 +145,7 @@ static void queue_start(struct virtio_device *dev, struct virtio_queue *queue)
 	unsigned index = (unsigned)(queue - dev->queue);
 
 	if (virtqueue_start(&queue->ring, &queue->config, dev->mem, dev->accepted,
-			    dev->turns ? dev->turns + index * dev->queue_size_max : NULL)) {
+			    dev->held ? dev->held + index * dev->queue_size_max : NULL)) {
 		virtio_device_broken(dev, queue->ring.why);
 		return;
 	}
@@ -211,7 +210,7 @@ void virtio_queue_reset(struct virtio_device *dev, struct virtio_queue *queue)
 	virtio_queue_disable(dev, queue);
 }
 
-bool virtio_queue_resetting(struct virtio_device *dev, struct virtio_queue *queue)
+bool virtio_queue_settle(struct virtio_device *dev, struct virtio_queue *queue)
 {
 	queue_finish(dev, queue);
 	return queue->resetting;
@@ -255,23 +254,37 @@ static void log_features(struct virtio_device *dev)
 	log_info_limited(&dev->messages, "%s: in use with%s", dev->name, text);
 }
 
+static bool type_can_use(struct virtio_device *dev, uint64_t features)
+{
+	return !dev->ops->features_ok || dev->ops->features_ok(dev, features);
+}
+
 static bool features_usable(struct virtio_device *dev)
 {
 	uint64_t features = dev->driver_features;
 
 	return !(features & ~dev->offered) && (features & VIRTIO_BIT(VIRTIO_F_VERSION_1)) &&
-		dev->ops->features_ok(dev, features);
+		type_can_use(dev, features);
+}
+
+static void accept_features(struct virtio_device *dev, uint64_t features)
+{
+	dev->accepted = features;
+	if (dev->ops->features_accepted)
+		dev->ops->features_accepted(dev);
 }
 
 static void go_live(struct virtio_device *dev)
 {
 	/* A legacy driver cannot be refused its features before (section 3.1.2). */
 	if (dev->legacy) {
-		dev->accepted = dev->driver_features & virtio_legacy_offered(dev);
-		if (!dev->ops->features_ok(dev, dev->accepted & dev->offered)) {
+		uint64_t features = dev->driver_features & virtio_legacy_offered(dev);
+
+		if (!type_can_use(dev, features & dev->offered)) {
 			virtio_device_broken(dev, "its features do not go together");
 			return;
 		}
+		accept_features(dev, features);
 	}
 	dev->live = true;
 	log_features(dev);
@@ -343,7 +356,7 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 	/* To a legacy driver that bit is nothing (section 3.1.2). */
 	if ((set & VIRTIO_CONFIG_S_FEATURES_OK) && !dev->legacy) {
 		if (features_usable(dev))
-			dev->accepted = dev->driver_features;
+			accept_features(dev, dev->driver_features);
 		else
 			set &= ~VIRTIO_CONFIG_S_FEATURES_OK;
 	}

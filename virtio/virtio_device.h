@@ -4,7 +4,7 @@
  * 1.4, sections 2.1 to 2.6 and 3): status, features, configuration space and
  * the life of queues.
  *
- *      device type (blk) --ops-->  virtio_device  <--ops-- transport (PCI)
+ *      device type (blk) --ops-->  virtio_device  <--ops-- transport (PCI, MMIO)
  *
  * Threads.  Registers belong to vCPU threads: transports call the functions of
  * the first group under one lock a device, and device ops run under it.  The
@@ -39,8 +39,10 @@ struct virtio_device_ops {
 	/* A driver's write inside the configuration; may be ignored. */
 	void (*config_write)(struct virtio_device *dev, unsigned offset, uint64_t value,
 			     unsigned len);
-	/* May @features, a subset of those offered, be used together? */
+	/* May @features, a subset of those offered, be used together?  NULL: any may. */
 	bool (*features_ok)(struct virtio_device *dev, uint64_t features);
+	/* NULL, or: dev->accepted was set, and no queue runs yet. */
+	void (*features_accepted)(struct virtio_device *dev);
 	/* dev->queue[index].ring is ready: let its thread take it. */
 	void (*queue_start)(struct virtio_device *dev, unsigned index);
 	/* Order its thread to let go of it; returns at once. */
@@ -73,10 +75,14 @@ struct virtio_transport_ops {
 
 enum virtio_queue_state { QUEUE_STOPPED, QUEUE_RUNNING, QUEUE_STOPPING };
 
+/*
+ * The state is written under the device lock, except that the queue's thread
+ * makes STOPPED of STOPPING.
+ */
 struct virtio_queue {
 	struct virtqueue_config config; /* device lock */
 	struct virtqueue ring;          /* while running: its thread's */
-	enum virtio_queue_state state;  /* atomic; device lock, but for the way to STOPPED */
+	enum virtio_queue_state state;  /* atomic; see above */
 	bool disabling;                 /* device lock: disable it once it has stopped */
 	bool resetting;                 /* device lock: and put it back to its defaults */
 	int doorbell;                   /* eventfd; constant */
@@ -95,7 +101,7 @@ struct virtio_device {
 	const struct guest_memory *mem;
 	struct virtio_transport *transport;
 	struct virtio_queue *queue;
-	struct virtqueue_turn *turns; /* queue_size_max for each queue, if IN_ORDER is offered */
+	struct virtqueue_used *held; /* queue_size_max for each queue, if IN_ORDER is offered */
 	const struct virtio_feature *feature_names; /* of the device type */
 
 	/* Device lock. */
@@ -151,21 +157,25 @@ bool virtio_queue_running(const struct virtio_queue *queue);
 
 /*
  * Stop a queue and disable it; its other registers keep their values.  It is
- * complete when virtio_queue_resetting() was asked and config.enabled is false.
+ * complete when config.enabled is false after virtio_queue_settle().
  */
 void virtio_queue_disable(struct virtio_device *dev, struct virtio_queue *queue);
 
 /*
  * Reset one queue (section 2.6.1); ignored unless RING_RESET was negotiated.  It
  * is complete, and the queue disabled and at its defaults, as soon as
- * virtio_queue_resetting() is false, which must be asked before the queue's
- * registers are read.
+ * virtio_queue_settle() is false.
  */
 void virtio_queue_reset(struct virtio_device *dev, struct virtio_queue *queue);
-bool virtio_queue_resetting(struct virtio_device *dev, struct virtio_queue *queue);
+
+/*
+ * Complete what waited for the queue's thread, if that has let go of it.  True
+ * while a reset is under way.  Call it before the queue's registers are read.
+ */
+bool virtio_queue_settle(struct virtio_device *dev, struct virtio_queue *queue);
 
 /* Signal the doorbell of a running queue; for writes that no short-cut took. */
-void virtio_queue_ring(struct virtio_queue *queue);
+void virtio_queue_kick(struct virtio_queue *queue);
 
 /*
  * For registers whose drivers do not poll: wait until @queue (NULL: every

@@ -25,7 +25,7 @@ struct virtio_mmio {
 
 	/* Device lock. */
 	uint32_t device_feature_select, driver_feature_select, queue_select;
-	bool *attached; /* a queue: its doorbell has a short-cut */
+	bool *attached; /* one a queue: KVM takes its doorbell */
 
 	uint8_t interrupt; /* atomic: InterruptStatus */
 };
@@ -86,8 +86,8 @@ static void update_doorbell(struct virtio_mmio *mmio, unsigned index)
 	bool wanted = port->ops && virtio_queue_running(queue);
 
 	if (wanted && (mmio->dev->accepted & VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA))) {
-		log_info_limited(&mmio->dev->messages, "%s: with NOTIFICATION_DATA, kicks exit",
-				 mmio->dev->name);
+		log_info_limited(&mmio->dev->messages, "%s: NOTIFICATION_DATA: doorbell writes "
+				 "exit to vmm, since KVM cannot match them", mmio->dev->name);
 		wanted = false;
 	}
 	if (wanted == mmio->attached[index])
@@ -115,7 +115,7 @@ static void notify_write(struct virtio_mmio *mmio, uint32_t value)
 		value &= 0xffff; /* above it is a position, of no use here */
 	queue = virtio_queue_at(mmio->dev, value);
 	if (queue)
-		virtio_queue_ring(queue);
+		virtio_queue_kick(queue);
 }
 
 /* --- Registers (section 4.2.2) --- */
@@ -129,7 +129,8 @@ static uint32_t register_read(struct virtio_mmio *mmio, uint64_t offset)
 {
 	struct virtio_device *dev = mmio->dev;
 	struct virtio_queue *queue = virtio_queue_at(dev, mmio->queue_select);
-	bool resetting = queue && virtio_queue_resetting(dev, queue);
+	/* First: it may change the others. */
+	bool resetting = queue && virtio_queue_settle(dev, queue);
 
 	switch (offset) {
 	case VIRTIO_MMIO_MAGIC_VALUE:
@@ -226,7 +227,9 @@ static void register_write(struct virtio_mmio *mmio, struct virtio_queue *queue,
 		acknowledge(mmio, value);
 		break;
 	case VIRTIO_MMIO_STATUS:
-		virtio_set_status(mmio->dev, (uint8_t)value);
+		/* Only 0 resets; bits above the status mean nothing. */
+		if (!value || (uint8_t)value)
+			virtio_set_status(mmio->dev, (uint8_t)value);
 		break;
 	default:
 		if (queue)
@@ -250,9 +253,9 @@ static void wait_stopped(struct virtio_mmio *mmio, struct virtio_queue *queue, u
 	virtio_device_wait_stopped(dev, queue);
 	pthread_mutex_lock(&mmio->lock);
 	if (queue)
-		virtio_queue_resetting(dev, queue);
+		virtio_queue_settle(dev, queue);
 	else
-		virtio_get_status(dev);
+		virtio_get_status(dev); /* completes the reset */
 }
 
 /* --- The bus --- */

@@ -176,7 +176,7 @@ static void notify_write(struct virtio_pci *vp, uint64_t offset)
 	struct virtio_queue *queue = virtio_queue_at(vp->dev, (uint32_t)offset / NOTIFY_STRIDE);
 
 	if (queue && vp->bus_master)
-		virtio_queue_ring(queue);
+		virtio_queue_kick(queue);
 }
 
 /* --- Common configuration (section 4.1.4.3) --- */
@@ -201,7 +201,8 @@ static void queue_read(const struct virtio_pci *vp, struct virtio_queue *queue,
 {
 	const struct virtqueue_config *config = &queue->config;
 
-	common->queue_reset = virtio_queue_resetting(vp->dev, queue);
+	/* First: it may change the others. */
+	common->queue_reset = virtio_queue_settle(vp->dev, queue);
 	common->first.queue_size = config->size;
 	common->first.queue_msix_vector = config->vector;
 	common->first.queue_enable = config->enabled;
@@ -440,7 +441,7 @@ static void config_written(struct pci_device *pci, unsigned offset, unsigned len
 		update_doorbell(vp, i);
 		/* What was rung for while the function could do no DMA. */
 		if (vp->bus_master && !was_master)
-			virtio_queue_ring(&vp->dev->queue[i]);
+			virtio_queue_kick(&vp->dev->queue[i]);
 	}
 	if (window_touched(vp, offset, len) && window_target(vp, &at, &width))
 		bar_write(pci, BAR, at, pci_config_dword(pci, vp->window + WINDOW_DATA), width);

@@ -119,7 +119,7 @@ static void stop_queue(struct virtio_pci *vp, struct virtio_queue *queue)
 {
 	virtio_queue_disable(vp->dev, queue);
 	wait_stopped(vp, queue);
-	virtio_queue_resetting(vp->dev, queue); /* and so disabled */
+	virtio_queue_settle(vp->dev, queue); /* and so disabled */
 }
 
 static void page_write(struct virtio_pci *vp, struct virtio_queue *queue, uint32_t page)
@@ -139,7 +139,7 @@ static void notify_write(struct virtio_pci *vp, uint32_t index)
 	if (!queue || !vp->bus_master)
 		return;
 	virtio_legacy_queue_used(vp->dev, queue);
-	virtio_queue_ring(queue);
+	virtio_queue_kick(queue);
 }
 
 static void status_write(struct virtio_pci *vp, uint8_t value)

@@ -68,7 +68,7 @@ int chain_table(struct virtqueue *vq, uint64_t addr, uint32_t len, const void **
 
 int virtqueue_start(struct virtqueue *vq, const struct virtqueue_config *config,
 		    const struct guest_memory *mem, uint64_t features,
-		    struct virtqueue_turn *turns)
+		    struct virtqueue_used *held)
 {
 	*vq = (struct virtqueue){
 		.mem = mem,
@@ -81,15 +81,15 @@ int virtqueue_start(struct virtqueue *vq, const struct virtqueue_config *config,
 	if (config->size == 0 || config->size > VIRTQUEUE_SIZE_MAX)
 		return ring_refuse(vq, "queue size is 0 or above 32768");
 	if (features & VIRTIO_BIT(VIRTIO_F_IN_ORDER)) {
-		vq->turns = turns;
-		memset(turns, 0, config->size * sizeof(*turns));
+		vq->held = held;
+		memset(held, 0, config->size * sizeof(*held));
 	}
 	return vq->is_packed ? packed_start(vq, config) : split_start(vq, config);
 }
 
-static uint16_t turn_after(const struct virtqueue *vq, uint16_t turn)
+static uint16_t held_after(const struct virtqueue *vq, uint16_t at)
 {
-	return turn + 1 < vq->size ? turn + 1 : 0;
+	return at + 1 < vq->size ? at + 1 : 0;
 }
 
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
@@ -100,45 +100,45 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	ret = vq->is_packed ? packed_pop(vq, chain) : split_pop(vq, chain);
 	if (ret <= 0)
 		return ret;
-	if (vq->turns) {
+	if (vq->held) {
 		/* Else the same chain is there twice: each takes a descriptor. */
 		if ((uint16_t)(vq->popped - vq->pushed) == vq->size)
 			return ring_broken(vq, "more chains in flight than the queue is long");
-		chain->turn = vq->last_turn;
-		vq->last_turn = turn_after(vq, vq->last_turn);
+		chain->held = vq->held_tail;
+		vq->held_tail = held_after(vq, vq->held_tail);
 	}
 	vq->popped++;
 	return 1;
 }
 
-static void give_back(struct virtqueue *vq, const struct virtqueue_turn *turn)
+static void give_back(struct virtqueue *vq, const struct virtqueue_used *used)
 {
 	if (vq->is_packed)
-		packed_push(vq, turn);
+		packed_push(vq, used);
 	else
-		split_push(vq, turn);
+		split_push(vq, used);
 	vq->pushed++;
 }
 
 void virtqueue_push(struct virtqueue *vq, const struct virtqueue_chain *chain, uint32_t written)
 {
-	const struct virtqueue_turn turn = {
+	const struct virtqueue_used used = {
 		.id = chain->id,
-		.slots = chain->slots,
-		.written = written,
-		.pushed = true,
+		.descs = chain->descs,
+		.len = written,
+		.done = true,
 	};
-	struct virtqueue_turn *next;
+	struct virtqueue_used *next;
 
-	if (!vq->turns) {
-		give_back(vq, &turn);
+	if (!vq->held) {
+		give_back(vq, &used);
 		return;
 	}
-	vq->turns[chain->turn] = turn;
-	while ((next = &vq->turns[vq->next_turn])->pushed) {
-		next->pushed = false;
+	vq->held[chain->held] = used;
+	while ((next = &vq->held[vq->held_head])->done) {
+		next->done = false;
 		give_back(vq, next);
-		vq->next_turn = turn_after(vq, vq->next_turn);
+		vq->held_head = held_after(vq, vq->held_head);
 	}
 }
 

@@ -20,8 +20,8 @@
 #define VIRTQUEUE_SIZE_MAX 32768
 
 /*
- * The most descriptors in one chain, direct and indirect together: 254 data
- * segments (a mebibyte of scattered pages), a header and a status byte.
+ * The most descriptors in one chain, direct and indirect together: as many as a
+ * request of 254 segments (virtio-blk) needs.
  */
 #define VIRTQUEUE_CHAIN_MAX 256
 
@@ -42,10 +42,10 @@ struct split_ring {
 	uint16_t avail_seen; /* the driver's index, as last read */
 };
 
-/* A slot of a packed ring, and the wrap counter of whoever stands there. */
-struct packed_place {
-	uint16_t slot;
-	bool wrap;
+/* An index in a packed ring, and the wrap counter on that lap (section 2.8.1). */
+struct packed_position {
+	uint16_t index;
+	bool wrap_counter;
 };
 
 struct packed_ring {
@@ -54,20 +54,20 @@ struct packed_ring {
 	const uint32_t *driver_event;
 	uint32_t *device_event;
 
-	struct packed_place fetch; /* the next to be popped */
-	struct packed_place use;   /* the next to be written when a chain is pushed */
-	unsigned in_flight;        /* slots popped and not pushed */
+	struct packed_position next_avail; /* the next to be popped */
+	struct packed_position next_used;  /* the next to be written when a chain is pushed */
+	unsigned in_flight;                /* descriptors popped and not pushed */
 
 	/* The first that was pushed and not published; its flags show it and the rest. */
-	struct packed_place batch;
+	struct packed_position batch;
 	uint16_t batch_flags;
 };
 
-/* A chain that was popped and is to be given back when it is its turn. */
-struct virtqueue_turn {
-	uint16_t id, slots;
-	uint32_t written;
-	bool pushed;
+/* A used element; with IN_ORDER it is held until those before it are there. */
+struct virtqueue_used {
+	uint16_t id, descs;
+	uint32_t len;
+	bool done;
 };
 
 struct virtqueue {
@@ -82,13 +82,13 @@ struct virtqueue {
 
 	/* Counts of chains, mod 65536; of a split ring also its positions. */
 	uint16_t popped;
-	uint16_t pushed; /* and their turn had come */
+	uint16_t pushed; /* and no longer held */
 	uint16_t published;
 	bool armed;      /* the driver was told to ring for new chains */
 
-	/* With IN_ORDER: size of them, in order of pop from next_turn round to last_turn. */
-	struct virtqueue_turn *turns;
-	uint16_t next_turn, last_turn;
+	/* With IN_ORDER: size of them, in order of pop from held_head round to held_tail. */
+	struct virtqueue_used *held;
+	uint16_t held_head, held_tail;
 
 	const char *why; /* what was wrong when pop failed */
 };
@@ -100,8 +100,8 @@ struct virtqueue {
  */
 struct virtqueue_chain {
 	uint16_t id;    /* the driver's name for it: its head, or any buffer id */
-	uint16_t slots; /* what it takes of a packed ring */
-	uint16_t turn;
+	uint16_t descs; /* in the ring itself; packed only */
+	uint16_t held;  /* where it is held; IN_ORDER only */
 	bool bad;
 	unsigned readable, writable;
 	uint64_t readable_len, writable_len; /* in bytes */
@@ -110,13 +110,13 @@ struct virtqueue_chain {
 
 /*
  * Check size, alignment and the place of all three areas, and make @vq ready
- * for its owner.  @features are those negotiated.  @turns is used with IN_ORDER
+ * for its owner.  @features are those negotiated.  @held is used with IN_ORDER
  * only: config->size of them, the queue's until it stops.  Returns 0, or
  * -EINVAL with vq->why.
  */
 int virtqueue_start(struct virtqueue *vq, const struct virtqueue_config *config,
 		    const struct guest_memory *mem, uint64_t features,
-		    struct virtqueue_turn *turns);
+		    struct virtqueue_used *held);
 
 /*
  * Take the next chain, with chain->iov set by the caller.  Returns 1; 0 when

@@ -165,10 +165,11 @@ static void look_again(void *opaque, int signo)
 		struct machine_disk *disk = &m->disk[i];
 		uint64_t before = load_relaxed(&disk->image.sectors), now;
 
-		if (disk_look_again(&disk->image, &now) || now == before)
-			continue;
-		blk_set_capacity(disk->blk, now);
-		log_info("%s: %" PRIu64 " sectors, before %" PRIu64, disk->name, now, before);
+		if (disk_look_again(&disk->image, &now))
+			log_error("%s: its size stays %" PRIu64 " sectors", disk->name, before);
+		else if (blk_set_capacity(disk->blk, now))
+			log_info("%s: %" PRIu64 " sectors, before %" PRIu64, disk->name,
+				 load_relaxed(&disk->image.sectors), before);
 	}
 }
 

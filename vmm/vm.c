@@ -323,7 +323,11 @@ static int set_ioeventfd(struct vm *vm, const struct doorbell *doorbell, uint32_
 {
 	struct kvm_ioeventfd io = {
 		.addr = doorbell->addr,
-		.len = vm->any_length ? 0 : 2, /* drivers write the queue's index */
+		/*
+		 * Drivers write the queue's index; with NOTIFICATION_DATA four
+		 * bytes, which exit where KVM takes no doorbell of any length.
+		 */
+		.len = vm->any_length ? 0 : 2,
 		.fd = doorbell->eventfd,
 		.flags = flags,
 	};

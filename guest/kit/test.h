@@ -42,8 +42,8 @@ struct test {
 	const char *name; /* group/what; NULL ends a table */
 	void (*run)(struct blk *disk);
 	/*
-	 * Ids in virtio-conformance.md that the test observes: those of SPLIT and of PACKED
-	 * with that ring only.
+	 * Ids in Documentation/conformance.md that the test observes: those of SPLIT and of
+	 * PACKED with that ring only.
 	 */
 	const char *rows;
 	unsigned needs;

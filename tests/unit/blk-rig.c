@@ -296,7 +296,7 @@ int rig_add(struct blk_rig *rig, const struct rig_request *request)
 void rig_kick(struct blk_rig *rig)
 {
 	if (vq_driver_publish(rig->driver))
-		virtio_queue_ring(virtio_queue_at(rig->dev, rig->queue));
+		virtio_queue_kick(virtio_queue_at(rig->dev, rig->queue));
 }
 
 /* The used length that a request of this type and status has. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The calls by which a disk does I/O inline, preadv(), pwritev2(),
- * fdatasync() and fallocate(), with faults: a definition in the program comes before the one
- * of the C library.  Until told otherwise they do what the kernel does.
+ * The calls by which a disk does I/O inline, preadv(), pwritev2(), fdatasync()
+ * and fallocate(), with faults: a definition in the program comes before the one
+ * of the C library.  Until told otherwise they do what the kernel does.  Not
+ * ioctl(), and nothing that io_uring does.
  */
 #pragma once
 

@@ -662,6 +662,27 @@ START_TEST(flush_reaches_the_disk)
 }
 END_TEST
 
+/*
+ * The kernel tells of lost data once: a stable write that hears of it may have
+ * been told for an earlier write, so no later one is believed.
+ */
+/* Rows: BLK-33 */
+START_TEST(failed_stable_write_is_not_forgotten)
+{
+	begin(false, 256, ALL | RIG_WCE);
+	ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
+	virtio_config_write(rig.dev, WCE, 0, 1);
+	fault_inject(FAULT_WRITE, 1, EIO, 0);
+	files_capture();
+	ck_assert_uint_eq(rig_do(&rig, &write_one), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(rig_do(&rig, &flush), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(rig_do(&rig, &write_one), VIRTIO_BLK_S_IOERR);
+	free(files_captured());
+	ck_assert_uint_eq(rig_do(&rig, &read_one), 0);
+	end();
+}
+END_TEST
+
 /* --- Discard and write zeroes --- */
 
 static uint8_t do_range(uint32_t type, const struct virtio_blk_discard_write_zeroes *segment,
@@ -739,6 +760,7 @@ START_TEST(zeroes_are_stable_without_flush)
 
 	for (unsigned f = 0; f < 2; f++) {
 		unsigned before;
+		char *text;
 
 		begin(false, 256, RIG_RANGES | (f ? RIG_FLUSH : 0));
 		before = fault_count(FAULT_FLUSH);
@@ -747,7 +769,10 @@ START_TEST(zeroes_are_stable_without_flush)
 		fault_inject(FAULT_FLUSH, 1, EIO, 0);
 		files_capture();
 		ck_assert_uint_eq(do_range(VIRTIO_BLK_T_WRITE_ZEROES, two, 2), f ? 0 : 1);
-		free(files_captured());
+		text = files_captured();
+		ck_assert_str_eq(text, f ? "" : "vmm: warning: disk 'test': cannot flush: "
+						"Input/output error\n");
+		free(text);
 		fault_inject(FAULT_FLUSH, 0, 0, 0);
 		end();
 	}
@@ -825,6 +850,63 @@ START_TEST(reset_ends_long_zeroes)
 }
 END_TEST
 
+/*
+ * One queue full of discards, each of which is a call of its own: an order waits
+ * for those of one round, not for all.
+ */
+START_TEST(reset_between_rounds)
+{
+	static const struct virtio_blk_discard_write_zeroes one = { 0, 8, 0 };
+	struct rig_request r = { .type = VIRTIO_BLK_T_DISCARD, .out = 16 };
+	unsigned before = fault_count(FAULT_RANGE), calls;
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+
+	begin(false, 256, ALL | RIG_RANGES);
+	fault_gate(gate);
+	for (unsigned i = 0; i < RIG_SLOTS; i++) {
+		rig_fill(&rig, rig_free_slot(&rig), &one, 16);
+		must(rig_add(&rig, &r) >= 0);
+	}
+	rig_kick(&rig);
+	wait_at_gate(FAULT_RANGE, before);
+	rig_reset_order(&rig);
+	eventfd_write(gate, 1000);
+	rig_reset_wait(&rig);
+	fault_gate(-1);
+	calls = fault_count(FAULT_RANGE) - before;
+	ck_assert_uint_le(calls, IO_ROUND_BYTES / DISK_STEP_MAX);
+	rig_check(&rig);
+	close(gate);
+	end();
+}
+END_TEST
+
+/* The host answers a flush with EINTR while the queue stops: the next one counts. */
+/* Rows: BLK-33 */
+START_TEST(cancelled_flush)
+{
+	unsigned before = fault_count(FAULT_FLUSH);
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+
+	begin(false, 256, ALL);
+	fault_gate(gate);
+	fault_inject(FAULT_FLUSH, UINT32_MAX, EINTR, 0);
+	must(rig_add(&rig, &flush) >= 0);
+	rig_kick(&rig);
+	wait_at_gate(FAULT_FLUSH, before);
+	rig_reset_order(&rig);
+	eventfd_write(gate, 1000);
+	rig_reset_wait(&rig);
+	fault_gate(-1);
+	fault_inject(FAULT_FLUSH, 0, 0, 0);
+	rig_prepare(&rig, ALL);
+	rig_go(&rig);
+	ck_assert_uint_eq(rig_do(&rig, &flush), 0);
+	close(gate);
+	end();
+}
+END_TEST
+
 /* --- Resize (BLK-14) --- */
 
 /* Rows: GEN-29, GEN-30, BLK-07, BLK-14 */
@@ -840,7 +922,8 @@ START_TEST(resized)
 			uint8_t generation = rig.dev->generation;
 
 			ck_assert_int_eq(ftruncate(rig.disk.fd, (off_t)sectors * 512), 0);
-			blk_set_capacity(rig.blk, sectors);
+			ck_assert(blk_set_capacity(rig.blk, sectors));
+			ck_assert(!blk_set_capacity(rig.blk, sectors));
 			ck_assert_uint_eq(load_acquire(&rig.notices), i);
 			ck_assert_uint_eq(virtio_config_read(rig.dev, 0, 8), sectors);
 			ck_assert_uint_eq(rig.dev->generation, (uint8_t)(generation + 1));
@@ -856,6 +939,46 @@ START_TEST(resized)
 		rig_check(&rig);
 		end();
 	}
+}
+END_TEST
+
+/* The image shrinks under a long request: what is left of it does not make it grow. */
+/* Rows: BLK-14 */
+START_TEST(shrunk_under_a_request)
+{
+	enum { LARGE = 64 << 20, SMALL = 1 << 20 };
+	static const struct virtio_blk_discard_write_zeroes all = { 0, LARGE / 512, 0 };
+	struct rig_request r = { .type = VIRTIO_BLK_T_WRITE_ZEROES, .out = 16 };
+	unsigned before = fault_count(FAULT_WRITE);
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+	struct rig_result result;
+	struct stat st;
+
+	begin(false, 256, ALL | RIG_RANGES);
+	ck_assert_int_eq(ftruncate(rig.disk.fd, LARGE), 0);
+	ck_assert(blk_set_capacity(rig.blk, LARGE / 512));
+	fault_inject(FAULT_RANGE, UINT32_MAX, EOPNOTSUPP, 0);
+	fault_gate(gate);
+	rig_fill(&rig, rig_free_slot(&rig), &all, 16);
+	must(rig_add(&rig, &r) >= 0);
+	rig_kick(&rig);
+	eventfd_write(gate, 1); /* the host's refusal */
+	wait_at_gate(FAULT_WRITE, before);
+	eventfd_write(gate, 1);
+	wait_at_gate(FAULT_WRITE, before + 1);
+	ck_assert(blk_set_capacity(rig.blk, SMALL / 512));
+	eventfd_write(gate, 1000);
+	files_capture();
+	rig_wait(&rig, &result);
+	free(files_captured());
+	fault_gate(-1);
+	fault_inject(FAULT_RANGE, 0, 0, 0);
+	ck_assert_uint_eq(result.status, VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(fault_count(FAULT_WRITE) - before, 2);
+	ck_assert_int_eq(fstat(rig.disk.fd, &st), 0);
+	ck_assert_int_eq(st.st_size, LARGE);
+	close(gate);
+	end();
 }
 END_TEST
 
@@ -944,13 +1067,13 @@ START_TEST(broken_ring)
 			ck_assert_uint_eq(rig_do(&rig, &read_one), 0);
 			files_capture();
 			vq_split_avail(rig.driver, 0, 1000, 0);
-			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
+			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
 			for (unsigned n = 0; !(virtio_get_status(rig.dev) & NEEDS_RESET); n++) {
 				must(n < RIG_DEADLINE_MS);
 				poll(NULL, 0, 1);
 			}
 			/* It takes no more, however often it is rung. */
-			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
+			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
 			rig_reset_order(&rig);
 			rig_reset_wait(&rig);
 			text = files_captured();
@@ -1102,24 +1225,67 @@ START_TEST(in_order)
 }
 END_TEST
 
-/* Offered if asked for, and only then. */
-START_TEST(features_on_request)
+/* Does @when, a text of the tables of features, hold? */
+static bool is_when(const char *when, const struct blk_config *config)
 {
-	static const unsigned bits[] = {
-		VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFICATION_DATA,
+	bool is_ro = config->disk.read_only;
+	const struct {
+		const char *when;
+		bool holds;
+	} conditions[] = {
+		{ "always", true },
+		{ "to legacy drivers", false },
+		{ "with readonly", is_ro },
+		{ "unless readonly", !is_ro },
+		{ "unless readonly or discard=off", !is_ro && config->discard },
+		{ "unless cache=unsafe", config->cache != BLK_CACHE_UNSAFE },
+		{ "with more than one queue", config->queues > 1 },
+		{ "with packed=on", config->packed },
+		{ "with in-order=on", config->in_order },
+		{ "with notification-data=on", config->notification_data },
 	};
 
-	for (unsigned i = 0; i <= array_size(bits); i++) {
-		struct blk_config config = config_of("image", SIZE, true);
+	for (unsigned i = 0; i < array_size(conditions); i++)
+		if (!strcmp(when, conditions[i].when))
+			return conditions[i].holds;
+	ck_abort_msg("features: unknown condition '%s'", when);
+}
 
-		config.packed = i == 0;
-		config.in_order = i == 1;
-		config.notification_data = i == 2;
-		begin_with(&config, true, 16, ALL);
-		for (unsigned n = 0; n < array_size(bits); n++)
-			ck_assert_int_eq(!!(rig.dev->offered & VIRTIO_BIT(bits[n])), n == i);
-		end();
+static uint64_t bits_when(const struct virtio_feature *table, const struct blk_config *config)
+{
+	uint64_t bits = 0;
+
+	for (; table->name; table++)
+		bits |= is_when(table->when, config) ? VIRTIO_BIT(table->bit) : 0;
+	return bits;
+}
+
+/* In each configuration: what the tables of features say, and nothing else. */
+START_TEST(features_by_configuration)
+{
+	const struct guest_memory none = { 0 };
+
+	ck_assert_int_eq(io_thread_create(&thread, "io-test", QUEUES, false), 0);
+	for (unsigned i = 0; i < 1 << 8; i++) {
+		struct blk_config config = config_of("image", 512, false);
+		struct disk disk;
+		struct blk *blk;
+
+		config.disk.read_only = i & 1;
+		config.discard = i & 2;
+		config.queues = i & 4 ? QUEUES : 1;
+		config.packed = i & 8;
+		config.in_order = i & 16;
+		config.notification_data = i & 32;
+		config.cache = (enum blk_cache)min(i >> 6, 2u);
+		ck_assert_int_eq(disk_open(&disk, &config.disk), 0);
+		ck_assert_int_eq(blk_create(&blk, "disk", &config, &disk, thread, &none), 0);
+		ck_assert_uint_eq(blk_virtio(blk)->offered, bits_when(blk_features, &config) |
+				  bits_when(virtio_features, &config));
+		blk_destroy(blk);
+		disk_close(&disk);
 	}
+	io_thread_destroy(thread);
 }
 END_TEST
 
@@ -1303,7 +1469,7 @@ START_TEST(more_chains_than_requests)
 		wait_until_popped(&rig);
 		vq_split_avail(rig.driver, 0, 32, 0);
 		for (unsigned n = 0; n < 10; n++)
-			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
+			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
 	}
 	ck_assert_uint_eq(virtio_get_status(rig.dev), 0xf);
 	slow_end(&slow, &rig.disk);
@@ -1471,7 +1637,7 @@ START_TEST(garbage)
 				vq_split_head(rig.driver, i, (uint16_t)vq_random(&state, 16));
 			}
 			vq_split_avail(rig.driver, 0, (uint16_t)vq_random(&state, 17), 0);
-			virtio_queue_ring(virtio_queue_at(rig.dev, 0));
+			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
 			rig_reset_order(&rig);
 			rig_reset_wait(&rig);
 			rig_prepare(&rig, ALL | RIG_RANGES);
@@ -1501,17 +1667,19 @@ int main(void)
 		most_segments,
 		nothing_before_driver_ok, no_place_for_a_status, writes_are_stable_without_flush,
 		cache_modes, writeback_toggled, writeback_toggled_under_load, flush_reaches_the_disk,
-		host_errors,
+		failed_stable_write_is_not_forgotten, host_errors,
 	};
 	const TTest *const ranges[] = {
 		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,
-		reset_ends_long_zeroes,
+		reset_ends_long_zeroes, reset_between_rounds, cancelled_flush,
 	};
-	const TTest *const resizing[] = { resized, resized_under_load, resized_before_driver_ok };
+	const TTest *const resizing[] = {
+		resized, shrunk_under_a_request, resized_under_load, resized_before_driver_ok,
+	};
 	const TTest *const queues[] = { many_queues, flush_on_another_queue, slow_queue };
 	const TTest *const life[] = {
 		broken_ring, reset_with_requests_in_flight, in_order,
-		features_on_request, no_other_features, end_with_requests_in_flight,
+		features_by_configuration, no_other_features, end_with_requests_in_flight,
 		more_chains_than_requests, ten_thousand_resets, devices_come_and_go,
 	};
 	const TTest *const races[] = { racing_driver, two_devices_on_a_thread, garbage };

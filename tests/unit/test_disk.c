@@ -909,6 +909,7 @@ START_TEST(range_steps)
 
 		begin(&kinds[k], SIZE, false);
 		ck_assert_int_eq(ftruncate(disk_under_test.fd, 4096 * MIB), 0);
+		store_relaxed(&disk_under_test.sectors, 4096 * MIB / DISK_SECTOR);
 		before = fault_count(FAULT_RANGE);
 		for (unsigned op = 0; op < array_size(range_ops); op++)
 			ck_assert_int_eq(range(range_ops[op], 255 * MIB, 600 * MIB), 0);

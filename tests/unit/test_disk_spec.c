@@ -169,11 +169,11 @@ END_TEST
 #define READONLY_HELP "(open the image for reading only; short: ro)"
 #define AIO_HELP "(how I/O is done, default io_uring)"
 #define SERIAL_HELP "(1 to 20 printable ASCII characters, default none)"
-#define PACKED_HELP "(offer packed virtqueues, default off)"
+#define PACKED_HELP "(offer RING_PACKED, default off)"
 #define QUEUES_HELP "(1 to 255, default one a CPU; also: num_queues)"
-#define CACHE_HELP "(when writes are on stable storage, default writeback)"
+#define CACHE_HELP "(safe after a flush, at once, or never; default writeback)"
 #define TRANSPORT_HELP "(how the guest reaches it, default pci)"
-#define DISCARD_HELP "(may the guest deallocate, default on)"
+#define DISCARD_HELP "(let the guest deallocate (holes), default on)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
 static const struct {

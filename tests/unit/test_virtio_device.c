@@ -131,7 +131,7 @@ static void bring_up(void)
 
 static unsigned ring(unsigned index)
 {
-	virtio_queue_ring(&dev->queue[index]);
+	virtio_queue_kick(&dev->queue[index]);
 	return fake_device_kicks(&fake, index);
 }
 
@@ -703,7 +703,7 @@ START_TEST(queue_reset)
 	queue->config.vector = 1;
 	fake.slow_stop = true;
 	virtio_queue_reset(dev, queue);
-	ck_assert(virtio_queue_resetting(dev, queue));
+	ck_assert(virtio_queue_settle(dev, queue));
 	ck_assert(!bus.was_running[1]);
 	ck_assert_uint_eq(bus.changed[1], 2);
 	ck_assert_uint_eq(ring(1), 0);
@@ -711,7 +711,7 @@ START_TEST(queue_reset)
 	virtio_queue_reset(dev, queue);
 	virtio_queue_set_size(dev, queue, 2);
 	virtio_queue_enable(dev, queue);
-	ck_assert(virtio_queue_resetting(dev, queue));
+	ck_assert(virtio_queue_settle(dev, queue));
 	ck_assert_uint_eq(fake.stops[1], 1);
 	ck_assert_uint_eq(fake.starts[1], 1);
 	ck_assert_uint_eq(ring(0), 1);
@@ -720,7 +720,7 @@ START_TEST(queue_reset)
 	virtio_queue_notify(dev, 1); /* its last completions */
 	ck_assert_ptr_eq(raised, &notifier);
 	fake_device_let_go(&fake, 1);
-	ck_assert(!virtio_queue_resetting(dev, queue));
+	ck_assert(!virtio_queue_settle(dev, queue));
 	check_queue_defaults(1);
 	ck_assert_uint_eq(bus.changed[1], 3);
 	raised = NULL;
@@ -738,7 +738,7 @@ START_TEST(queue_reset)
 	ck_assert_uint_eq(queue->ring.size, FAKE_QUEUE_SIZE / 2);
 	ck_assert_uint_eq(queue->ring.popped, 0);
 	ck_assert_ptr_eq(queue->ring.split.desc, fake.ram + (place - FAKE_RAM_AT));
-	ck_assert(!virtio_queue_resetting(dev, queue));
+	ck_assert(!virtio_queue_settle(dev, queue));
 	ck_assert_uint_eq(ring(1), 1);
 	fake.slow_stop = false;
 }
@@ -749,7 +749,7 @@ START_TEST(queue_reset_without_the_feature)
 {
 	bring_up();
 	virtio_queue_reset(dev, &dev->queue[0]);
-	ck_assert(!virtio_queue_resetting(dev, &dev->queue[0]));
+	ck_assert(!virtio_queue_settle(dev, &dev->queue[0]));
 	ck_assert(dev->queue[0].config.enabled);
 	ck_assert_uint_eq(fake.stops[0], 0);
 	ck_assert_uint_eq(ring(0), 1);
@@ -769,7 +769,7 @@ START_TEST(queue_reset_of_an_idle_queue)
 		if (i == 500)
 			driver_ok();
 		virtio_queue_reset(dev, &dev->queue[0]);
-		ck_assert(!virtio_queue_resetting(dev, &dev->queue[0]));
+		ck_assert(!virtio_queue_settle(dev, &dev->queue[0]));
 		check_queue_defaults(0);
 	}
 	ck_assert_uint_eq(fake.starts[0], 250);
@@ -787,11 +787,11 @@ START_TEST(device_reset_during_queue_reset)
 	virtio_set_status(dev, 0);
 	virtio_queue_reset(dev, &dev->queue[1]); /* too late to matter */
 	fake_device_let_go(&fake, 0);
-	ck_assert(virtio_queue_resetting(dev, &dev->queue[0]));
+	ck_assert(virtio_queue_settle(dev, &dev->queue[0]));
 	ck_assert_uint_eq(virtio_get_status(dev), LIVE);
 	fake_device_let_go(&fake, 1);
 	check_defaults();
-	ck_assert(!virtio_queue_resetting(dev, &dev->queue[0]));
+	ck_assert(!virtio_queue_settle(dev, &dev->queue[0]));
 	ck_assert_uint_eq(fake.stops[0], 1);
 	ck_assert_uint_eq(fake.stops[1], 1);
 }

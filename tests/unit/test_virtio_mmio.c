@@ -704,12 +704,29 @@ START_TEST(end_of_the_vm)
 }
 END_TEST
 
+/* A status of 8 bits in a register of 32: a value that is not 0 does not reset. */
+/* Rows: GEN-13 */
+START_TEST(status_above_its_bits)
+{
+	static const uint32_t values[] = { 0x100, 0x80000000, 0xffffff00, 0x100 | LIVE };
+
+	bring_up(1);
+	for (unsigned i = 0; i < array_size(values); i++) {
+		put(STATUS, values[i]);
+		ck_assert_uint_eq(get(STATUS), LIVE);
+		ck_assert(fake.owned[0] && fake.owned[1]);
+	}
+	put(STATUS, 0);
+	ck_assert_uint_eq(get(STATUS), 0);
+}
+END_TEST
+
 /* --- Anything, and by several threads --- */
 
 START_TEST(anything)
 {
 	static const uint32_t values[] = { 0, 1, 1, 2, 3, 4, INIT, LIVE, LIVE, INIT | FEATURES_OK,
-					   FAKE_RAM_AT, FAKE_RAM_AT + 0x1000, UINT32_MAX };
+					   FAKE_RAM_AT, FAKE_RAM_AT + 0x1000, 0x100, UINT32_MAX };
 	uint32_t seed = (uint32_t)_i;
 	unsigned step, i;
 
@@ -810,6 +827,7 @@ int main(void)
 	tcase_add_test(tcase, widths);
 	tcase_add_test(tcase, device_config);
 	tcase_add_test(tcase, queue_registers);
+	tcase_add_test(tcase, status_above_its_bits);
 	tcase_add_test(tcase, missing_queues);
 	tcase_add_test(tcase, ready_queue_is_fixed);
 	tcase_add_test(tcase, kicks_by_exit);

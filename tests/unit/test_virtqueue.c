@@ -45,7 +45,7 @@ static bool size_fits(uint16_t size, uint64_t features)
 static struct vq_ram ram;
 static struct vq_driver *driver;
 static struct virtqueue vq;
-static struct virtqueue_turn turns[VIRTQUEUE_SIZE_MAX];
+static struct virtqueue_used early[VIRTQUEUE_SIZE_MAX];
 static struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 static struct virtqueue_chain chain;
 static uint64_t state; /* of random numbers */
@@ -54,7 +54,7 @@ static void begin(uint16_t size, uint64_t features)
 {
 	vq_ram_init(&ram, GPA, RAM);
 	driver = vq_driver_create(&ram, size, features);
-	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features, turns),
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features, early),
 			 0);
 	chain.iov = iov;
 	state = size;
@@ -143,7 +143,7 @@ START_TEST(start_checks_the_areas)
 		};
 		/* The event words count even where they are not used. */
 		for (uint64_t features = 0; features <= EVENT; features += EVENT) {
-			int ret = virtqueue_start(&vq, &config, &ram.mem, features, turns);
+			int ret = virtqueue_start(&vq, &config, &ram.mem, features, early);
 
 			ck_assert_msg(ret == (table[i].good ? 0 : -EINVAL), "row %u: %d", i, ret);
 			ck_assert_msg(table[i].good || vq.why, "row %u gives no reason", i);
@@ -196,7 +196,7 @@ START_TEST(start_checks_packed_areas)
 			.driver = table[i].driver,
 			.device = table[i].device,
 		};
-		int ret = virtqueue_start(&vq, &config, &ram.mem, PACKED | EVENT, turns);
+		int ret = virtqueue_start(&vq, &config, &ram.mem, PACKED | EVENT, early);
 
 		ck_assert_msg(ret == (table[i].good ? 0 : -EINVAL), "row %u: %d", i, ret);
 		ck_assert_msg(table[i].good || vq.why, "row %u gives no reason", i);
@@ -300,7 +300,7 @@ START_TEST(areas_may_end_where_ram_does)
 			};
 			vq_ram_init(&ram, GPA, RAM);
 			driver = vq_driver_create_at(&ram, &config, features);
-			ck_assert_int_eq(virtqueue_start(&vq, &config, &ram.mem, features, turns),
+			ck_assert_int_eq(virtqueue_start(&vq, &config, &ram.mem, features, early),
 					 0);
 			chain.iov = iov;
 			for (unsigned n = 0; n < 3000; n++)
@@ -560,7 +560,7 @@ static void across_regions(uint64_t features)
 	high = ram.host + RAM / 2;
 	ck_assert_int_eq(guest_memory_add(&mem, GPA, RAM / 2, ram.host), 0);
 	ck_assert_int_eq(guest_memory_add(&mem, GPA + RAM / 2, RAM / 2, high), 0);
-	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, features, turns), 0);
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, features, early), 0);
 	vq_driver_add_parts(driver, &part, 1);
 	vq_driver_publish(driver);
 	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
@@ -569,7 +569,7 @@ static void across_regions(uint64_t features)
 	mem = (struct guest_memory){ .count = 0 };
 	ck_assert_int_eq(guest_memory_add(&mem, GPA, RAM / 2, ram.host), 0);
 	ck_assert_int_eq(guest_memory_add(&mem, GPA + RAM, RAM / 2, high), 0);
-	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, features, turns), 0);
+	ck_assert_int_eq(virtqueue_start(&vq, vq_driver_config(driver), &mem, features, early), 0);
 	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
 	ck_assert(chain.bad);
 	end();
@@ -974,7 +974,7 @@ END_TEST
 
 /* --- Who tells whom, when --- */
 
-/* Each batch against each wish, also where the positions wrap. */
+/* Each batch against all that a driver may ask for, also where the positions wrap. */
 /* Rows: SPLIT-27, SPLIT-28, SPLIT-30, SPLIT-31, SPLIT-32, PACKED-25 */
 START_TEST(interrupts_exactly_when_wanted)
 {
@@ -1005,11 +1005,12 @@ END_TEST
 /* On to @place, counted over two laps, with nobody listening. */
 static void go_to(unsigned place)
 {
+	const struct packed_position *at = &vq.packed.next_used;
 	struct vq_part part = { B, 8, true };
 	struct vq_used used;
 
 	vq_packed_event(driver, 0, true, VRING_PACKED_EVENT_FLAG_DISABLE);
-	while (vq.packed.use.slot + (vq.packed.use.wrap ? 0U : vq.size) != place) {
+	while (at->index + (at->wrap_counter ? 0U : vq.size) != place) {
 		vq_driver_add_parts(driver, &part, 1);
 		vq_driver_publish(driver);
 		must(virtqueue_pop(&vq, &chain) == 1);
@@ -1021,10 +1022,10 @@ static void go_to(unsigned place)
 }
 
 /*
- * Each wish against each batch from each place, for both wrap counters; where a
- * wish has no sense there must be an interrupt (HOST-32).
+ * Each event suppression against each batch from each position, for both wrap
+ * counters; where it has no sense there must be an interrupt (HOST-32).
  */
-static void all_wishes(uint16_t size, uint64_t features)
+static void all_events(uint16_t size, uint64_t features)
 {
 	struct vq_part part[2] = { { B, 8, true }, { B, 8, true } };
 	unsigned interrupts = 0, rounds = 0;
@@ -1032,8 +1033,8 @@ static void all_wishes(uint16_t size, uint64_t features)
 	begin(size, features);
 	for (unsigned first = 0; first < 2U * size; first++)
 		for (unsigned batch = 1; batch <= size; batch++)
-			for (unsigned wish = 0; wish < 8U * (size + 2U); wish++) {
-				uint16_t flags = wish % 4, offset = (uint16_t)(wish / 8);
+			for (unsigned event = 0; event < 8U * (size + 2U); event++) {
+				uint16_t flags = event % 4, offset = (uint16_t)(event / 8);
 				bool sense = flags < 2 ||
 					(flags == 2 && (features & EVENT) && offset < size);
 				unsigned slots = 0, lists = 0, step;
@@ -1048,7 +1049,7 @@ static void all_wishes(uint16_t size, uint64_t features)
 					lists++;
 				}
 				vq_driver_publish(driver);
-				vq_packed_event(driver, offset, wish / 4 % 2, flags);
+				vq_packed_event(driver, offset, event / 4 % 2, flags);
 				for (unsigned n = 0; n < lists; n++) {
 					must(virtqueue_pop(&vq, &chain) == 1);
 					virtqueue_push(&vq, &chain, n % 3);
@@ -1071,20 +1072,20 @@ static void all_wishes(uint16_t size, uint64_t features)
 }
 
 /* Rows: PACKED-24, PACKED-25 */
-START_TEST(packed_wishes)
+START_TEST(packed_event_suppression)
 {
 	static const uint16_t some[] = { 1, 2, 3, 5, 8 };
 
 	for (unsigned i = 0; i < array_size(some); i++) {
-		all_wishes(some[i], PACKED);
-		all_wishes(some[i], PACKED | EVENT);
+		all_events(some[i], PACKED);
+		all_events(some[i], PACKED | EVENT);
 	}
 }
 END_TEST
 
 /* Each side's other way to ask is not heard (SPLIT-26, SPLIT-29). */
 /* Rows: SPLIT-26, SPLIT-29 */
-START_TEST(wishes_in_the_wrong_field)
+START_TEST(suppression_in_the_wrong_field)
 {
 	struct vq_part part = { B, 8, true };
 	struct vq_used used;
@@ -1175,7 +1176,7 @@ static void device_turn(struct sleepers *s)
 			s->interrupted = true;
 		}
 	} else if (virtqueue_pop(&vq, &chain)) {
-		/* The old wish is withdrawn, or with EVENT_IDX on a split ring passed. */
+		/* What was asked for is withdrawn, or with EVENT_IDX on a split ring passed. */
 		s->armed = false;
 		virtqueue_push(&vq, &chain, 8);
 	} else {
@@ -1491,7 +1492,7 @@ START_TEST(garbage)
 		} else if (ret < 0) {
 			must(ret == -EBADMSG && vq.why);
 			must(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem,
-					     features, turns) == 0);
+					     features, early) == 0);
 			ended++;
 		}
 	}
@@ -1507,6 +1508,7 @@ END_TEST
 /* The same of a packed ring, in which any slot may be shown at any time. */
 START_TEST(packed_garbage)
 {
+	const struct packed_position *next = &vq.packed.next_avail;
 	unsigned good = 0, ended = 0, held = 0;
 	static struct virtqueue_chain popped[64];
 	uint64_t features = PACKED | INDIRECT | EVENT;
@@ -1525,14 +1527,14 @@ START_TEST(packed_garbage)
 
 		desc.flags &= vq_random(&state, 3) ? ~NEXT : ~0;
 		desc.flags &= ~(AVAIL | USED);
-		desc.flags |= vq.packed.fetch.wrap ? AVAIL : USED;
-		vq_packed_desc(driver, wild ? vq.packed.fetch.slot : vq_random(&state, 61), &desc);
+		desc.flags |= next->wrap_counter ? AVAIL : USED;
+		vq_packed_desc(driver, wild ? next->index : vq_random(&state, 61), &desc);
 		vq_packed_event(driver, (uint16_t)vq_random(&state, 128), i % 2,
 				(uint16_t)vq_random(&state, UINT16_MAX));
 		ret = virtqueue_pop(&vq, &chain);
 		if (ret > 0) {
 			must(chain_is_sound());
-			must(chain.slots && chain.slots <= 61 && vq.packed.in_flight <= 61);
+			must(chain.descs && chain.descs <= 61 && vq.packed.in_flight <= 61);
 			popped[held++] = chain;
 			good++;
 		}
@@ -1546,14 +1548,14 @@ START_TEST(packed_garbage)
 				virtqueue_rearm(&vq);
 			}
 		}
-		must(vq.packed.fetch.slot < 61 && vq.packed.use.slot < 61);
+		must(next->index < 61 && vq.packed.next_used.index < 61);
 		if (ret < 0) {
 			must(ret == -EBADMSG && vq.why);
 			features = PACKED | vq_random(&state, 2) * EVENT |
 				(vq_random(&state, 8) ? INDIRECT : 0) |
 				vq_random(&state, 2) * IN_ORDER;
 			must(virtqueue_start(&vq, vq_driver_config(driver), &ram.mem, features,
-					     turns) == 0);
+					     early) == 0);
 			held = 0;
 			ended++;
 		}
@@ -1591,7 +1593,7 @@ START_TEST(garbage_configurations)
 
 		if (features & PACKED)
 			config.size = (uint16_t)vq_random(&state, 1000);
-		if (virtqueue_start(&vq, &config, &ram.mem, features, turns))
+		if (virtqueue_start(&vq, &config, &ram.mem, features, early))
 			continue;
 		good++;
 		/* Areas may overlap: whatever is there, it ends. */
@@ -1620,8 +1622,8 @@ int main(void)
 		   used_ring_is_never_read);
 	unit_tcase(suite, "bytes", used_ring_to_the_byte, packed_ring_to_the_byte);
 	unit_tcase(suite, "suppression", interrupts_exactly_when_wanted,
-		   packed_wishes,
-		   wishes_in_the_wrong_field, nobody_sleeps_through, two_threads, fences);
+		   packed_event_suppression,
+		   suppression_in_the_wrong_field, nobody_sleeps_through, two_threads, fences);
 	unit_tcase(suite, "garbage", garbage, packed_garbage, garbage_configurations);
 	return unit_run(suite);
 }

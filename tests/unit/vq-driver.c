@@ -145,7 +145,7 @@ struct vq_driver {
 	uint32_t seen, judged;     /* used */
 	uint16_t held_flags;       /* of the first added since publish; packed */
 
-	/* The wish, as last written. */
+	/* Event suppression, as last written. */
 	bool muted;
 	uint32_t used_event;
 };
@@ -184,7 +184,7 @@ static void put_word(struct vq_driver *vq, uint64_t gpa, uint16_t value)
 
 /*
  * Orders what this side stored before what it loads next: avail index before
- * the device's wish, its own wish before the used index.
+ * the device's event suppression, its own before the used index.
  */
 static void fence(void)
 {
