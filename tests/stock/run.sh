@@ -97,27 +97,41 @@ shard()
 }
 
 # merge CASES: one stream of TAP from those of all shards, whose lines begin with
-# the shard's number. A result comes with the lines that
-# follow it in its shard: what there is to see of a failure.
+# the shard's number. A result comes with the lines that follow it in its shard:
+# what there is to see of a failure.
 merge()
 {
-	awk -v plan="$1" '
-	function show(shard) {
-		if (sub(/ok [0-9]+/, "ok " (shown + 1), block[shard])) shown++
-		printf "%s", block[shard]
-		block[shard] = ""
-	}
-	BEGIN { print "1.." plan }
-	{ shard = $1; sub(/^[0-9]+ /, "") }
-	/^[0-9]+(\.\.| passed,)/ { next }
-	/^(not )?ok / { show(shard); $1 == "ok" ? passed++ : failed++ }
-	{ block[shard] = block[shard] $0 "\n" }
-	/^ok / { show(shard); fflush() }
-	END {
-		for (shard in block) show(shard)
-		print passed + 0 " passed, " failed + 0 " failed"
-		exit failed || passed != plan
-	}'
+	local shard line passed=0 failed=0 shown=0
+	local -A block=()
+	echo "1..$1"
+	while IFS= read -r line; do
+		shard=${line%% *}
+		line=${line#* }
+		case $line in
+		[0-9]*..*|*" passed, "*) continue ;;
+		"ok "*) show "$shard"; passed=$((passed + 1)) ;;
+		"not ok "*) show "$shard"; failed=$((failed + 1)) ;;
+		esac
+		block[$shard]+=$line$'\n'
+		[[ $line != "ok "* ]] || show "$shard"
+	done
+	for shard in "${!block[@]}"; do
+		show "$shard"
+	done
+	echo "$passed passed, $failed failed"
+	[ "$failed" -eq 0 ] && [ "$passed" -eq "$1" ]
+}
+
+# show SHARD: what is kept of it, with the next number in all.
+show()
+{
+	local text=${block[$1]-}
+	if [[ $text =~ ^((not )?ok)\ [0-9]+(.*) ]]; then
+		shown=$((shown + 1))
+		text="${BASH_REMATCH[1]} $shown${BASH_REMATCH[3]}"
+	fi
+	printf '%s' "$text"
+	block[$1]=
 }
 
 [ $# -gt 0 ] || mapfile -t names < <("$here/cases.sh" --list)
