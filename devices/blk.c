@@ -25,7 +25,6 @@ struct blk_request {
 	struct virtqueue_chain chain;
 	struct blk_command command;
 	struct iovec iov[VIRTQUEUE_CHAIN_MAX];
-	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
 	unsigned next_segment;
 	bool sync_after; /* a flush follows the last segment */
 };
@@ -181,7 +180,7 @@ static bool start_next(struct blk_request *request)
 
 	while (request->next_segment < command->segment_count) {
 		const struct virtio_blk_discard_write_zeroes *segment =
-			&request->segment[request->next_segment++];
+			&command->segment[request->next_segment++];
 
 		if (!segment->num_sectors)
 			continue;
@@ -260,7 +259,7 @@ static void execute(struct blk_request *request)
 		.features = queue->features,
 	};
 
-	blk_parse(&request->command, &request->chain, &limits, request->segment);
+	blk_parse(&request->command, &request->chain, &limits);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
@@ -524,9 +523,12 @@ static int init_queues(struct blk *blk)
 int blk_create(struct blk **result, const char *name, const struct blk_config *config,
 	       struct disk *disk, struct io_thread *thread, const struct guest_memory *mem)
 {
-	struct blk *blk = calloc(1, sizeof(*blk));
+	struct blk *blk;
 	int ret;
 
+	if (!config->queues)
+		return -EINVAL;
+	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return -ENOMEM;
 	blk->disk = disk;
@@ -541,7 +543,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 		.offered = offered_features(disk, config),
 		/* The longest layout that some driver expects, zeros where unused. */
 		.config_len = offsetof(struct virtio_blk_config, unused1) + 3,
-		.queue_count = max(config->queues, (uint16_t)1),
+		.queue_count = config->queues,
 		.queue_size_max = config->queue_size,
 		.ops = &blk_ops,
 		.mem = mem,

@@ -136,7 +136,8 @@ uint64_t virtio_config_read(struct virtio_device *dev, uint64_t offset, unsigned
 void virtio_config_write(struct virtio_device *dev, uint64_t offset, uint64_t value,
 			 unsigned len);
 
-/* Write one 32-bit word of the driver's features; @word counts from 0. */
+/* One 32-bit word of features; @word counts from 0.  Write that of the driver's. */
+uint32_t virtio_feature_word(uint64_t features, uint32_t word);
 void virtio_set_driver_features(struct virtio_device *dev, uint32_t word, uint32_t value);
 
 /* The status as the driver reads it; 0 only when a reset is complete. */
@@ -151,6 +152,9 @@ struct virtio_queue *virtio_queue_at(struct virtio_device *dev, uint32_t index);
  * two unless RING_PACKED was accepted.
  */
 void virtio_queue_set_size(struct virtio_device *dev, struct virtio_queue *queue, uint16_t size);
+/* Write @half 0 or 1 of the address of area 0 to 2; ignored while it is enabled. */
+void virtio_queue_set_address(struct virtio_queue *queue, unsigned area, unsigned half,
+			      uint32_t value);
 /* Enable a queue; it starts with DRIVER_OK, or now if that was set before. */
 void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue);
 bool virtio_queue_running(const struct virtio_queue *queue);
