@@ -11,6 +11,7 @@
 
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
+#include "virtio/transport.h"
 
 /* What a driver may set; NEEDS_RESET is the device's. */
 #define STATUS_DRIVER_BITS                                                            \

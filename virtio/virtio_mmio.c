@@ -8,6 +8,7 @@
 
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
+#include "virtio/transport.h"
 
 #define MAGIC 0x74726976 /* "virt" */
 #define VERSION 2
