@@ -40,7 +40,7 @@ enum blk_transport {
 struct blk_config {
 	struct disk_config disk;
 	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
-	uint16_t queues;                 /* see blk_create() */
+	uint16_t queues;                 /* BLK_QUEUES_MAX at most */
 	uint16_t queue_size;             /* a power of two */
 	bool discard;                    /* the driver may deallocate */
 	enum blk_cache cache;
@@ -55,8 +55,8 @@ struct blk;
 
 /*
  * Make the device for an open @disk, served by @thread; both outlive it.
- * @name is for messages and outlives it too.  It has config->queues queues, or
- * one if that is 0.  Returns 0 or -errno.
+ * @name is for messages and outlives it too.  Returns 0 or -errno, -EINVAL for no
+ * queues.
  */
 int blk_create(struct blk **blk, const char *name, const struct blk_config *config,
 	       struct disk *disk, struct io_thread *thread, const struct guest_memory *mem);

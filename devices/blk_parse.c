@@ -3,6 +3,7 @@
 
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "devices/disk.h"
@@ -119,23 +120,22 @@ static uint8_t judge_segment(const struct virtio_blk_discard_write_zeroes *segme
 }
 
 static void parse_segments(struct blk_command *command, uint32_t type,
-			   const struct blk_limits *limits, struct parts *data, uint64_t len,
-			   struct virtio_blk_discard_write_zeroes *segment)
+			   const struct blk_limits *limits, struct parts *data, uint64_t len)
 {
 	bool discard = type == VIRTIO_BLK_T_DISCARD;
 	unsigned feature = discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES;
-	uint64_t count = len / sizeof(*segment);
+	uint64_t count = len / sizeof(command->segment[0]);
 	uint8_t result = VIRTIO_BLK_S_OK;
 
 	if (!(limits->features & VIRTIO_BIT(feature)))
 		result = VIRTIO_BLK_S_UNSUPP;
-	else if (limits->read_only || len % sizeof(*segment) || count == 0 ||
+	else if (limits->read_only || len % sizeof(command->segment[0]) || count == 0 ||
 		 count > BLK_SEGMENTS_MAX)
 		result = VIRTIO_BLK_S_IOERR;
 	else
-		take_front(data, segment, len);
+		take_front(data, command->segment, len);
 	for (unsigned i = 0; i < count && result == VIRTIO_BLK_S_OK; i++)
-		result = judge_segment(&segment[i], limits, discard);
+		result = judge_segment(&command->segment[i], limits, discard);
 	if (result != VIRTIO_BLK_S_OK) {
 		finish(command, result);
 		return;
@@ -154,13 +154,15 @@ static bool may_flush(const struct blk_limits *limits, uint32_t type)
 }
 
 void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
-	       const struct blk_limits *limits, struct virtio_blk_discard_write_zeroes *segment)
+	       const struct blk_limits *limits)
 {
 	struct parts readable = { chain->iov, chain->readable };
 	struct parts writable = { chain->iov + chain->readable, chain->writable };
 	struct virtio_blk_outhdr header;
 
-	*command = (struct blk_command){ .action = BLK_NO_STATUS };
+	/* Not the segments: that would take longer than all else. */
+	memset(command, 0, offsetof(struct blk_command, segment));
+	command->action = BLK_NO_STATUS;
 	if (!chain->writable || !writable.iov[writable.count - 1].iov_base)
 		return;
 	command->status = take_last_byte(&writable);
@@ -194,7 +196,7 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 	case VIRTIO_BLK_T_DISCARD:
 	case VIRTIO_BLK_T_WRITE_ZEROES:
 		parse_segments(command, header.type, limits, &readable,
-			       chain->readable_len - sizeof(header), segment);
+			       chain->readable_len - sizeof(header));
 		break;
 	default:
 		finish(command, VIRTIO_BLK_S_UNSUPP);

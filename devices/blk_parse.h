@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <linux/virtio_blk.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,8 +17,6 @@
 /* Of a discard or write zeroes request: segments, and 512-byte sectors in each. */
 #define BLK_SEGMENTS_MAX 32
 #define BLK_SEGMENT_SECTORS_MAX (1u << 22)
-
-struct virtio_blk_discard_write_zeroes;
 
 enum blk_action {
 	BLK_DONE,    /* nothing to do but report result and written */
@@ -39,6 +38,7 @@ struct blk_command {
 	struct iovec *iov;  /* the data; part of the chain's */
 	unsigned iov_count;
 	unsigned segment_count; /* of a discard or write zeroes */
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
 };
 
 /* What a request is judged by. */
@@ -51,11 +51,10 @@ struct blk_limits {
 
 /*
  * Parse @chain, whose iov[] is changed to leave the data only.  GET_ID, which
- * needs no disk, is carried out.  Segments are copied to @segment, which has
- * room for BLK_SEGMENTS_MAX, and all are checked before any is done.
+ * needs no disk, is carried out.  Of segments, all are checked before any is done.
  */
 void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
-	       const struct blk_limits *limits, struct virtio_blk_discard_write_zeroes *segment);
+	       const struct blk_limits *limits);
 
 /*
  * The used length of a request (section 2.7.8): the bytes written from the

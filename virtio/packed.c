@@ -12,9 +12,6 @@
 #define EVENT_ALIGN 4
 #define EVENT_LEN 4
 
-_Static_assert(sizeof(struct vring_packed_desc) == sizeof(struct vring_desc),
-	       "tables of both kinds are measured alike");
-
 int packed_start(struct virtqueue *vq, const struct virtqueue_config *config)
 {
 	struct packed_ring *ring = &vq->packed;
@@ -69,15 +66,6 @@ static bool available(const struct virtqueue *vq)
 	return !!(flags & AVAIL) == at->wrap_counter && !!(flags & USED) != at->wrap_counter;
 }
 
-/* The ring may change at any time, and an indirect table need not be aligned. */
-static struct vring_packed_desc desc_load(const void *table, unsigned index)
-{
-	struct vring_packed_desc desc;
-
-	copy_once(&desc, (const uint8_t *)table + index * sizeof(desc), sizeof(desc));
-	return desc;
-}
-
 /* Entries stand in their order; of their flags only WRITE counts (section 2.8.7). */
 static int add_table(struct virtqueue *vq, struct virtqueue_chain *chain,
 		     const struct vring_packed_desc *pointer)
@@ -89,8 +77,9 @@ static int add_table(struct virtqueue *vq, struct virtqueue_chain *chain,
 	if (ret == 0 && count > VIRTQUEUE_CHAIN_MAX)
 		return ring_broken(vq, "indirect table is longer than any request needs");
 	for (unsigned i = 0; i < count && ret == 0; i++) {
-		struct vring_packed_desc desc = desc_load(table, i);
+		struct vring_packed_desc desc;
 
+		table_load(&desc, table, i);
 		ret = chain_add(vq, chain, desc.addr, desc.len, desc.flags & VRING_DESC_F_WRITE);
 	}
 	return ret;
@@ -110,7 +99,7 @@ static int add_list(struct virtqueue *vq, struct virtqueue_chain *chain)
 		if (chain->descs == VIRTQUEUE_CHAIN_MAX)
 			return ring_broken(vq, "list is longer than any request needs");
 		at = position_after(vq, ring->next_avail, chain->descs);
-		desc = desc_load(ring->desc, at.index);
+		table_load(&desc, ring->desc, at.index);
 		chain->descs++;
 		if (!(desc.flags & VRING_DESC_F_INDIRECT))
 			ret = chain_add(vq, chain, desc.addr, desc.len,

@@ -28,6 +28,12 @@ int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t addr
 int chain_table(struct virtqueue *vq, uint64_t addr, uint32_t len, const void **table);
 
 /*
+ * Copy the descriptor at @index, 16 bytes in both kinds, once: a table may change
+ * at any time, and an indirect one need not be aligned.
+ */
+void table_load(void *desc, const void *table, uint64_t index);
+
+/*
  * --- Each kind ---
  *
  * The caller counts chains (popped, pushed, published), holds what is early,

@@ -46,15 +46,6 @@ static uint16_t *avail_event(const struct virtqueue *vq)
 
 /* --- Pop --- */
 
-/* A table may change at any time, and an indirect one need not be aligned. */
-static struct vring_desc desc_load(const void *table, uint64_t index)
-{
-	struct vring_desc desc;
-
-	copy_once(&desc, (const uint8_t *)table + index * sizeof(desc), sizeof(desc));
-	return desc;
-}
-
 /* A table of descriptors being walked: the ring's own, or an indirect one. */
 struct walk {
 	const void *table;
@@ -83,7 +74,7 @@ static int chain_walk(struct virtqueue *vq, struct virtqueue_chain *chain, unsig
 	for (unsigned steps = 0; steps <= VIRTQUEUE_CHAIN_MAX; steps++) {
 		if (index >= walk.entries)
 			return ring_broken(vq, "descriptor index is beyond the table");
-		desc = desc_load(walk.table, index);
+		table_load(&desc, walk.table, index);
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
 			ret = enter_indirect(vq, &walk, &desc);
 			index = 0;

@@ -11,6 +11,7 @@
 
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
+#include "virtio/transport.h"
 
 /* What a driver may set; NEEDS_RESET is the device's. */
 #define STATUS_DRIVER_BITS                                                            \
@@ -101,6 +102,11 @@ void virtio_config_write(struct virtio_device *dev, uint64_t offset, uint64_t va
 	store_release(&dev->config_changed, true);
 }
 
+uint32_t virtio_feature_word(uint64_t features, uint32_t word)
+{
+	return word < 2 ? (uint32_t)(features >> (32 * word)) : 0;
+}
+
 void virtio_set_driver_features(struct virtio_device *dev, uint32_t word, uint32_t value)
 {
 	unsigned shift = 32 * word;
@@ -138,6 +144,16 @@ void virtio_queue_set_size(struct virtio_device *dev, struct virtio_queue *queue
 	if (!queue->config.enabled && size && (any || !(size & (size - 1))) &&
 	    size <= dev->queue_size_max)
 		queue->config.size = size;
+}
+
+void virtio_queue_set_address(struct virtio_queue *queue, unsigned area, unsigned half,
+			      uint32_t value)
+{
+	uint64_t *const addr[] = { &queue->config.desc, &queue->config.driver,
+				   &queue->config.device };
+
+	if (!queue->config.enabled)
+		memcpy((uint8_t *)addr[area] + 4 * half, &value, sizeof(value));
 }
 
 static void queue_start(struct virtio_device *dev, struct virtio_queue *queue)

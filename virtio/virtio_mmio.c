@@ -5,10 +5,10 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
+#include "virtio/transport.h"
 
 #define MAGIC 0x74726976 /* "virt" */
 #define VERSION 2
@@ -120,11 +120,6 @@ static void notify_write(struct virtio_mmio *mmio, uint32_t value)
 
 /* --- Registers (section 4.2.2) --- */
 
-static uint32_t feature_word(uint64_t features, uint32_t word)
-{
-	return word < 2 ? (uint32_t)(features >> (32 * word)) : 0;
-}
-
 static uint32_t register_read(struct virtio_mmio *mmio, uint64_t offset)
 {
 	struct virtio_device *dev = mmio->dev;
@@ -142,7 +137,7 @@ static uint32_t register_read(struct virtio_mmio *mmio, uint64_t offset)
 	case VIRTIO_MMIO_VENDOR_ID:
 		return VENDOR;
 	case VIRTIO_MMIO_DEVICE_FEATURES:
-		return feature_word(dev->offered, mmio->device_feature_select);
+		return virtio_feature_word(dev->offered, mmio->device_feature_select);
 	case VIRTIO_MMIO_QUEUE_NUM_MAX:
 		return queue ? dev->queue_size_max : 0;
 	case VIRTIO_MMIO_QUEUE_READY:
@@ -163,17 +158,6 @@ static uint32_t register_read(struct virtio_mmio *mmio, uint64_t offset)
 	default:
 		return 0;
 	}
-}
-
-/* Half an address, at the offset of DESC_LOW to USED_HIGH. */
-static void address_write(struct virtio_queue *queue, uint64_t offset, uint32_t value)
-{
-	uint64_t *const addr[] = { &queue->config.desc, &queue->config.driver,
-				   &queue->config.device };
-	uint64_t *at = addr[(offset - VIRTIO_MMIO_QUEUE_DESC_LOW) / 0x10];
-
-	if (!queue->config.enabled)
-		memcpy((uint8_t *)at + offset % 8, &value, sizeof(value));
 }
 
 static void queue_write(struct virtio_mmio *mmio, struct virtio_queue *queue, uint64_t offset,
@@ -200,7 +184,8 @@ static void queue_write(struct virtio_mmio *mmio, struct virtio_queue *queue, ui
 	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
 	case VIRTIO_MMIO_QUEUE_USED_LOW:
 	case VIRTIO_MMIO_QUEUE_USED_HIGH:
-		address_write(queue, offset, value);
+		virtio_queue_set_address(queue, (offset - VIRTIO_MMIO_QUEUE_DESC_LOW) / 0x10,
+					 offset / 4 % 2, value);
 	}
 }
 

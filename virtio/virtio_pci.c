@@ -181,11 +181,6 @@ static void notify_write(struct virtio_pci *vp, uint64_t offset)
 
 /* --- Common configuration (section 4.1.4.3) --- */
 
-static uint32_t feature_word(uint64_t features, uint32_t word)
-{
-	return word < 2 ? (uint32_t)(features >> (32 * word)) : 0;
-}
-
 /* With the registers that came later; the kernel's headers have no name for it. */
 struct common_config {
 	struct virtio_pci_common_cfg first;
@@ -218,9 +213,10 @@ static uint64_t common_read(struct virtio_pci *vp, uint64_t offset, unsigned len
 	struct virtio_queue *queue = virtio_queue_at(dev, vp->queue_select);
 	struct common_config common = { .first = {
 		.device_feature_select = vp->device_feature_select,
-		.device_feature = feature_word(dev->offered, vp->device_feature_select),
+		.device_feature = virtio_feature_word(dev->offered, vp->device_feature_select),
 		.guest_feature_select = vp->driver_feature_select,
-		.guest_feature = feature_word(dev->driver_features, vp->driver_feature_select),
+		.guest_feature = virtio_feature_word(dev->driver_features,
+						     vp->driver_feature_select),
 		.msix_config = vp->config_vector,
 		.num_queues = dev->queue_count,
 		.device_status = virtio_get_status(dev),
@@ -239,11 +235,11 @@ static uint64_t common_read(struct virtio_pci *vp, uint64_t offset, unsigned len
 /* Queue addresses, whole or by halves in any order (section 4.1.3.1). */
 static void address_write(struct virtio_queue *queue, unsigned at, uint64_t value, unsigned len)
 {
-	uint64_t *const addr[] = { &queue->config.desc, &queue->config.driver,
-				   &queue->config.device };
-
-	if ((len == 4 || len == 8) && at % len == 0 && !queue->config.enabled)
-		memcpy((uint8_t *)addr[at / 8] + at % 8, &value, len);
+	if ((len != 4 && len != 8) || at % len)
+		return;
+	virtio_queue_set_address(queue, at / 8, at / 4 % 2, (uint32_t)value);
+	if (len == 8)
+		virtio_queue_set_address(queue, at / 8, 1, value >> 32);
 }
 
 static void queue_write(struct virtio_pci *vp, struct virtio_queue *queue, uint64_t offset,

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "hw/msix.h"
+#include "virtio/transport.h"
 #include "virtio/virtio_pci.h"
 
 /* BARs: the registers of the legacy interface, and everything else. */

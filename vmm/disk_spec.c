@@ -2,6 +2,7 @@
 #include "vmm/disk_spec.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,61 +19,39 @@ struct disk_key {
 	const char *syntax; /* as shown to the user */
 	const char *help;
 	const char *bare; /* the value of a key without one; NULL: there must be one */
-	/* False: malformed. */
-	bool (*set)(struct blk_config *config, const char *value);
+	/* Writes @value to its field; false: malformed. */
+	bool (*set)(void *field, const char *value);
+	size_t field; /* its offset in struct blk_config */
 };
 
-static bool set_switch(bool *to, const char *value)
+static bool set_switch(void *field, const char *value)
 {
+	bool *to = field;
+
 	*to = !strcmp(value, "on") || !strcmp(value, "true");
 	return *to || !strcmp(value, "off") || !strcmp(value, "false");
 }
 
-static bool set_read_only(struct blk_config *config, const char *value)
-{
-	return set_switch(&config->disk.read_only, value);
-}
-
-static bool set_queues(struct blk_config *config, const char *value)
+static bool set_queues(void *field, const char *value)
 {
 	const char *end;
 	uint64_t queues;
 
 	if (!number_parse(value, &queues, &end) || *end || !queues || queues > BLK_QUEUES_MAX)
 		return false;
-	config->queues = (uint16_t)queues;
+	*(uint16_t *)field = (uint16_t)queues;
 	return true;
 }
 
-static bool set_discard(struct blk_config *config, const char *value)
-{
-	return set_switch(&config->discard, value);
-}
-
-static bool set_packed(struct blk_config *config, const char *value)
-{
-	return set_switch(&config->packed, value);
-}
-
-static bool set_in_order(struct blk_config *config, const char *value)
-{
-	return set_switch(&config->in_order, value);
-}
-
-static bool set_notification_data(struct blk_config *config, const char *value)
-{
-	return set_switch(&config->notification_data, value);
-}
-
-static bool set_aio(struct blk_config *config, const char *value)
+static bool set_aio(void *field, const char *value)
 {
 	bool sync = !strcmp(value, "sync");
 
-	config->disk.aio = sync ? DISK_AIO_SYNC : DISK_AIO_IO_URING;
+	*(enum disk_aio *)field = sync ? DISK_AIO_SYNC : DISK_AIO_IO_URING;
 	return sync || !strcmp(value, "io_uring");
 }
 
-static bool set_cache(struct blk_config *config, const char *value)
+static bool set_cache(void *field, const char *value)
 {
 	static const char *const names[] = {
 		[BLK_CACHE_WRITEBACK] = "writeback",
@@ -83,13 +62,13 @@ static bool set_cache(struct blk_config *config, const char *value)
 	for (unsigned i = 0; i < array_size(names); i++) {
 		if (strcmp(value, names[i]))
 			continue;
-		config->cache = (enum blk_cache)i;
+		*(enum blk_cache *)field = (enum blk_cache)i;
 		return true;
 	}
 	return false;
 }
 
-static bool set_transport(struct blk_config *config, const char *value)
+static bool set_transport(void *field, const char *value)
 {
 	static const char *const names[] = {
 		[BLK_TRANSPORT_PCI] = "pci",
@@ -100,13 +79,13 @@ static bool set_transport(struct blk_config *config, const char *value)
 	for (unsigned i = 0; i < array_size(names); i++) {
 		if (strcmp(value, names[i]))
 			continue;
-		config->transport = (enum blk_transport)i;
+		*(enum blk_transport *)field = (enum blk_transport)i;
 		return true;
 	}
 	return false;
 }
 
-static bool set_serial(struct blk_config *config, const char *value)
+static bool set_serial(void *field, const char *value)
 {
 	size_t len = strlen(value);
 
@@ -115,11 +94,11 @@ static bool set_serial(struct blk_config *config, const char *value)
 	for (size_t i = 0; i < len; i++)
 		if (value[i] < ' ' || value[i] > '~')
 			return false;
-	memcpy(config->serial, value, len + 1);
+	memcpy(field, value, len + 1);
 	return true;
 }
 
-static bool set_queue_size(struct blk_config *config, const char *value)
+static bool set_queue_size(void *field, const char *value)
 {
 	const char *end;
 	uint64_t size;
@@ -128,39 +107,42 @@ static bool set_queue_size(struct blk_config *config, const char *value)
 		return false;
 	if (size < BLK_QUEUE_SIZE_MIN || size > BLK_QUEUE_SIZE_MAX || (size & (size - 1)))
 		return false;
-	config->queue_size = (uint16_t)size;
+	*(uint16_t *)field = (uint16_t)size;
 	return true;
 }
+
+#define FIELD(name) offsetof(struct blk_config, name)
 
 /* The path is the first item always, so as a key it is only ever repeated. */
 /* clang-format off */
 static const struct disk_key keys[] = {
 	{ "path", NULL, "path=PATH", "raw file or block device, first in SPEC",
-	  NULL, NULL },
+	  NULL, NULL, 0 },
 	{ "readonly", "ro", "readonly[=on|off]", "open the image for reading only; short: ro",
-	  "on", set_read_only },
+	  "on", set_switch, FIELD(disk.read_only) },
 	{ "aio", NULL, "aio=io_uring|sync", "how I/O is done, default io_uring",
-	  NULL, set_aio },
+	  NULL, set_aio, FIELD(disk.aio) },
 	{ "serial", NULL, "serial=TEXT", "1 to 20 printable ASCII characters, default none",
-	  NULL, set_serial },
+	  NULL, set_serial, FIELD(serial) },
 	{ "queue-size", NULL, "queue-size=N", "a power of two from 2 to 1024, default 256",
-	  NULL, set_queue_size },
+	  NULL, set_queue_size, FIELD(queue_size) },
 	{ "queues", "num-queues", "queues=N", "1 to 255, default one a CPU; also: num_queues",
-	  NULL, set_queues },
+	  NULL, set_queues, FIELD(queues) },
 	{ "discard", NULL, "discard=on|off", "let the guest deallocate (holes), default on",
-	  NULL, set_discard },
+	  NULL, set_switch, FIELD(discard) },
 	{ "cache", NULL, "cache=writeback|writethrough|unsafe",
 	  "safe after a flush, at once, or never; default writeback",
-	  NULL, set_cache },
+	  NULL, set_cache, FIELD(cache) },
 	{ "transport", NULL, "transport=pci|pci-transitional|mmio",
-	  "how the guest reaches it, default pci", NULL, set_transport },
+	  "how the guest reaches it, default pci",
+	  NULL, set_transport, FIELD(transport) },
 	{ "packed", NULL, "packed=on|off", "offer RING_PACKED, default off",
-	  NULL, set_packed },
+	  NULL, set_switch, FIELD(packed) },
 	{ "in-order", NULL, "in-order=on|off", "offer IN_ORDER, default off",
-	  NULL, set_in_order },
+	  NULL, set_switch, FIELD(in_order) },
 	{ "notification-data", NULL, "notification-data=on|off",
 	  "offer NOTIFICATION_DATA, default off",
-	  NULL, set_notification_data },
+	  NULL, set_switch, FIELD(notification_data) },
 };
 /* clang-format on */
 
@@ -219,7 +201,7 @@ static int apply_item(struct blk_config *config, const char *spec, char *item, u
 	*seen |= bit;
 	if (!value && !key->bare)
 		return complain(spec, "no value for key", item, key);
-	if (!key->set(config, value ? value : key->bare))
+	if (!key->set((char *)config + key->field, value ? value : key->bare))
 		return complain(spec, "bad value for key", item, key);
 	return 0;
 }

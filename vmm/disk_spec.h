@@ -11,8 +11,8 @@
 #include "devices/blk.h"
 
 /*
- * Fill @config, defaults included.  Returns 0; or -EINVAL or -ENOMEM, having
- * said why on stderr and leaving nothing to free.
+ * Fill @config, defaults included; queues is 0 if it was not given.  Returns 0;
+ * or -EINVAL or -ENOMEM, having said why on stderr and leaving nothing to free.
  */
 int disk_spec_parse(const char *spec, struct blk_config *config);
 

@@ -401,11 +401,13 @@ static void pci_down(struct machine *m)
 
 /* --- virtio-blk --- */
 
+_Static_assert(BLK_QUEUES_MAX <= VIRTIO_PCI_QUEUES_MAX, "any number goes by PCI");
+
 /* One queue a CPU, unless the user said how many. */
 static uint16_t queue_count(const struct machine *m, const struct blk_config *config)
 {
 	return config->queues ? config->queues :
-		(uint16_t)min(m->options->cpus, (unsigned)VIRTIO_PCI_QUEUES_MAX);
+		(uint16_t)min(m->options->cpus, (unsigned)BLK_QUEUES_MAX);
 }
 
 static int io_thread_up(struct machine *m)

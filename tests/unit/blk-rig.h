@@ -16,6 +16,7 @@
 #include "devices/blk.h"
 #include "tests/unit/vq-driver.h"
 #include "virtio/feature.h"
+#include "virtio/transport.h"
 
 #define RIG_SLOTS 64
 #define RIG_DATA 8192 /* bytes a slot has for data */

@@ -13,7 +13,7 @@
 #include "hw/irq_line.h"
 #include "hw/msi.h"
 #include "hw/pci_host.h"
-#include "virtio/virtio_device.h"
+#include "virtio/transport.h"
 
 /* A random number; each @state gives its own fixed sequence. */
 uint32_t fake_random(uint32_t *state);

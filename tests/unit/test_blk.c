@@ -72,6 +72,7 @@ static struct blk_config config_of(const char *name, size_t size, bool uring)
 			.aio = uring ? DISK_AIO_IO_URING : DISK_AIO_SYNC,
 		},
 		.serial = "a serial",
+		.queues = 1,
 		.queue_size = 256,
 		.packed = true,
 		.in_order = true,
@@ -1283,6 +1284,8 @@ START_TEST(features_by_configuration)
 		ck_assert_uint_eq(blk_virtio(blk)->offered, bits_when(blk_features, &config) |
 				  bits_when(virtio_features, &config));
 		blk_destroy(blk);
+		config.queues = 0;
+		ck_assert_int_eq(blk_create(&blk, "disk", &config, &disk, thread, &none), -EINVAL);
 		disk_close(&disk);
 	}
 	io_thread_destroy(thread);

@@ -795,6 +795,7 @@ static void disk_begin(uint16_t queue_size)
 	static uint8_t bytes[SECTORS * 512];
 	struct blk_config config = {
 		.serial = "a serial",
+		.queues = 1,
 		.queue_size = queue_size,
 		.discard = true,
 	};

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The block device's queues, on their I/O thread. */
+#include "devices/blk_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/virtio_blk.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/blk_parse.h"
+#include "hw/base/fence.h"
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+
+struct blk_request {
+	struct disk_request disk; /* first: the I/O of this request */
+	struct blk_queue *queue;
+	struct blk_request *next_free;
+	struct virtqueue_chain chain;
+	struct blk_command command;
+	struct iovec iov[VIRTQUEUE_CHAIN_MAX];
+	unsigned next_segment;
+	bool sync_after; /* a flush follows the last segment */
+};
+
+static struct virtqueue *ring_of(struct blk_queue *queue)
+{
+	return &queue->blk->virtio.queue[queue->index].ring;
+}
+
+static struct blk_request *take_free(struct blk_queue *queue)
+{
+	struct blk_request *request = queue->free;
+
+	if (request) {
+		queue->free = request->next_free;
+	} else if (queue->fresh < ring_of(queue)->size) {
+		request = &queue->requests[queue->fresh++];
+		request->queue = queue;
+	}
+	return request;
+}
+
+static void put_free(struct blk_queue *queue, struct blk_request *request)
+{
+	request->next_free = queue->free;
+	queue->free = request;
+}
+
+/* Report a request to the driver; @data bytes stand before its status byte. */
+static void complete(struct blk_request *request, uint8_t result, uint64_t data)
+{
+	struct blk_queue *queue = request->queue;
+
+	*request->command.status = result;
+	virtqueue_push(ring_of(queue), &request->chain,
+		       blk_used_len(request->chain.writable_len, data));
+	put_free(queue, request);
+	io_thread_want_flush(&queue->io);
+}
+
+/* The guest learns no more than IOERR; here is why. */
+static void report_failure(const struct blk_request *request, int result)
+{
+	static const char *const verb[] = {
+		[DISK_READ] = "read",
+		[DISK_WRITE] = "write",
+		[DISK_WRITE_STABLE] = "write",
+		[DISK_FLUSH] = "flush",
+		[DISK_DISCARD] = "discard",
+		[DISK_ZERO] = "write zeroes to",
+		[DISK_ZERO_UNMAP] = "write zeroes to",
+	};
+	struct virtio_device *dev = &request->queue->blk->virtio;
+	const struct blk_command *command = &request->command;
+	char range[64] = "";
+
+	if (request->disk.op != DISK_FLUSH)
+		snprintf(range, sizeof(range), " %" PRIu64 " bytes at %" PRIu64, command->len,
+			 command->offset);
+	log_limited(&dev->messages, "%s: cannot %s%s: %s", dev->name, verb[request->disk.op], range,
+		    strerror(-result));
+}
+
+static void disk_done(struct disk_request *disk, int result);
+
+/* Start what the command says, as @op. */
+static void start_disk(struct blk_request *request, enum disk_op op)
+{
+	struct blk_queue *queue = request->queue;
+	const struct blk_command *command = &request->command;
+
+	request->disk = (struct disk_request){
+		.op = op,
+		.offset = command->offset,
+		.len = command->len,
+		.iov = command->iov,
+		.iov_count = command->iov_count,
+		.cancel = &queue->stopping,
+		.done = disk_done,
+	};
+	queue->in_flight++;
+	disk_queue(queue->blk->disk, queue->blk->thread, &request->disk);
+}
+
+static bool is_range(const struct blk_request *request)
+{
+	return request->command.action == BLK_DISCARD ||
+		request->command.action == BLK_WRITE_ZEROES;
+}
+
+static enum disk_op segment_op(const struct blk_request *request, uint32_t flags)
+{
+	if (request->command.action == BLK_DISCARD)
+		return DISK_DISCARD;
+	return (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) && request->queue->blk->discard ?
+		DISK_ZERO_UNMAP : DISK_ZERO;
+}
+
+/* Start the next part of a discard or write zeroes; false: all is done. */
+static bool start_next(struct blk_request *request)
+{
+	struct blk_command *command = &request->command;
+
+	while (request->next_segment < command->segment_count) {
+		const struct virtio_blk_discard_write_zeroes *segment =
+			&command->segment[request->next_segment++];
+
+		if (!segment->num_sectors)
+			continue;
+		command->offset = segment->sector * DISK_SECTOR;
+		command->len = (uint64_t)segment->num_sectors * DISK_SECTOR;
+		start_disk(request, segment_op(request, segment->flags));
+		return true;
+	}
+	if (!request->sync_after)
+		return false;
+	request->sync_after = false;
+	command->len = 0;
+	start_disk(request, DISK_FLUSH);
+	return true;
+}
+
+/* write_zeroes_may_unmap turned out to be false (section 5.2.6.2). */
+static void check_unmap(struct blk *blk)
+{
+	if (blk->discard && !disk_may_unmap(blk->disk) &&
+	    !__atomic_exchange_n(&blk->unmap_lost, true, __ATOMIC_RELAXED))
+		virtio_notify_config(&blk->virtio);
+}
+
+static void disk_done(struct disk_request *disk, int result)
+{
+	struct blk_request *request = container_of(disk, struct blk_request, disk);
+	struct blk_queue *queue = request->queue;
+	bool data_in = request->command.action == BLK_READ && result == 0;
+
+	queue->in_flight--;
+	if (is_range(request)) {
+		check_unmap(queue->blk);
+		if (result == 0 && queue->stopping)
+			result = -ECANCELED;
+		else if (result == 0 && start_next(request))
+			return;
+	}
+	if (result && result != -ECANCELED)
+		report_failure(request, result);
+	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
+		 data_in ? request->command.len : 0);
+}
+
+static void start_io(struct blk_request *request)
+{
+	/* A write that the driver gave us while this was 0 finds 0 here (section 5.2.6.2). */
+	bool stable = !load_acquire(&request->queue->blk->writeback);
+
+	switch (request->command.action) {
+	case BLK_READ:
+		start_disk(request, DISK_READ);
+		break;
+	case BLK_FLUSH:
+		start_disk(request, DISK_FLUSH);
+		break;
+	case BLK_WRITE:
+		start_disk(request, stable ? DISK_WRITE_STABLE : DISK_WRITE);
+		break;
+	default:
+		request->next_segment = 0;
+		request->sync_after = stable && request->command.action == BLK_WRITE_ZEROES;
+		if (!start_next(request))
+			complete(request, VIRTIO_BLK_S_OK, 0);
+	}
+}
+
+static void execute(struct blk_request *request)
+{
+	struct blk_queue *queue = request->queue;
+	struct blk *blk = queue->blk;
+	const struct blk_limits limits = {
+		.sectors = load_relaxed(&blk->disk->sectors),
+		.read_only = blk->disk->read_only,
+		.serial = blk->serial,
+		.features = queue->features,
+	};
+
+	blk_parse(&request->command, &request->chain, &limits);
+	switch (request->command.action) {
+	case BLK_NO_STATUS:
+		/* Given back unanswered: a driver must not wait for it forever. */
+		virtqueue_push(ring_of(queue), &request->chain, 0);
+		put_free(queue, request);
+		io_thread_want_flush(&queue->io);
+		break;
+	case BLK_DONE:
+		complete(request, request->command.result, request->command.written);
+		break;
+	default:
+		start_io(request);
+	}
+}
+
+/*
+ * Pop until the ring is empty or every request is taken; then chains stay in
+ * the ring.  One call pops no more than the queue is long, and one chain once
+ * the thread's round is spent, so that a driver that never stops adding, or
+ * that asks for much at once, cannot keep other queues waiting.
+ */
+static void queue_serve(struct blk_queue *queue)
+{
+	struct virtqueue *ring = ring_of(queue);
+	struct virtio_device *dev = &queue->blk->virtio;
+
+	for (unsigned budget = ring->size; budget; budget--) {
+		struct blk_request *request = take_free(queue);
+		int ret;
+
+		if (!request) {
+			queue->starved = true;
+			return;
+		}
+		request->chain.iov = request->iov;
+		ret = virtqueue_pop(ring, &request->chain);
+		if (ret > 0) {
+			execute(request);
+			if (io_thread_is_spent(queue->blk->thread))
+				break;
+			continue;
+		}
+		put_free(queue, request);
+		if (ret < 0)
+			virtio_device_broken(dev, ring->why);
+		else if (virtqueue_rearm(ring))
+			continue;
+		return;
+	}
+	io_thread_ring_again(queue->blk->thread, &queue->io);
+}
+
+static bool may_pop(const struct blk_queue *queue)
+{
+	return queue->running && !queue->stopping &&
+		!virtio_device_is_broken(&queue->blk->virtio);
+}
+
+static void queue_rung(struct io_queue *io)
+{
+	struct blk_queue *queue = container_of(io, struct blk_queue, io);
+
+	if (may_pop(queue))
+		queue_serve(queue);
+}
+
+static void queue_flush(struct io_queue *io)
+{
+	struct blk_queue *queue = container_of(io, struct blk_queue, io);
+	struct virtio_device *dev = &queue->blk->virtio;
+
+	if (virtqueue_publish(ring_of(queue)))
+		virtio_queue_notify(dev, queue->index);
+	if (queue->starved) {
+		queue->starved = false;
+		io_thread_ring_again(queue->blk->thread, io);
+	}
+	/* After this the queue is no longer ours. */
+	if (queue->stopping && !queue->in_flight) {
+		queue->running = false;
+		virtio_queue_stopped(dev, queue->index);
+	}
+}
+
+static void start_on_thread(struct io_order *order)
+{
+	struct blk_queue *queue = container_of(order, struct blk_queue, start);
+	struct io_thread *thread = queue->blk->thread;
+
+	queue->running = true;
+	queue->stopping = false;
+	queue->starved = false;
+	queue->free = NULL;
+	queue->fresh = 0;
+	io_thread_add_queue(thread, &queue->io);
+	/* The driver may have added requests before it had a doorbell to ring. */
+	io_thread_ring_again(thread, &queue->io);
+}
+
+static void stop_on_thread(struct io_order *order)
+{
+	struct blk_queue *queue = container_of(order, struct blk_queue, stop);
+
+	/* What completed in this round must be published first. */
+	queue->stopping = true;
+	io_thread_want_flush(&queue->io);
+}
+
+int blk_queue_init(struct blk *blk, unsigned index)
+{
+	struct blk_queue *queue = &blk->queue[index];
+
+	queue->blk = blk;
+	queue->index = index;
+	queue->start.run = start_on_thread;
+	queue->stop.run = stop_on_thread;
+	queue->io = (struct io_queue){
+		.doorbell = blk->virtio.queue[index].doorbell,
+		.rung = queue_rung,
+		.flush = queue_flush,
+	};
+	queue->requests = calloc(blk->virtio.queue_size_max, sizeof(*queue->requests));
+	return queue->requests ? 0 : -ENOMEM;
+}
+
+void blk_queue_free(struct blk_queue *queue)
+{
+	free(queue->requests);
+}
