@@ -10,7 +10,7 @@ wanted=(
 	gcc make pkg-config libc6-dev linux-libc-dev liburing-dev # vmm
 	acpica-tools musl-tools                                   # its DSDT and init
 	check                                                     # unit tests
-	e2fsprogs kmod cpio util-linux procps xz-utils zstd       # the tests' scripts
+	e2fsprogs kmod cpio util-linux procps xz-utils zstd fio   # the tests' scripts
 )
 missing=()
 for package in "${wanted[@]}"; do

@@ -18,8 +18,9 @@ shift
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck disable=SC1091 # lines like cloud=PATH
 . "$out/kernels"
-: "${VMM:?} ${SCRATCH:?} ${cloud:?} ${generic:?} ${newer:?}"
+: "${VMM:?} ${SCRATCH:?} ${cloud:?} ${generic:?} ${newer:?} ${older:?}"
 limit=120
+kernel=$cloud # of the cases that can do with any
 
 fail()
 {
@@ -47,6 +48,16 @@ finish()
 	wait "$pid" || status=$?
 	pid=
 	[ "$status" -eq "$1" ] || fail "exit status $status instead of $1"
+}
+
+# vmm_signal SIGNAL: to vmm itself; $pid is its parent's.
+vmm_signal()
+{
+	local process
+	for process in /proc/[0-9]*; do
+		[ ! "$process/exe" -ef "$VMM" ] || [ ! "$process/cwd" -ef . ] ||
+			kill "-$1" "${process##*/}"
+	done
 }
 
 # privately COMMANDS: vmm will run in a mount namespace of its own, after COMMANDS.
@@ -138,6 +149,8 @@ case_cloud_4_cpus()	{ basic "$cloud" 4; }
 case_generic_1_cpu()	{ basic "$generic" 1; expect ecam 1; }
 case_generic_2_cpus()	{ basic "$generic" 2; }
 case_generic_4_cpus()	{ basic "$generic" 4; }
+
+case_older_2_cpus()	{ basic "$older" 2; }
 
 # Its modules are .ko.xz.
 case_newer_2_cpus()	{ basic "$newer" 2; }
@@ -239,6 +252,7 @@ case_root_partuuid()
 }
 
 # Three disks of different sizes keep their order; a read-only one stays as it is.
+# Rows: BLK-02, BLK-35, BLK-36
 case_three_disks()
 {
 	local before
@@ -266,7 +280,7 @@ io()
 	root
 	cp "$out/random-$size.img" random.img
 	truncate -s 8M written.img
-	boot io --kernel "$cloud" --cpus 2 --disk root.img \
+	boot io --kernel "$kernel" --cpus 2 --disk root.img \
 		--disk "random.img$keys" --disk "written.img$keys" "$@"
 	expect complaints 0
 	expect read "$(cat "$out/random-$size.sum")"
@@ -281,6 +295,182 @@ case_aio_sync()		{ io 8M ,aio=sync; }
 case_intx()		{ io 8M "" -p pci=nomsi; expect intx 3; }
 case_queue_size()	{ io 8M ,queue-size=16; expect packed 0; }
 case_packed()		{ io 8M ,packed=on,in-order=on,notification-data=on; expect packed 1; }
+
+# verify [DISK-KEYS] [ARGUMENT]...: fio's random writes to all of a disk, of 4 KiB to
+# 1 MiB, one and 32 at a time, verified by fio, and by the sums of both sides.
+verify()
+{
+	local keys=${1-}
+	shift $(($# < 1 ? $# : 1))
+	truncate -s 32M written.img
+	boot verify --kernel "$kernel" --cpus 2 --disk "$out/tools.img,ro" \
+		--disk "written.img$keys" "$@"
+	expect complaints 0
+	expect fio 0
+	expect direct "$(sum written.img)"
+	[ "$(stat -c %b written.img)" -ge 65536 ] || fail "not all was written"
+}
+
+# Rows: GEN-14, SPLIT-30, SPLIT-36, BLK-20, BLK-25
+case_verify()		{ verify; expect packed 0; expect intx 0; }
+# Rows: ISR-03
+case_verify_intx()	{ verify "" -p pci=nomsi; expect intx 2; }
+# Rows: PACKED-06, PACKED-17, PACKED-25
+case_verify_packed()	{ verify ,packed=on; expect packed 1; }
+case_verify_older()	{ kernel=$older verify; }
+case_verify_newer()	{ kernel=$newer verify; expect notification-data 0; }
+
+# Linux knows this feature since 6.4.
+# Rows: GEN-37, PCIN-08
+case_notification_data()
+{
+	kernel=$newer verify ,notification-data=on
+	expect notification-data 1
+}
+
+# One fio job a CPU, each with a part of the disk and a queue to itself.
+# Rows: PCI-22, PCI-23, BLK-01, BLK-13, BLK-49
+case_four_queues()
+{
+	truncate -s 16M written.img
+	boot queues --kernel "$cloud" --cpus 4 --disk "$out/tools.img,ro" --disk written.img
+	expect complaints 0
+	expect queues 4
+	expect vectors 4
+	expect fio 0
+	expect_between least 64 100000
+	expect direct "$(sum written.img)"
+}
+
+# allocated FILE: its bytes on the host's disk.
+allocated()
+{
+	echo $(($(stat -c '%b * %B' "$1")))
+}
+
+# expect_allocated FILE BYTES: that many, and maybe some for the file system's own use.
+expect_allocated()
+{
+	local got
+	got=$(allocated "$1")
+	[[ $got -ge $2 && $got -le $(($2 + 65536)) ]] ||
+		fail "$1 has $got bytes on the disk instead of $2"
+}
+
+# zero FILE MIB: one MiB of it.
+zero()
+{
+	dd if=/dev/zero of="$1" bs=1M count=1 seek="$2" conv=notrunc
+}
+
+# The guest frees and zeroes parts of what the host's disk holds.
+# Rows: BLK-42, BLK-43, BLK-44
+case_discard()
+{
+	local before mib=$((1 << 20)) name
+	mkdir tree
+	cp "$out/random-8M.img" tree/large
+	mkfs.ext4 -q -F -d tree tree.img 32M
+	for name in with without; do
+		cp "$out/random-8M.img" $name.img
+	done
+	sync
+	before=$(allocated tree.img)
+	boot discard --kernel "$cloud" --cpus 2 --disk "$out/tools.img,ro" \
+		--disk tree.img --disk with.img --disk without.img,discard=off
+	expect complaints 0
+	expect fstrim 0
+	[ $((before - $(allocated tree.img))) -ge $((8 * mib)) ] ||
+		fail "fstrim freed nothing: $before, $(allocated tree.img)"
+	e2fsck -fn tree.img || fail "fsck found errors"
+
+	cp "$out/random-8M.img" wanted.img
+	zero wanted.img 3
+	zero wanted.img 5
+	expect vdd "1 0 0"
+	cmp wanted.img without.img
+	expect_allocated without.img $((8 * mib))
+	zero wanted.img 1
+	expect vdc "0 0 0"
+	cmp wanted.img with.img
+	expect_allocated with.img $((6 * mib))
+}
+
+# Rows: BLK-08, BLK-11, BLK-36
+case_settings()
+{
+	local name
+	for name in back through unsafe; do
+		truncate -s 8M $name.img
+	done
+	boot settings --kernel "$cloud" --disk "$out/tools.img,ro" --disk back.img,serial=0123 \
+		--disk through.img,cache=writethrough --disk unsafe.img,cache=unsafe
+	expect complaints 0
+	expect sizes "512 $(stat -c %o back.img) $(stat -c %o back.img)"
+	expect serial 0123
+	expect vdb "write back write through write back"
+	expect vdc "write through write back write through"
+	expect vdb.queue "write back write through write back"
+	expect vdd "write through"
+	expect vdd.write 1
+	[ "$(grep -c '^fio=0, write' console)" -eq 2 ] || fail "fio found errors"
+	expect direct "$(sum back.img)"
+}
+
+# The image grows and shrinks while the guest writes to its first part.
+# Rows: GEN-30, BLK-14
+case_resize()
+{
+	truncate -s 8M resized.img
+	start -p "quiet test=resize" --kernel "$cloud" --cpus 2 --disk "$out/tools.img,ro" \
+		--disk resized.img
+	until_true grep -q ^size=16384 console
+	truncate -s 24M resized.img
+	vmm_signal USR2
+	until_true grep -q ^size=49152 console
+	truncate -s 12M resized.img
+	vmm_signal USR2
+	finish 0
+	[ ! -s errors ] || fail "unexpected messages"
+	expect complaints 0
+	expect size 24576
+	expect logged 2
+	expect grown 0
+	expect beyond 0
+	expect fio 128
+	expect direct "$(sum resized.img)"
+}
+
+# comes_and_goes TEST TIMES: the driver leaves the disk that many times, and comes back,
+# while one process reads the disk's start and another writes to its middle.
+comes_and_goes()
+{
+	cp "$out/random-8M.img" disk.img
+	boot "$1" --kernel "$cloud" --cpus 2 --disk "$out/tools.img,ro" --disk disk.img
+	expect complaints 0
+	expect rounds "$2"
+	expect wrong 0
+	expect direct "$(sum disk.img)"
+	cmp -n $((4 << 20)) disk.img "$out/random-8M.img"
+	cmp -n $((512 << 10)) -i 0:$((4 << 20)) disk.img disk.img
+}
+
+# Rows: GEN-02, GEN-20, PCI-17
+case_rebind()	{ limit=300; comes_and_goes rebind 100; }
+# Rows: PCI-01
+case_rescan()	{ comes_and_goes rescan 20; }
+
+# Twice to idle and back, by the RTC's alarm, while fio verifies.
+case_suspend()
+{
+	truncate -s 8M written.img
+	boot suspend --kernel "$cloud" --cpus 2 --disk "$out/tools.img,ro" --disk written.img
+	expect complaints 0
+	expect asleep 2
+	expect awake 2
+	expect fio 128
+	expect direct "$(sum written.img)"
+}
 
 case_file_tree()
 {
@@ -451,13 +641,9 @@ case_terminal()
 
 case_terminal_sigterm()
 {
-	local process
 	root
 	on_terminal -p "quiet test=wait" --kernel "$cloud" --disk root.img
-	for process in /proc/[0-9]*; do
-		[ ! "$process/exe" -ef "$VMM" ] || [ ! "$process/cwd" -ef . ] ||
-			kill -TERM "${process##*/}"
-	done
+	vmm_signal TERM
 	finish 143
 	cmp before after
 }
