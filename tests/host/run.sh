@@ -127,7 +127,7 @@ run_emulated()
 	busybox=$("$here/../fetch/busybox.sh" "$cache/busybox")
 	job /run/scratch "$@" > "$work/job"
 	"$here/initrd.sh" "$work/initrd" "$kernel" "$busybox" \
-		"virtio_pci 9pnet_virtio 9p overlay virtio_blk ext4 kvm-amd" \
+		"virtio_pci 9pnet_virtio 9p overlay virtio_blk ext4 loop kvm-amd" \
 		"$here/init" "$work/job"
 	truncate -s 16G "$work/scratch.img"
 	mkfs.ext4 -q -F "$work/scratch.img"

@@ -469,6 +469,36 @@ case_settings()
 	expect direct "$(sum back.img)"
 }
 
+# The image is a device, whose blocks are as large as the guest's then, and which
+# frees and zeroes what lies behind it. It takes root: it is a loop device.
+case_block_device()
+{
+	local mib=$((1 << 20))
+	cp "$out/random-8M.img" behind.img
+	sync
+	loop=$(losetup --find --show --sector-size 4096 behind.img)
+	trap '[ -z "$pid" ] || kill "$pid"; losetup --detach "$loop"' EXIT
+	start -p "quiet test=device" --kernel "$cloud" --cpus 2 --disk "$out/tools.img,ro" \
+		--disk "$loop"
+	until_true grep -q ^size=16384 console
+	truncate -s 24M behind.img
+	losetup --set-capacity "$loop"
+	vmm_signal USR2
+	finish 0
+	[ ! -s errors ] || fail "unexpected messages"
+	expect complaints 0
+	expect sizes "4096 4096 4096"
+	expect vdb "0 0 0"
+	expect size 49152
+	cp "$out/random-8M.img" wanted.img
+	zero wanted.img 1
+	zero wanted.img 3
+	zero wanted.img 5
+	cmp -n $((8 * mib)) wanted.img behind.img
+	expect direct "$(sum behind.img)"
+	expect_allocated behind.img $((6 * mib))
+}
+
 # The image grows and shrinks while the guest writes to its first part.
 # Rows: GEN-30, BLK-14
 case_resize()
