@@ -548,7 +548,10 @@ case_rescan()	{ comes_and_goes rescan 20; }
 case_suspend()
 {
 	truncate -s 8M written.img
-	boot suspend --kernel "$cloud" --cpus 2 --disk "$out/tools.img,ro" --disk written.img
+	boot_noisy suspend -v --kernel "$cloud" --cpus 2 --disk "$out/tools.img,ro" \
+		--disk written.img
+	[ "$(grep -c "disk 'written.img': in use with" errors)" -eq 3 ] ||
+		fail "the disk was not set up three times"
 	expect complaints 0
 	expect asleep 2
 	expect awake 2
@@ -586,7 +589,9 @@ case_panic()
 	root
 	start -p "quiet test=panic" --cpus 2 --kernel "$cloud" --disk root.img
 	finish 4
-	grep -q 'Kernel panic' console || fail "no panic on the console"
+	# The shell's last words may stand in the middle of one line: the port's lock is
+	# not waited for.
+	grep -Eq 'Kernel panic|sysrq_handle_crash' console || fail "no panic on the console"
 }
 
 case_host_disk_full()
