@@ -4,7 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
+#include <stdarg.h>
+#include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -20,6 +25,7 @@ static struct {
 } faults[FAULT_CALLS];
 static unsigned dsync;
 static int gate = -1;
+static const struct fault_device *device;
 
 void fault_inject(enum fault_call call, unsigned times, int error, size_t limit)
 {
@@ -115,4 +121,79 @@ int fallocate(int fd, int mode, off_t offset, off_t len)
 	if (strike(FAULT_RANGE, &limit))
 		return -1;
 	return (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
+/* --- Block devices --- */
+
+void fault_device(const struct fault_device *answers)
+{
+	device = answers;
+}
+
+int fstat(int fd, struct stat *st)
+{
+	int ret = (int)syscall(SYS_fstat, fd, st);
+
+	if (ret == 0 && device && S_ISREG(st->st_mode))
+		st->st_mode ^= S_IFREG ^ S_IFBLK;
+	return ret;
+}
+
+static int discard(int fd, const uint64_t *range)
+{
+	size_t limit;
+
+	if (strike(FAULT_DISCARD, &limit))
+		return -1;
+	return (int)syscall(SYS_fallocate, fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+			    range[0], range[1]);
+}
+
+/* All these values are ints, but for the size. */
+static int answer(void *to, unsigned value)
+{
+	errno = ENOTTY;
+	if (!value)
+		return -1;
+	*(unsigned *)to = value;
+	return 0;
+}
+
+static int answer_size(int fd, uint64_t *size)
+{
+	struct stat st;
+	size_t limit;
+
+	if (strike(FAULT_SIZE, &limit) || fstat(fd, &st))
+		return -1;
+	*size = (uint64_t)st.st_size;
+	return 0;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *to;
+
+	va_start(args, request);
+	to = va_arg(args, void *);
+	va_end(args);
+	switch (device ? request : 0) {
+	case BLKGETSIZE64:
+		return answer_size(fd, to);
+	case BLKSSZGET:
+		return answer(to, (unsigned)device->logical);
+	case BLKPBSZGET:
+		return answer(to, device->physical);
+	case BLKALIGNOFF:
+		return answer(to, (unsigned)device->alignment);
+	case BLKIOMIN:
+		return answer(to, device->io_min);
+	case BLKIOOPT:
+		return answer(to, device->io_opt);
+	case BLKDISCARD:
+		return discard(fd, to);
+	default:
+		return (int)syscall(SYS_ioctl, fd, request, to);
+	}
 }

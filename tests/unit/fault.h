@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The calls by which a disk does I/O inline, preadv(), pwritev2(), fdatasync()
- * and fallocate(), with faults: a definition in the program comes before the one
- * of the C library.  Until told otherwise they do what the kernel does.  Not
- * ioctl(), and nothing that io_uring does.
+ * The calls by which a disk does I/O inline, preadv(), pwritev2(), fdatasync(),
+ * fallocate() and ioctl(), with faults: a definition in the program comes before
+ * the one of the C library.  Until told otherwise they do what the kernel does.
+ * What io_uring does is not seen here.
  */
 #pragma once
 
 #include <stddef.h>
 
-enum fault_call { FAULT_READ, FAULT_WRITE, FAULT_FLUSH, FAULT_RANGE, FAULT_CALLS };
+enum fault_call {
+	FAULT_READ,
+	FAULT_WRITE,
+	FAULT_FLUSH,
+	FAULT_RANGE,
+	FAULT_DISCARD, /* a device's */
+	FAULT_SIZE,    /* likewise */
+	FAULT_CALLS
+};
 
 /* The next @times calls fail with @error, or if that is 0 move @limit bytes at most. */
 void fault_inject(enum fault_call call, unsigned times, int error, size_t limit);
@@ -20,3 +28,12 @@ unsigned fault_count_dsync(void);
 
 /* From now on each call waits until @eventfd, a semaphore, lets it go; -1: none. */
 void fault_gate(int eventfd);
+
+/* What a block device tells by ioctl(); it does not know what is 0 here. */
+struct fault_device {
+	int logical, alignment;
+	unsigned physical, io_min, io_opt;
+};
+
+/* From now on every file is such a device, to fstat() and ioctl(); NULL: none. */
+void fault_device(const struct fault_device *device);

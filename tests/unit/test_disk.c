@@ -239,6 +239,69 @@ START_TEST(geometry)
 }
 END_TEST
 
+/* Of a device: what it tells, as far as that can be. */
+START_TEST(device_geometry)
+{
+	static const struct {
+		struct fault_device device;
+		size_t size;
+		struct disk_geometry geometry;
+	} table[] = {
+		{ { .logical = 0 }, 8192, { 512, 512, 0, 0, 0 } },
+		{ { 512, 0, 4096, 4096, 65536 }, 8192, { 512, 4096, 0, 4096, 65536 } },
+		{ { 4096, 0, 4096, 4096, 1 << 20 }, 8192, { 4096, 4096, 0, 4096, 1 << 20 } },
+		/* No block in the middle of another, or at the end. */
+		{ { 4096, 0, 512, 512, 6144 }, 8192, { 4096, 4096, 0, 0, 0 } },
+		{ { 4096, 0, 4096, 4096, 0 }, 8192 + 512, { 512, 4096, 0, 4096, 0 } },
+		{ { 512, 3584, 4096, 0, 0 }, 8192, { 512, 4096, 3584, 0, 0 } },
+		{ { 512, 4096 + 512, 4096, 0, 0 }, 8192, { 512, 4096, 512, 0, 0 } },
+		/* Misaligned altogether. */
+		{ { 512, -1, 4096, 0, 0 }, 8192, { 512, 4096, 0, 0, 0 } },
+		{ { 520, 0, 520, 0, 0 }, 8192, { 512, 512, 0, 0, 0 } },
+		{ { 8192, 0, 128 << 10, 0, 0 }, 8192, { 512, 512, 0, 0, 0 } },
+	};
+
+	for (unsigned i = 0; i < array_size(table); i++) {
+		const struct disk_config config = { .path = image("image", table[i].size) };
+		const struct disk_geometry *expected = &table[i].geometry;
+		struct disk disk;
+
+		fault_device(&table[i].device);
+		ck_assert_int_eq(disk_open(&disk, &config), 0);
+		ck_assert(disk.is_device);
+		ck_assert_uint_eq(disk.sectors, table[i].size / 512);
+		ck_assert_msg(disk.geometry.logical == expected->logical &&
+			      disk.geometry.physical == expected->physical &&
+			      disk.geometry.alignment == expected->alignment &&
+			      disk.geometry.io_min == expected->io_min &&
+			      disk.geometry.io_opt == expected->io_opt, "row %u", i);
+		disk_close(&disk);
+		fault_device(NULL);
+	}
+}
+END_TEST
+
+START_TEST(device_sizes)
+{
+	static const struct fault_device device;
+	const char *path = image("image", 8192);
+	const struct disk_config config = { .path = path };
+	struct disk disk;
+	uint64_t sectors;
+
+	fault_device(&device);
+	fault_inject(FAULT_SIZE, 1, EIO, 0);
+	refused(path, false, -EIO, "cannot use it: Input/output error");
+	ck_assert_int_eq(disk_open(&disk, &config), 0);
+	ck_assert_uint_eq(disk.sectors, 16);
+	ck_assert_int_eq(ftruncate(disk.fd, 1 << 20), 0);
+	ck_assert_int_eq(disk_look_again(&disk, &sectors), 0);
+	ck_assert_uint_eq(sectors, 2048);
+	disk_close(&disk);
+	fault_device(NULL);
+}
+END_TEST
+
 static void end_other(int stop, pid_t pid)
 {
 	int status;
@@ -1042,6 +1105,109 @@ static void look_at_entry(struct io_order *order)
 	io_uring_sqe_set_data(next, &look->nop);
 }
 
+static const struct fault_device plain_device = { .logical = 512 };
+
+static void begin_device(const struct kind *kind)
+{
+	fault_device(&plain_device);
+	begin(kind, SIZE, false);
+	ck_assert(disk_under_test.is_device);
+}
+
+static void end_device(void)
+{
+	end();
+	fault_device(NULL);
+}
+
+/* By the command, where io_uring has one for this file, and else by the ioctl. */
+START_TEST(device_discards)
+{
+	static uint8_t model[SIZE], now[SIZE];
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		unsigned before = fault_count(FAULT_DISCARD);
+
+		begin_device(&kinds[k]);
+		ck_assert_int_eq(transfer(DISK_READ, 0, model, SIZE), 0);
+		ck_assert_int_eq(range(DISK_DISCARD, 64 << 10, 256 << 10), 0);
+		memset(model + (64 << 10), 0, 256 << 10);
+		ck_assert_uint_eq(fault_count(FAULT_DISCARD) - before, 1);
+		/* Advice that is refused; what is asked again is tried again. */
+		fault_inject(FAULT_DISCARD, UINT32_MAX, EOPNOTSUPP, 0);
+		ck_assert_int_eq(range(DISK_DISCARD, 512 << 10, 4096), 0);
+		fault_inject(FAULT_DISCARD, 0, 0, 0);
+		ck_assert_int_eq(range(DISK_DISCARD, 768 << 10, 4096), 0);
+		memset(model + (768 << 10), 0, 4096);
+		/* Zeros are more than advice. */
+		before = fault_count(FAULT_DISCARD);
+		ck_assert_int_eq(range(DISK_ZERO, 0, 4096), 0);
+		ck_assert_int_eq(range(DISK_ZERO_UNMAP, SIZE - 4096, 4096), 0);
+		memset(model, 0, 4096);
+		memset(model + SIZE - 4096, 0, 4096);
+		ck_assert_uint_eq(fault_count(FAULT_DISCARD), before);
+		ck_assert_int_eq(transfer(DISK_READ, 0, now, SIZE), 0);
+		ck_assert(!memcmp(now, model, SIZE));
+		end_device();
+	}
+}
+END_TEST
+
+START_TEST(device_discard_steps)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		unsigned before = fault_count(FAULT_DISCARD);
+		struct job job;
+
+		begin_device(&kinds[k]);
+		ck_assert_int_eq(ftruncate(disk_under_test.fd, 4096 * MIB), 0);
+		store_relaxed(&disk_under_test.sectors, 4096 * MIB / DISK_SECTOR);
+		ck_assert_int_eq(range(DISK_DISCARD, 255 * MIB, 600 * MIB), 0);
+		ck_assert_uint_eq(fault_count(FAULT_DISCARD) - before, 4);
+		job_init(&job, DISK_DISCARD, 0, NULL, 0);
+		job.request.len = 4096 * MIB;
+		job.cancel = true;
+		ck_assert_int_eq(run(&job), -ECANCELED);
+		ck_assert_uint_eq(fault_count(FAULT_DISCARD) - before, 5);
+		end_device();
+	}
+}
+END_TEST
+
+/* The command is tried once: this kernel has none for files. */
+START_TEST(device_discard_command)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++)
+		for (unsigned times = 0; times < 2; times++) {
+			struct job job;
+			struct look look = {
+				.order.run = look_at_entry, .job = &job, .nop.done = nop_done,
+				.told = eventfd(0, EFD_CLOEXEC),
+			};
+			eventfd_t count;
+
+			if (!times)
+				begin_device(&kinds[k]);
+			job_init(&job, DISK_DISCARD, 8192, NULL, 0);
+			job.request.len = 4096;
+			io_thread_order(thread, &look.order);
+			ck_assert_int_eq(job_wait(&job), 0);
+			eventfd_read(look.told, &count);
+			if (kinds[k].uses_uring && !times) {
+				ck_assert_int_eq(look.sqe.opcode, IORING_OP_URING_CMD);
+				ck_assert_uint_eq(look.sqe.cmd_op, _IO(0x12, 0));
+				ck_assert_uint_eq(look.sqe.addr, 8192);
+				ck_assert_uint_eq(look.sqe.addr3, 4096);
+			} else {
+				ck_assert_int_ne(look.sqe.opcode, IORING_OP_URING_CMD);
+			}
+			if (times)
+				end_device();
+			close(look.told);
+		}
+}
+END_TEST
+
 /* Rows: BLK-30, BLK-31 */
 START_TEST(stable_writes)
 {
@@ -1092,7 +1258,7 @@ int main(void)
 {
 	const TTest *const opening[] = {
 		what_cannot_be_a_disk, file_that_may_not_be_written, sizes,
-		looked_at_again, geometry,
+		looked_at_again, geometry, device_geometry, device_sizes,
 		locked_by_another_process, lock_is_waited_for, lock_ends_with_close_and_only_then,
 	};
 	const TTest *const requests[] = {
@@ -1103,6 +1269,7 @@ int main(void)
 	};
 	const TTest *const discarding[] = {
 		ranges, allocation, ranges_refused, ranges_fail, range_steps,
+		device_discards, device_discard_steps, device_discard_command,
 	};
 	Suite *suite = suite_create("disk");
 

@@ -91,118 +91,106 @@ static bool chain_is(const struct vq_part *part, unsigned count)
 
 /* --- Start --- */
 
-/* Rows: SPLIT-01, SPLIT-02 */
-START_TEST(start_checks_the_areas)
-{
-	static const struct {
-		uint16_t size;
-		uint64_t desc, driver, device;
-		bool good;
-	} table[] = {
-		{ 0, GPA, GPA + 0x1000, GPA + 0x2000, false },
-		{ 1, GPA, GPA + 0x1000, GPA + 0x2000, true },
-		{ 2, GPA, GPA + 0x1000, GPA + 0x2000, true },
-		{ 3, GPA, GPA + 0x1000, GPA + 0x2000, false },
-		{ 6, GPA, GPA + 0x1000, GPA + 0x2000, false },
-		{ 32768, GPA, GPA + 0x80000, GPA + 0xa0000, true },
-		{ 32769, GPA, GPA + 0x80000, GPA + 0xa0000, false },
-		{ 65535, GPA, GPA + 0x80000, GPA + 0xa0000, false },
-		/* Least alignment, and one step below it. */
-		{ 8, GPA + 16, GPA + 0x1002, GPA + 0x2004, true },
-		{ 8, GPA + 8, GPA + 0x1000, GPA + 0x2000, false },
-		{ 8, GPA, GPA + 0x1001, GPA + 0x2000, false },
-		{ 8, GPA, GPA + 0x1000, GPA + 0x2002, false },
-		/* Outside RAM: at 0, below, above, at the end of all addresses. */
-		{ 8, 0, GPA + 0x1000, GPA + 0x2000, false },
-		{ 8, GPA - 16, GPA + 0x1000, GPA + 0x2000, false },
-		{ 8, GPA, GPA - 2, GPA + 0x2000, false },
-		{ 8, GPA, GPA + 0x1000, GPA - 4, false },
-		{ 8, GPA + RAM, GPA + 0x1000, GPA + 0x2000, false },
-		{ 8, GPA, GPA + RAM, GPA + 0x2000, false },
-		{ 8, GPA, GPA + 0x1000, GPA + RAM, false },
-		{ 8, -16ULL, GPA + 0x1000, GPA + 0x2000, false },
-		{ 8, GPA, -2ULL, GPA + 0x2000, false },
-		{ 8, GPA, GPA + 0x1000, -4ULL, false },
-		{ 32768, GPA + RAM - 0x7fff0, GPA, GPA + 0x20000, false },
-		/* The very end of RAM, and an aligned step beyond it. */
-		{ 8, GPA + RAM - 128, GPA, GPA + 0x1000, true },
-		{ 8, GPA + RAM - 112, GPA, GPA + 0x1000, false },
-		{ 8, GPA, GPA + RAM - 22, GPA + 0x1000, true },
-		{ 8, GPA, GPA + RAM - 20, GPA + 0x1000, false },
-		{ 8, GPA, GPA + 0x1000, GPA + RAM - 72, true },
-		{ 8, GPA, GPA + 0x1000, GPA + RAM - 68, false },
-	};
+struct areas {
+	uint16_t size;
+	uint64_t desc, driver, device;
+	bool good;
+};
 
-	vq_ram_init(&ram, GPA, RAM);
-	for (unsigned i = 0; i < array_size(table); i++) {
-		const struct virtqueue_config config = {
-			.size = table[i].size,
-			.desc = table[i].desc,
-			.driver = table[i].driver,
-			.device = table[i].device,
-		};
-		/* The event words count even where they are not used. */
-		for (uint64_t features = 0; features <= EVENT; features += EVENT) {
-			int ret = virtqueue_start(&vq, &config, &ram.mem, features, early);
-
-			ck_assert_msg(ret == (table[i].good ? 0 : -EINVAL), "row %u: %d", i, ret);
-			ck_assert_msg(table[i].good || vq.why, "row %u gives no reason", i);
-		}
-	}
-	vq_ram_check(&ram);
-	vq_ram_free(&ram);
-}
-END_TEST
+static const struct areas split_areas[] = {
+	{ 0, GPA, GPA + 0x1000, GPA + 0x2000, false },
+	{ 1, GPA, GPA + 0x1000, GPA + 0x2000, true },
+	{ 2, GPA, GPA + 0x1000, GPA + 0x2000, true },
+	{ 3, GPA, GPA + 0x1000, GPA + 0x2000, false },
+	{ 6, GPA, GPA + 0x1000, GPA + 0x2000, false },
+	{ 32768, GPA, GPA + 0x80000, GPA + 0xa0000, true },
+	{ 32769, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+	{ 65535, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+	/* Least alignment, and one step below it. */
+	{ 8, GPA + 16, GPA + 0x1002, GPA + 0x2004, true },
+	{ 8, GPA + 8, GPA + 0x1000, GPA + 0x2000, false },
+	{ 8, GPA, GPA + 0x1001, GPA + 0x2000, false },
+	{ 8, GPA, GPA + 0x1000, GPA + 0x2002, false },
+	/* Outside RAM: at 0, below, above, at the end of all addresses. */
+	{ 8, 0, GPA + 0x1000, GPA + 0x2000, false },
+	{ 8, GPA - 16, GPA + 0x1000, GPA + 0x2000, false },
+	{ 8, GPA, GPA - 2, GPA + 0x2000, false },
+	{ 8, GPA, GPA + 0x1000, GPA - 4, false },
+	{ 8, GPA + RAM, GPA + 0x1000, GPA + 0x2000, false },
+	{ 8, GPA, GPA + RAM, GPA + 0x2000, false },
+	{ 8, GPA, GPA + 0x1000, GPA + RAM, false },
+	{ 8, -16ULL, GPA + 0x1000, GPA + 0x2000, false },
+	{ 8, GPA, -2ULL, GPA + 0x2000, false },
+	{ 8, GPA, GPA + 0x1000, -4ULL, false },
+	{ 32768, GPA + RAM - 0x7fff0, GPA, GPA + 0x20000, false },
+	/* The very end of RAM, and an aligned step beyond it. */
+	{ 8, GPA + RAM - 128, GPA, GPA + 0x1000, true },
+	{ 8, GPA + RAM - 112, GPA, GPA + 0x1000, false },
+	{ 8, GPA, GPA + RAM - 22, GPA + 0x1000, true },
+	{ 8, GPA, GPA + RAM - 20, GPA + 0x1000, false },
+	{ 8, GPA, GPA + 0x1000, GPA + RAM - 72, true },
+	{ 8, GPA, GPA + 0x1000, GPA + RAM - 68, false },
+};
 
 /* Any size; the events are small, and need not be where a split ring has more. */
-/* Rows: PACKED-01 */
-START_TEST(start_checks_packed_areas)
-{
-	static const struct {
-		uint16_t size;
-		uint64_t desc, driver, device;
-		bool good;
-	} table[] = {
-		{ 0, GPA, GPA + 0x1000, GPA + 0x2000, false },
-		{ 1, GPA, GPA + 0x1000, GPA + 0x2000, true },
-		{ 3, GPA, GPA + 0x1000, GPA + 0x2000, true },
-		{ 32767, GPA, GPA + 0x80000, GPA + 0xa0000, true },
-		{ 32768, GPA, GPA + 0x80000, GPA + 0xa0000, true },
-		{ 32769, GPA, GPA + 0x80000, GPA + 0xa0000, false },
-		{ 65535, GPA, GPA + 0x80000, GPA + 0xa0000, false },
-		{ 5, GPA + 16, GPA + 0x1004, GPA + 0x2004, true },
-		{ 5, GPA + 8, GPA + 0x1000, GPA + 0x2000, false },
-		{ 5, GPA, GPA + 0x1002, GPA + 0x2000, false },
-		{ 5, GPA, GPA + 0x1000, GPA + 0x2002, false },
-		{ 5, GPA - 16, GPA + 0x1000, GPA + 0x2000, false },
-		{ 5, GPA, GPA - 4, GPA + 0x2000, false },
-		{ 5, GPA, GPA + 0x1000, GPA - 4, false },
-		{ 5, -16ULL, GPA + 0x1000, GPA + 0x2000, false },
-		{ 5, GPA, -4ULL, GPA + 0x2000, false },
-		{ 5, GPA, GPA + 0x1000, -4ULL, false },
-		{ 5, GPA + RAM - 80, GPA, GPA + 0x1000, true },
-		{ 5, GPA + RAM - 64, GPA, GPA + 0x1000, false },
-		{ 5, GPA, GPA + RAM - 4, GPA + 0x1000, true },
-		{ 5, GPA, GPA + RAM, GPA + 0x1000, false },
-		{ 5, GPA, GPA + 0x1000, GPA + RAM - 4, true },
-		{ 5, GPA, GPA + 0x1000, GPA + RAM, false },
-	};
+static const struct areas packed_areas[] = {
+	{ 0, GPA, GPA + 0x1000, GPA + 0x2000, false },
+	{ 1, GPA, GPA + 0x1000, GPA + 0x2000, true },
+	{ 3, GPA, GPA + 0x1000, GPA + 0x2000, true },
+	{ 32767, GPA, GPA + 0x80000, GPA + 0xa0000, true },
+	{ 32768, GPA, GPA + 0x80000, GPA + 0xa0000, true },
+	{ 32769, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+	{ 65535, GPA, GPA + 0x80000, GPA + 0xa0000, false },
+	{ 5, GPA + 16, GPA + 0x1004, GPA + 0x2004, true },
+	{ 5, GPA + 8, GPA + 0x1000, GPA + 0x2000, false },
+	{ 5, GPA, GPA + 0x1002, GPA + 0x2000, false },
+	{ 5, GPA, GPA + 0x1000, GPA + 0x2002, false },
+	{ 5, GPA - 16, GPA + 0x1000, GPA + 0x2000, false },
+	{ 5, GPA, GPA - 4, GPA + 0x2000, false },
+	{ 5, GPA, GPA + 0x1000, GPA - 4, false },
+	{ 5, -16ULL, GPA + 0x1000, GPA + 0x2000, false },
+	{ 5, GPA, -4ULL, GPA + 0x2000, false },
+	{ 5, GPA, GPA + 0x1000, -4ULL, false },
+	{ 5, GPA + RAM - 80, GPA, GPA + 0x1000, true },
+	{ 5, GPA + RAM - 64, GPA, GPA + 0x1000, false },
+	{ 5, GPA, GPA + RAM - 4, GPA + 0x1000, true },
+	{ 5, GPA, GPA + RAM, GPA + 0x1000, false },
+	{ 5, GPA, GPA + 0x1000, GPA + RAM - 4, true },
+	{ 5, GPA, GPA + 0x1000, GPA + RAM, false },
+};
 
+static void check_areas(const struct areas *table, unsigned count, uint64_t features)
+{
 	vq_ram_init(&ram, GPA, RAM);
-	for (unsigned i = 0; i < array_size(table); i++) {
+	for (unsigned i = 0; i < count; i++) {
 		const struct virtqueue_config config = {
 			.size = table[i].size,
 			.desc = table[i].desc,
 			.driver = table[i].driver,
 			.device = table[i].device,
 		};
-		int ret = virtqueue_start(&vq, &config, &ram.mem, PACKED | EVENT, early);
+		int ret = virtqueue_start(&vq, &config, &ram.mem, features, early);
 
 		ck_assert_msg(ret == (table[i].good ? 0 : -EINVAL), "row %u: %d", i, ret);
 		ck_assert_msg(table[i].good || vq.why, "row %u gives no reason", i);
 	}
 	vq_ram_check(&ram);
 	vq_ram_free(&ram);
+}
+
+/* Rows: SPLIT-01, SPLIT-02 */
+START_TEST(start_checks_the_areas)
+{
+	/* The event words count even where they are not used. */
+	check_areas(split_areas, array_size(split_areas), 0);
+	check_areas(split_areas, array_size(split_areas), EVENT);
+}
+END_TEST
+
+/* Rows: PACKED-01 */
+START_TEST(start_checks_packed_areas)
+{
+	check_areas(packed_areas, array_size(packed_areas), PACKED | EVENT);
 }
 END_TEST
 
@@ -382,6 +370,25 @@ START_TEST(chains_of_any_shape)
 }
 END_TEST
 
+/* Up to three chains of up to three parts, each with a buffer of its own for a mark. */
+static void add_marked(uint64_t buffers, uint64_t *buffer_of, unsigned *added)
+{
+	for (unsigned n = vq_random(&state, 4); n; n--) {
+		uint64_t buffer = buffers + 8 * (*added % 1024);
+		const struct vq_part part[] = {
+			{ buffers, 4, false }, { buffers, 2, false }, { buffer, 8, true },
+		};
+		unsigned skip = 3 - min(1 + vq_random(&state, 3), (unsigned)vq.size);
+		int id = vq_driver_add_parts(driver, part + skip, 3 - skip);
+
+		if (id < 0)
+			break;
+		buffer_of[id] = buffer;
+		++*added;
+	}
+	vq_driver_publish(driver);
+}
+
 /*
  * Lists of one to three descriptors, some in flight at all times, given back in
  * any order; each has a buffer of its own, which the device marks.
@@ -400,22 +407,8 @@ static void any_order(uint16_t size, uint64_t features)
 	buffers = vq_ram_alloc(&ram, 8 * 1024, 8);
 	while (done < 10000) {
 		struct vq_used used;
-		int id = 0;
 
-		for (unsigned n = vq_random(&state, 4); n && id >= 0; n--) {
-			uint64_t buffer = buffers + 8 * (added % 1024);
-			const struct vq_part part[] = {
-				{ buffers, 4, false }, { buffers, 2, false }, { buffer, 8, true },
-			};
-			unsigned skip = 3 - min(1 + vq_random(&state, 3), (unsigned)size);
-
-			id = vq_driver_add_parts(driver, part + skip, 3 - skip);
-			if (id < 0)
-				break;
-			buffer_of[id] = buffer;
-			added++;
-		}
-		vq_driver_publish(driver);
+		add_marked(buffers, buffer_of, &added);
 		while (vq_random(&state, 4) && virtqueue_pop(&vq, &chain) > 0) {
 			must(chain.writable_len == 8);
 			popped[count].chain = chain;
@@ -493,6 +486,20 @@ START_TEST(longest_chains)
 }
 END_TEST
 
+static void bad_chain_comes_back(const struct vq_part *part, unsigned count)
+{
+	struct vq_used used;
+
+	vq_driver_add_parts(driver, part, count);
+	vq_driver_publish(driver);
+	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+	ck_assert(chain.bad);
+	ck_assert(chain_is(part, count));
+	virtqueue_push(&vq, &chain, 0);
+	virtqueue_publish(&vq);
+	ck_assert(vq_driver_get(driver, &used));
+}
+
 /* HOST-22 to 24: such parts are told from others, and none of them is touched. */
 static void outside_ram(uint64_t features)
 {
@@ -510,7 +517,6 @@ static void outside_ram(uint64_t features)
 		{ UINT64_MAX - 4095, UINT32_MAX, true },
 	};
 	struct vq_part part[6];
-	struct vq_used used;
 
 	begin(8, features);
 	for (unsigned i = 0; i < array_size(bad); i++) {
@@ -518,25 +524,13 @@ static void outside_ram(uint64_t features)
 		part[1] = bad[i];
 		part[2] = bad[i];
 		part[3] = (struct vq_part){ GPA + RAM - 1, 1, true };
-		vq_driver_add_parts(driver, part, 4);
-		vq_driver_publish(driver);
-		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
-		ck_assert(chain.bad);
-		ck_assert(chain_is(part, 4));
-		virtqueue_push(&vq, &chain, 0);
-		virtqueue_publish(&vq);
-		ck_assert(vq_driver_get(driver, &used));
+		bad_chain_comes_back(part, 4);
 	}
 	/* Five times almost 4 GiB: sums do not wrap at 32 bits. */
 	for (unsigned i = 0; i < 5; i++)
 		part[i] = (struct vq_part){ 0, UINT32_MAX, true };
-	vq_driver_add_parts(driver, part, 5);
-	vq_driver_publish(driver);
-	ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+	bad_chain_comes_back(part, 5);
 	ck_assert_uint_eq(chain.writable_len, 5ULL * UINT32_MAX);
-	virtqueue_push(&vq, &chain, 0);
-	virtqueue_publish(&vq);
-	ck_assert(vq_driver_get(driver, &used));
 	vq_driver_check(driver);
 	end();
 }
@@ -1021,13 +1015,29 @@ static void go_to(unsigned place)
 	must(!vq_driver_was_interrupt_due(driver));
 }
 
+/* Lists of one slot or two until @batch slots are added; how many lists. */
+static unsigned add_lists(unsigned batch)
+{
+	static const struct vq_part part[2] = { { B, 8, true }, { B, 8, true } };
+	unsigned slots = 0, lists = 0;
+
+	while (slots < batch) {
+		unsigned step = 1 + (batch - slots > 1 && vq_random(&state, 2));
+
+		must(vq_driver_add_parts(driver, part, step) >= 0);
+		slots += step;
+		lists++;
+	}
+	vq_driver_publish(driver);
+	return lists;
+}
+
 /*
  * Each event suppression against each batch from each position, for both wrap
  * counters; where it has no sense there must be an interrupt (HOST-32).
  */
 static void all_events(uint16_t size, uint64_t features)
 {
-	struct vq_part part[2] = { { B, 8, true }, { B, 8, true } };
 	unsigned interrupts = 0, rounds = 0;
 
 	begin(size, features);
@@ -1037,18 +1047,12 @@ static void all_events(uint16_t size, uint64_t features)
 				uint16_t flags = event % 4, offset = (uint16_t)(event / 8);
 				bool sense = flags < 2 ||
 					(flags == 2 && (features & EVENT) && offset < size);
-				unsigned slots = 0, lists = 0, step;
 				struct vq_used used;
+				unsigned lists;
 				bool told;
 
 				go_to(first);
-				while (slots < batch) {
-					step = 1 + (batch - slots > 1 && vq_random(&state, 2));
-					must(vq_driver_add_parts(driver, part, step) >= 0);
-					slots += step;
-					lists++;
-				}
-				vq_driver_publish(driver);
+				lists = add_lists(batch);
 				vq_packed_event(driver, offset, event / 4 % 2, flags);
 				for (unsigned n = 0; n < lists; n++) {
 					must(virtqueue_pop(&vq, &chain) == 1);
@@ -1505,6 +1509,35 @@ START_TEST(garbage)
 }
 END_TEST
 
+/* One descriptor, mostly where the device looks, and any event suppression. */
+static void show_packed_garbage(void)
+{
+	struct vring_desc from = plausible();
+	struct vring_packed_desc desc = { from.addr, from.len, from.next, from.flags };
+	unsigned wild = vq_random(&state, 4);
+
+	desc.flags &= vq_random(&state, 3) ? ~NEXT : ~0;
+	desc.flags &= ~(AVAIL | USED);
+	desc.flags |= vq.packed.next_avail.wrap_counter ? AVAIL : USED;
+	vq_packed_desc(driver, wild ? vq.packed.next_avail.index : vq_random(&state, 61), &desc);
+	vq_packed_event(driver, (uint16_t)vq_random(&state, 128), vq_random(&state, 2),
+			(uint16_t)vq_random(&state, UINT16_MAX));
+}
+
+static void push_some(struct virtqueue_chain *popped, unsigned *held)
+{
+	while (*held && vq_random(&state, 2)) {
+		unsigned n = vq_random(&state, *held);
+
+		virtqueue_push(&vq, &popped[n], vq_random(&state, UINT32_MAX));
+		popped[n] = popped[--*held];
+		if (vq_random(&state, 2)) {
+			virtqueue_publish(&vq);
+			virtqueue_rearm(&vq);
+		}
+	}
+}
+
 /* The same of a packed ring, in which any slot may be shown at any time. */
 START_TEST(packed_garbage)
 {
@@ -1520,17 +1553,9 @@ START_TEST(packed_garbage)
 		vq_ram_put(&ram, at, &desc, sizeof(desc));
 	}
 	for (unsigned i = 0; i < 1000000; i++) {
-		struct vring_desc from = plausible();
-		struct vring_packed_desc desc = { from.addr, from.len, from.next, from.flags };
-		unsigned wild = vq_random(&state, 4);
 		int ret;
 
-		desc.flags &= vq_random(&state, 3) ? ~NEXT : ~0;
-		desc.flags &= ~(AVAIL | USED);
-		desc.flags |= next->wrap_counter ? AVAIL : USED;
-		vq_packed_desc(driver, wild ? next->index : vq_random(&state, 61), &desc);
-		vq_packed_event(driver, (uint16_t)vq_random(&state, 128), i % 2,
-				(uint16_t)vq_random(&state, UINT16_MAX));
+		show_packed_garbage();
 		ret = virtqueue_pop(&vq, &chain);
 		if (ret > 0) {
 			must(chain_is_sound());
@@ -1538,16 +1563,7 @@ START_TEST(packed_garbage)
 			popped[held++] = chain;
 			good++;
 		}
-		while (held && vq_random(&state, 2)) {
-			unsigned n = vq_random(&state, held);
-
-			virtqueue_push(&vq, &popped[n], vq_random(&state, UINT32_MAX));
-			popped[n] = popped[--held];
-			if (vq_random(&state, 2)) {
-				virtqueue_publish(&vq);
-				virtqueue_rearm(&vq);
-			}
-		}
+		push_some(popped, &held);
 		must(next->index < 61 && vq.packed.next_used.index < 61);
 		if (ret < 0) {
 			must(ret == -EBADMSG && vq.why);
