@@ -1335,6 +1335,8 @@ static void begin_queues(bool uring)
 
 static void end_queues(void)
 {
+	/* Nothing rings a lane's eventfd once it is closed. */
+	virtio_device_shut_down(rig.dev);
 	for (unsigned i = 0; i < QUEUES - 1; i++)
 		rig_leave(&lane[i]);
 	end();
