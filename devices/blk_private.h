@@ -6,6 +6,7 @@
 #pragma once
 
 #include "devices/blk.h"
+#include "hw/base/log.h"
 
 struct blk_request;
 
@@ -35,6 +36,7 @@ struct blk {
 	enum blk_cache cache;
 	bool writeback;  /* atomic: writes may wait for a flush; device lock to write */
 	bool unmap_lost; /* atomic: the driver was told that nothing is deallocated */
+	struct log_limit errors; /* the host's: those a guest makes do not count here */
 	struct blk_queue *queue; /* virtio.queue_count of them */
 };
 

@@ -14,6 +14,9 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 
+/* In bytes of the thread's round: to walk the longest chain takes time, too. */
+#define CHAIN_COST (16u << 10)
+
 struct blk_request {
 	struct disk_request disk; /* first: the I/O of this request */
 	struct blk_queue *queue;
@@ -73,15 +76,15 @@ static void report_failure(const struct blk_request *request, int result)
 		[DISK_ZERO] = "write zeroes to",
 		[DISK_ZERO_UNMAP] = "write zeroes to",
 	};
-	struct virtio_device *dev = &request->queue->blk->virtio;
+	struct blk *blk = request->queue->blk;
 	const struct blk_command *command = &request->command;
 	char range[64] = "";
 
 	if (request->disk.op != DISK_FLUSH)
 		snprintf(range, sizeof(range), " %" PRIu64 " bytes at %" PRIu64, command->len,
 			 command->offset);
-	log_limited(&dev->messages, "%s: cannot %s%s: %s", dev->name, verb[request->disk.op], range,
-		    strerror(-result));
+	log_limited(&blk->errors, "%s: cannot %s%s: %s", blk->virtio.name, verb[request->disk.op],
+		    range, strerror(-result));
 }
 
 static void disk_done(struct disk_request *disk, int result);
@@ -243,6 +246,7 @@ static void queue_serve(struct blk_queue *queue)
 		request->chain.iov = request->iov;
 		ret = virtqueue_pop(ring, &request->chain);
 		if (ret > 0) {
+			io_thread_spend(queue->blk->thread, CHAIN_COST);
 			execute(request);
 			if (io_thread_is_spent(queue->blk->thread))
 				break;

@@ -411,15 +411,11 @@ static void advance(struct disk_request *request, uint64_t moved)
 /*
  * The kernel reports lost data once, to whichever flush or stable write asks
  * first, and forgets it: after that, none may tell the guest that anything is
- * stable.  What was cancelled has learnt nothing.
+ * stable.  What was given up here has learnt nothing.
  */
-static int stable_result(struct disk *disk, int result)
+static bool makes_stable(const struct disk_request *request)
 {
-	if (result == 0)
-		return load_relaxed(&disk->stable_error);
-	if (result != -ECANCELED)
-		store_relaxed(&disk->stable_error, result);
-	return result;
+	return request->op == DISK_FLUSH || request->op == DISK_WRITE_STABLE;
 }
 
 /* Did the image shrink while the request ran?  What is left of it would make it grow. */
@@ -434,13 +430,19 @@ static void step_done(struct io_completion *step, int result)
 	struct disk_request *request = container_of(step, struct disk_request, step);
 	bool again = result == -EINTR || result == -EAGAIN || next_way(request, result);
 
+	if (result < 0 && !again && makes_stable(request))
+		store_relaxed(&request->disk->stable_error, result);
 	if (result == 0)
 		result = (int)request->step_len;
 	if (result > 0)
 		advance(request, (uint64_t)result);
 	if (again || (result > 0 && request->len)) {
 		if (!*request->cancel && !is_beyond_end(request)) {
-			step_begin(request);
+			/* A round's bytes are for those that came first. */
+			if (io_thread_is_spent(request->thread))
+				io_thread_complete(request->thread, step, -EAGAIN);
+			else
+				step_begin(request);
 			return;
 		}
 		result = *request->cancel ? -ECANCELED : -EIO;
@@ -448,8 +450,8 @@ static void step_done(struct io_completion *step, int result)
 	/* No error and no progress: the image was truncated under us. */
 	if (result == 0 && request->len)
 		result = -EIO;
-	if (request->op == DISK_FLUSH || request->op == DISK_WRITE_STABLE)
-		result = stable_result(request->disk, min(result, 0));
+	if (result >= 0 && makes_stable(request))
+		result = load_relaxed(&request->disk->stable_error);
 	/* The host may refuse advice. */
 	if (request->op == DISK_DISCARD && result != -ECANCELED)
 		result = 0;

@@ -86,17 +86,14 @@ bool io_thread_is_spent(const struct io_thread *thread)
 	return thread->spent >= IO_ROUND_BYTES;
 }
 
-/*
- * One at least, and no more than the round may begin.  What these complete in
- * turn is for the next round: orders come in between.
- */
+/* What these complete in turn is for the next round: orders come in between. */
 static void run_completed(struct io_thread *thread)
 {
 	struct io_completion **end = thread->completed_end, *completion;
 	bool last = false;
 
 	while (!last && (completion = thread->completed)) {
-		last = &completion->next == end || io_thread_is_spent(thread);
+		last = &completion->next == end;
 		thread->completed = completion->next;
 		if (!thread->completed)
 			thread->completed_end = &thread->completed;
@@ -206,11 +203,7 @@ static void take(struct io_thread *thread, const struct io_uring_cqe *cqe)
 	} else {
 		struct io_completion *completion = (struct io_completion *)data;
 
-		/* Behind what earlier rounds left. */
-		if (thread->completed || io_thread_is_spent(thread))
-			io_thread_complete(thread, completion, cqe->res);
-		else
-			completion->done(completion, cqe->res);
+		completion->done(completion, cqe->res);
 	}
 }
 
