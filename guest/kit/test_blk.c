@@ -476,7 +476,7 @@ static void final_pattern(struct blk *disk)
 }
 
 const struct test blk_tests[] = {
-	{ "blk/capacity", capacity, "BLK-02", NEEDS_NOTHING },
+	{ "blk/capacity", capacity, "BLK-02 GEN-27", NEEDS_NOTHING },
 	{ "blk/config-values", config_values, "BLK-01 BLK-07 BLK-13 PCI-23", NEEDS_NOTHING },
 	{ "blk/topology", topology, "BLK-08", NEEDS_NOTHING },
 	{ "blk/config-zeros", config_zeros, "BLK-03 BLK-12", NEEDS_NOTHING },

@@ -277,6 +277,7 @@ static void features(struct blk *disk)
 	CHECK(!(offered & (FEATURE(F_BLK_BARRIER) | FEATURE(F_BLK_SCSI))));
 	some = offered & (FEATURE(F_BLK_SEG_MAX) | FEATURE(F_ANY_LAYOUT));
 	CHECK_EQUAL(start(disk, some), some);
+	CHECK_EQUAL(virtio_accepted(&disk->device) >> 32, 0);
 	check_read(disk, 5);
 }
 
