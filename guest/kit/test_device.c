@@ -639,6 +639,10 @@ static void kicks_are_hints(struct blk *disk)
 	mmio_write32(disk->queue.doorbell, 0);
 	blk_check_quiet(disk, 0);
 	blk_check(disk, blk_read(disk, 0, 1), 0, 1, false);
+	for (unsigned i = 0; i < EMPTY_KICKS; i++)
+		virtq_kick(&disk->queue);
+	blk_check_quiet(disk, 1);
+	blk_check(disk, blk_read(disk, 1, 1), 1, 1, false);
 }
 
 /* More available than the ring holds breaks the device, not the monitor. */
