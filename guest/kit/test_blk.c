@@ -476,7 +476,7 @@ static void final_pattern(struct blk *disk)
 }
 
 const struct test blk_tests[] = {
-	{ "blk/capacity", capacity, "BLK-02", NEEDS_NOTHING },
+	{ "blk/capacity", capacity, "BLK-02 GEN-27", NEEDS_NOTHING },
 	{ "blk/config-values", config_values, "BLK-01 BLK-07 BLK-13 PCI-23", NEEDS_NOTHING },
 	{ "blk/topology", topology, "BLK-08", NEEDS_NOTHING },
 	{ "blk/config-zeros", config_zeros, "BLK-03 BLK-12", NEEDS_NOTHING },
@@ -485,7 +485,8 @@ const struct test blk_tests[] = {
 	{ "blk/last-sector", last_sector, "BLK-26", NEEDS_WRITABLE },
 	{ "blk/flush", flush, "BLK-27 BLK-29", NEEDS_FLUSH },
 	{ "blk/get-id", get_id, "BLK-27 BLK-35 BLK-36 BLK-46", NEEDS_NOTHING },
-	{ "blk/out-of-range", out_of_range, "BLK-26 BLK-27 SPLIT-24 HOST-63", NEEDS_NOTHING },
+	{ "blk/out-of-range", out_of_range, "BLK-26 BLK-27 SPLIT-23 SPLIT-24 HOST-63",
+	  NEEDS_NOTHING },
 	{ "blk/bad-length", bad_length, "BLK-25 BLK-27", NEEDS_NOTHING },
 	{ "blk/no-data", no_data, "BLK-25", NEEDS_NOTHING },
 	{ "blk/unknown-types", unknown_types, "BLK-22 BLK-47 BLK-61 LEGBLK-03", NEEDS_NOTHING },

@@ -579,7 +579,7 @@ END_TEST
 
 /* --- Used length --- */
 
-/* Rows: SPLIT-24, BLK-27 */
+/* Rows: SPLIT-23, SPLIT-24, BLK-27 */
 START_TEST(used_length)
 {
 	static const struct {

@@ -2,10 +2,14 @@
 /* The PCI transport as a driver sees it: through configuration space and BAR. */
 #include "virtio/virtio_pci.h"
 
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
+#include "hw/base/clock.h"
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 #include "tests/unit/fakes.h"
@@ -16,6 +20,7 @@
 #define NONE VIRTIO_NO_VECTOR
 #define LINE (board.lines.level[1])
 #define BAR_SIZE 0x8000
+#define DEADLINE_NS (10 * 1000000000ULL) /* of what should happen at once */
 
 #define MEMORY PCI_COMMAND_MEMORY
 #define MASTER PCI_COMMAND_MASTER
@@ -416,7 +421,7 @@ static unsigned natural_width(unsigned reg)
 }
 
 /* Only writes of a register's own width count; reads of any width are bytes. */
-/* Rows: PCI-07, PCI-31 */
+/* Rows: PCI-07 */
 START_TEST(widths)
 {
 	uint8_t before[COMMON], after[COMMON];
@@ -446,7 +451,7 @@ START_TEST(widths)
 }
 END_TEST
 
-/* Rows: PCI-06, PCI-22, PCI-26, PCI-27 */
+/* Rows: PCI-06, PCI-20, PCI-22, PCI-26, PCI-27 */
 START_TEST(queue_registers)
 {
 	static const uint16_t bad[] = { 0, 3, FAKE_QUEUE_SIZE + 1, 2 * FAKE_QUEUE_SIZE, 0xffff };
@@ -1077,6 +1082,43 @@ START_TEST(messages)
 }
 END_TEST
 
+static void *notify_config(void *opaque)
+{
+	virtio_notify_config(opaque);
+	return NULL;
+}
+
+/* The message is held up; the ISR tells of it already. */
+/* Rows: ISR-02 */
+START_TEST(isr_before_message)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_NS;
+	eventfd_t count;
+	pthread_t thread;
+	unsigned i = 0;
+	int fd, flags;
+
+	msix_on();
+	put(CONFIG_VECTOR, 0);
+	bring_up();
+	while (!msi.slot[i].used || msi.slot[i].message.data != 0)
+		i++;
+	fd = msi.slot[i].eventfd;
+	flags = fcntl(fd, F_GETFL);
+	ck_assert_int_eq(fcntl(fd, F_SETFL, flags & ~O_NONBLOCK), 0);
+	ck_assert_int_eq(eventfd_write(fd, UINT64_MAX - 1), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, notify_config, &fake.virtio), 0);
+	while (isr() != ISR_CONFIG) {
+		ck_assert_uint_lt(clock_ns(), deadline);
+		poll(NULL, 0, 1);
+	}
+	ck_assert_int_eq(eventfd_read(fd, &count), 0);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(fcntl(fd, F_SETFL, flags), 0);
+	check_sent(0);
+}
+END_TEST
+
 /* Rows: GEN-11 */
 START_TEST(broken_device_tells)
 {
@@ -1604,6 +1646,7 @@ int main(void)
 	tcase_add_test(tcase, intx_reset);
 	tcase_add_test(tcase, vector_registers);
 	tcase_add_test(tcase, messages);
+	tcase_add_test(tcase, isr_before_message);
 	tcase_add_test(tcase, broken_device_tells);
 	tcase_add_test(tcase, message_before_driver_ok);
 	tcase_add_test(tcase, pending_messages);

@@ -783,6 +783,7 @@ static struct io_thread *thread;
 static struct blk_rig rig;
 
 static const struct rig_request read_one = { .type = VIRTIO_BLK_T_IN, .in = 512 };
+static const struct rig_request get_id = { .type = VIRTIO_BLK_T_GET_ID, .in = 20 };
 static const struct rig_request flush_out = { .type = 5 };
 
 static uint8_t image_byte(uint64_t at)
@@ -936,8 +937,10 @@ START_TEST(disk_requests)
 		r.sector = i;
 		ck_assert_uint_eq(request(&r), VIRTIO_BLK_S_OK);
 	}
-	if (size > 2)
+	if (size > 2) {
 		check_read(77);
+		ck_assert_uint_eq(request(&get_id), VIRTIO_BLK_S_OK);
+	}
 	rig_check(&rig);
 	disk_teardown();
 }

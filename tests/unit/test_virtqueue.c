@@ -230,7 +230,7 @@ static void echo_batch(unsigned count, uint64_t buffers)
 }
 
 /*
- * Rows: SPLIT-02, SPLIT-07, SPLIT-09, SPLIT-19, SPLIT-21, SPLIT-25, SPLIT-34,
+ * Rows: SPLIT-02, SPLIT-07, SPLIT-09, SPLIT-19, SPLIT-21, SPLIT-22, SPLIT-25,
  * SPLIT-35, PACKED-01, PACKED-03, PACKED-05, PACKED-06, PACKED-10, PACKED-14,
  * PACKED-17, PACKED-19, PACKED-24, PACKED-27
  */
@@ -918,7 +918,7 @@ static void three_and_back(void)
 	ck_assert(virtqueue_publish(&vq));
 }
 
-/* Rows: SPLIT-03, SPLIT-21 */
+/* Rows: SPLIT-03, SPLIT-21, SPLIT-34 */
 START_TEST(used_ring_to_the_byte)
 {
 	static const uint16_t heads[] = { 3, 0, 2 };
@@ -1287,7 +1287,7 @@ static void race_for(uint64_t ns, unsigned depth, uint64_t features)
 	close(race.interrupt);
 }
 
-/* Rows: SPLIT-20, SPLIT-22, PACKED-08, PACKED-09 */
+/* Rows: SPLIT-20, PACKED-08, PACKED-09 */
 START_TEST(two_threads)
 {
 	for (unsigned depth = 1; depth <= 16; depth += 15)
