@@ -1254,6 +1254,22 @@ static void add_case(Suite *suite, const char *name, const TTest *const *tests, 
 	suite_add_tcase(suite, tcase);
 }
 
+/* What is not written since the image shrank is no data that the kernel lost. */
+START_TEST(shrinking_is_no_lost_data)
+{
+	static uint8_t buffer[8192];
+
+	begin(&kinds[array_size(kinds) - 1], sizeof(buffer), false);
+	ck_assert_int_eq(disk_under_test.aio, DISK_AIO_SYNC);
+	fault_inject(FAULT_WRITE, 1, 0, 4096);
+	store_relaxed(&disk_under_test.sectors, 8);
+	ck_assert_int_eq(transfer(DISK_WRITE_STABLE, 0, buffer, sizeof(buffer)), -EIO);
+	ck_assert_int_eq(transfer(DISK_WRITE_STABLE, 0, buffer, 4096), 0);
+	ck_assert_int_eq(transfer(DISK_FLUSH, 0, NULL, 0), 0);
+	end();
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const opening[] = {
@@ -1265,7 +1281,7 @@ int main(void)
 		reads_and_writes, many_at_once, short_and_interrupted_calls,
 		short_and_interrupted_completions, stream_in_pieces, truncated_image, no_space,
 		file_size_limit, steps, cancelled_between_steps, failing_flush,
-		failed_flush_is_not_forgotten, stable_writes,
+		failed_flush_is_not_forgotten, stable_writes, shrinking_is_no_lost_data,
 	};
 	const TTest *const discarding[] = {
 		ranges, allocation, ranges_refused, ranges_fail, range_steps,
