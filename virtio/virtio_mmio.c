@@ -83,8 +83,10 @@ static void update_doorbell(struct virtio_mmio *mmio, unsigned index)
 		.len = 4,
 		.value = index,
 	};
-	bool wanted = port->ops && virtio_queue_running(queue);
+	bool wanted = virtio_queue_running(queue);
 
+	if (!port->ops)
+		return;
 	if (wanted && (mmio->dev->accepted & VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA))) {
 		log_info_limited(&mmio->dev->messages, "%s: NOTIFICATION_DATA: doorbell writes "
 				 "exit to vmm, since KVM cannot match them", mmio->dev->name);

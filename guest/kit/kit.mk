@@ -13,7 +13,7 @@ KIT_CFLAGS := -std=gnu17 -O2 -g -I. -MMD -MP \
               -Wall -Wextra $(WERROR) -Wmissing-prototypes -Wshadow -Wstrict-prototypes -Wvla \
               -ffreestanding -fno-pie -mno-red-zone -mgeneral-regs-only \
               -fno-strict-aliasing -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables
-KIT_LDFLAGS := -nostdlib -static -no-pie -Wl,-T,guest/kit/link.ld \
+KIT_LDFLAGS := -nostdlib -static -Wl,-T,guest/kit/link.ld \
                -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096
 
 $(KIT_ELF): $(KIT_OBJS) guest/kit/link.ld
