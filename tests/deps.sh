@@ -10,7 +10,8 @@ wanted=(
 	gcc make pkg-config libc6-dev linux-libc-dev liburing-dev # vmm
 	acpica-tools musl-tools                                   # its DSDT and init
 	check                                                     # unit tests
-	e2fsprogs kmod cpio util-linux procps xz-utils zstd fio   # the tests' scripts
+	e2fsprogs kmod cpio util-linux mount procps               # the tests' scripts
+	xz-utils zstd fio
 )
 missing=()
 for package in "${wanted[@]}"; do
