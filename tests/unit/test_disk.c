@@ -1254,6 +1254,54 @@ static void add_case(Suite *suite, const char *name, const TTest *const *tests, 
 	suite_add_tcase(suite, tcase);
 }
 
+enum { LONGS = 16 };
+
+struct flood {
+	struct io_order order;
+	struct job longs[LONGS], brief;
+	unsigned writes; /* when the brief one was done */
+};
+
+static void brief_done(struct disk_request *request, int result)
+{
+	struct flood *flood = container_of(request, struct flood, brief.request);
+
+	flood->writes = fault_count(FAULT_WRITE);
+	job_done(request, result);
+}
+
+static void flood_start(struct io_order *order)
+{
+	struct flood *flood = container_of(order, struct flood, order);
+
+	for (unsigned i = 0; i < LONGS; i++)
+		disk_queue(&disk_under_test, thread, &flood->longs[i].request);
+	disk_queue(&disk_under_test, thread, &flood->brief.request);
+}
+
+/* Requests of two steps fill a round: a brief one does not wait for their second ones. */
+START_TEST(brief_in_a_flood)
+{
+	static uint8_t buffer[2 * DISK_STEP_MAX];
+	struct flood flood = { .order.run = flood_start };
+	unsigned before = fault_count(FAULT_WRITE);
+
+	begin(&kinds[array_size(kinds) - 1], sizeof(buffer), false);
+	ck_assert_int_eq(disk_under_test.aio, DISK_AIO_SYNC);
+	for (unsigned i = 0; i < LONGS; i++)
+		job_init(&flood.longs[i], DISK_WRITE, 0, buffer, sizeof(buffer));
+	job_init(&flood.brief, DISK_READ, 0, buffer, 512);
+	flood.brief.request.done = brief_done;
+	io_thread_order(thread, &flood.order);
+	ck_assert_int_eq(job_wait(&flood.brief), 0);
+	ck_assert_uint_eq(flood.writes - before, LONGS);
+	for (unsigned i = 0; i < LONGS; i++)
+		ck_assert_int_eq(job_wait(&flood.longs[i]), 0);
+	ck_assert_uint_eq(fault_count(FAULT_WRITE) - before, 2 * LONGS);
+	end();
+}
+END_TEST
+
 /* What is not written since the image shrank is no data that the kernel lost. */
 START_TEST(shrinking_is_no_lost_data)
 {
@@ -1282,6 +1330,7 @@ int main(void)
 		short_and_interrupted_completions, stream_in_pieces, truncated_image, no_space,
 		file_size_limit, steps, cancelled_between_steps, failing_flush,
 		failed_flush_is_not_forgotten, stable_writes, shrinking_is_no_lost_data,
+		brief_in_a_flood,
 	};
 	const TTest *const discarding[] = {
 		ranges, allocation, ranges_refused, ranges_fail, range_steps,
