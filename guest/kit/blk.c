@@ -333,3 +333,17 @@ uint64_t blk_area(const struct blk *disk, unsigned index)
 
 	return first - first % BLK_AREA_SECTORS + 2ull * index * BLK_AREA_SECTORS;
 }
+
+void blk_paint(struct blk *disk, const struct blk_request *requests, unsigned count)
+{
+	virtq_paint(&disk->queue);
+	for (unsigned i = 0; i < count; i++)
+		memory_paint(requests[i].writable, requests[i].writable_length);
+}
+
+void blk_check_painted(struct blk *disk, const struct blk_request *requests, unsigned count)
+{
+	virtq_check_painted(&disk->queue);
+	for (unsigned i = 0; i < count; i++)
+		CHECK(memory_is_painted(requests[i].writable, requests[i].writable_length));
+}

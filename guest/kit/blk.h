@@ -199,6 +199,13 @@ void blk_check_quiet(struct blk *disk, unsigned interrupts);
 /* The disk can be started and reads right. */
 void blk_check_alive(struct blk *disk);
 
+/*
+ * memory_paint() of the queue and of what the device may write of `count` requests; fails the
+ * test if any of it changed.
+ */
+void blk_paint(struct blk *disk, const struct blk_request *requests, unsigned count);
+void blk_check_painted(struct blk *disk, const struct blk_request *requests, unsigned count);
+
 /* First sector of the half that may be written. */
 uint64_t blk_scratch(const struct blk *disk);
 

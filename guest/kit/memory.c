@@ -10,6 +10,7 @@ enum {
 	TABLE_COUNT = 32,
 	PTE_PRESENT_WRITE = 0x3,
 	PTE_LARGE = 0x80,
+	PAINT = 0xa5,
 };
 
 #define LARGE_PAGE (2ull << 20)
@@ -60,4 +61,17 @@ void memory_map(uint64_t address, uint64_t size)
 
 		directory[page >> 21 & 511] = page | PTE_LARGE | PTE_PRESENT_WRITE;
 	}
+}
+
+void memory_paint(void *memory, size_t size)
+{
+	memset(memory, PAINT, size);
+}
+
+bool memory_is_painted(const void *memory, size_t size)
+{
+	const uint8_t *bytes = memory;
+
+	/* Each byte is as the one before. */
+	return bytes[0] == PAINT && !memcmp(bytes, bytes + 1, size - 1);
 }

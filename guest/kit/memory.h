@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,3 +28,10 @@ void heap_reset(void);
  * GiB it always is.
  */
 void memory_map(uint64_t address, uint64_t size);
+
+/*
+ * Fills memory with a byte that no driver or device would put there; true while all of it is
+ * still there.
+ */
+void memory_paint(void *memory, size_t size);
+bool memory_is_painted(const void *memory, size_t size);

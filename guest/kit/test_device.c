@@ -16,7 +16,6 @@ enum {
 	IN_FLIGHT = 32,
 	RENEGOTIATIONS = 100,
 	EMPTY_KICKS = 1000,
-	CANARY = 0xa5,
 	CONFIG_SHOWN = BLK_DISCARD_LIMITS, /* capacity to num_queues */
 	CONFIG_END = 96,
 };
@@ -477,23 +476,6 @@ static void reset_forgets_positions(struct blk *disk)
 	}
 }
 
-static void paint(const struct virtq *queue, const struct blk_request *requests)
-{
-	memset(queue->desc, CANARY, queue->desc_bytes);
-	memset(queue->avail, CANARY, queue->avail_bytes);
-	memset(queue->used, CANARY, queue->used_bytes);
-	for (unsigned i = 0; i < IN_FLIGHT; i++)
-		memset(requests[i].writable, CANARY, requests[i].writable_length);
-}
-
-static void check_painted(const void *memory, uint32_t length)
-{
-	const uint8_t *bytes = memory;
-
-	CHECK_EQUAL(bytes[0], CANARY);
-	CHECK(!memcmp(bytes, bytes + 1, length - 1)); /* each byte is as the one before */
-}
-
 static void start_many(struct blk *disk, struct blk_request *requests, uint32_t type)
 {
 	blk_start(disk, FEATURE(F_RING_RESET));
@@ -509,18 +491,13 @@ static void start_many(struct blk *disk, struct blk_request *requests, uint32_t 
 /* Nothing moves any more: no ring or buffer byte, no interrupt. */
 static void check_still(struct blk *disk, struct blk_request *requests)
 {
-	const struct virtq *queue = &disk->queue;
 	unsigned count;
 
-	paint(queue, requests);
+	blk_paint(disk, requests, IN_FLIGHT);
 	count = irq_count(blk_vector(disk, ENTRY_QUEUE));
 	irq_sleep(QUIET_MS);
 	CHECK_EQUAL(irq_count(blk_vector(disk, ENTRY_QUEUE)), count);
-	check_painted(queue->desc, queue->desc_bytes);
-	check_painted(queue->avail, queue->avail_bytes);
-	check_painted(queue->used, queue->used_bytes);
-	for (unsigned i = 0; i < IN_FLIGHT; i++)
-		check_painted(requests[i].writable, requests[i].writable_length);
+	blk_check_painted(disk, requests, IN_FLIGHT);
 }
 
 static void reset_in_flight(struct blk *disk)

@@ -51,7 +51,6 @@ enum {
 	IN_FLIGHT = 32,
 	REQUESTS = 16,
 	FINAL_SECTORS = 64,
-	CANARY = 0xa5,
 	RESET_PERIOD_MS = 100,
 };
 
@@ -581,32 +580,14 @@ static void start_many(struct blk_request *requests, uint64_t features_wanted)
 	kick();
 }
 
-static void check_painted(const void *memory, uint32_t length)
-{
-	const uint8_t *bytes = memory;
-
-	CHECK_EQUAL(bytes[0], CANARY);
-	CHECK(!memcmp(bytes, bytes + 1, length - 1)); /* each byte is as the one before */
-}
-
 /* The queue has stopped: no byte of its ring or buffers changes, and no interrupt comes. */
 static void check_quiet(const struct blk_request *requests)
 {
-	const struct virtq *queue = &mmio.queue;
-
-	memset(queue->desc, CANARY, virtq_desc_bytes(queue->size));
-	memset(queue->avail, CANARY, virtq_avail_bytes(queue->size));
-	memset(queue->used, CANARY, virtq_used_bytes(queue->size));
-	for (unsigned i = 0; i < IN_FLIGHT; i++)
-		memset(requests[i].writable, CANARY, requests[i].writable_length);
+	blk_paint(&mmio, requests, IN_FLIGHT);
 	put(INTERRUPT_ACK, INTERRUPT_QUEUE);
 	irq_sleep(QUIET_MS);
 	CHECK_EQUAL(get(INTERRUPT_STATUS), 0);
-	check_painted(queue->desc, virtq_desc_bytes(queue->size));
-	check_painted(queue->avail, virtq_avail_bytes(queue->size));
-	check_painted(queue->used, virtq_used_bytes(queue->size));
-	for (unsigned i = 0; i < IN_FLIGHT; i++)
-		check_painted(requests[i].writable, requests[i].writable_length);
+	blk_check_painted(&mmio, requests, IN_FLIGHT);
 }
 
 static void reset_in_flight(struct blk *disk)

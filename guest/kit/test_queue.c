@@ -10,7 +10,6 @@
 #include "guest/kit/x86.h"
 
 enum {
-	CANARY = 0x5a,
 	READS = 5,
 	PAIRS = 8,
 	SLOW_SECTORS = 64,
@@ -60,19 +59,6 @@ static void read_some(struct blk *disk)
 		blk_check(disk, blk_read(disk, i, 1), i, 1, false);
 }
 
-static void paint_ring(const struct virtq *queue)
-{
-	memset(queue->desc, CANARY, queue->desc_bytes);
-	memset(queue->avail, CANARY, queue->avail_bytes);
-	memset(queue->used, CANARY, queue->used_bytes);
-}
-
-static void check_painted(const void *memory, uint32_t length)
-{
-	for (uint32_t i = 0; i < length; i++)
-		CHECK_EQUAL(((const uint8_t *)memory)[i], CANARY);
-}
-
 /* Elsewhere and with another size it starts from its first slot; the old ring is left alone. */
 static void reset_and_again(struct blk *disk)
 {
@@ -86,16 +72,14 @@ static void reset_and_again(struct blk *disk)
 		test_context("round %u", round);
 		read_some(disk);
 		virtio_queue_reset(device, 0);
-		paint_ring(&old);
+		virtq_paint(&old);
 		size /= 2;
 		virtq_create(&disk->queue, device, 0, size);
 		virtq_enable(&disk->queue, ENTRY_QUEUE);
 		CHECK_EQUAL(virtio_read16(device, QUEUE_SIZE), size);
 		CHECK_EQUAL(virtio_read16(device, QUEUE_RESET), 0);
 		read_some(disk);
-		check_painted(old.desc, old.desc_bytes);
-		check_painted(old.avail, old.avail_bytes);
-		check_painted(old.used, old.used_bytes);
+		virtq_check_painted(&old);
 	}
 }
 

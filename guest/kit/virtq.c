@@ -22,8 +22,6 @@ enum {
 	PACKED_EVENT_ALIGN = 4,
 
 	BREAK_MS = 1000, /* for a device that says nothing */
-
-	PAINT = 0xa5,
 };
 
 uint32_t virtq_desc_bytes(uint16_t size)
@@ -445,23 +443,16 @@ struct virtq_used_element virtq_take_used(struct virtq *queue)
 	return queue->packed ? packed_take(queue) : virtq_used_at(queue, position);
 }
 
-void virtq_paint(struct virtq *queue)
+void virtq_paint(const struct virtq *queue)
 {
-	memset(queue->desc, PAINT, queue->desc_bytes);
-	memset(queue->avail, PAINT, queue->avail_bytes);
-	memset(queue->used, PAINT, queue->used_bytes);
-}
-
-static bool is_painted(const void *area, uint32_t length)
-{
-	const uint8_t *bytes = area;
-
-	return bytes[0] == PAINT && !memcmp(bytes, bytes + 1, length - 1);
+	memory_paint(queue->desc, queue->desc_bytes);
+	memory_paint(queue->avail, queue->avail_bytes);
+	memory_paint(queue->used, queue->used_bytes);
 }
 
 void virtq_check_painted(const struct virtq *queue)
 {
-	CHECK(is_painted(queue->desc, queue->desc_bytes));
-	CHECK(is_painted(queue->avail, queue->avail_bytes));
-	CHECK(is_painted(queue->used, queue->used_bytes));
+	CHECK(memory_is_painted(queue->desc, queue->desc_bytes));
+	CHECK(memory_is_painted(queue->avail, queue->avail_bytes));
+	CHECK(memory_is_painted(queue->used, queue->used_bytes));
 }

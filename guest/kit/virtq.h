@@ -163,9 +163,6 @@ bool virtq_has_used(const struct virtq *queue);
  */
 struct virtq_used_element virtq_take_used(struct virtq *queue);
 
-/*
- * Fills the queue's areas, whoever writes them, with a byte that no driver or device would put
- * there; fails the test if one of these bytes is no more.
- */
-void virtq_paint(struct virtq *queue);
+/* memory_paint() of the queue's areas, whoever writes them; fails the test if they changed. */
+void virtq_paint(const struct virtq *queue);
 void virtq_check_painted(const struct virtq *queue);
