@@ -136,6 +136,13 @@ static int lock(const struct disk *disk)
 	return 0;
 }
 
+static void unlock(const struct disk *disk)
+{
+	struct flock whole = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	fcntl(disk->fd, F_OFD_SETLK, &whole);
+}
+
 /*
  * Zeros to write where the host cannot make them.  A mapping that is only read
  * has all its pages in one, the kernel's own.
@@ -187,6 +194,8 @@ void disk_close(struct disk *disk)
 {
 	if (disk->zeros)
 		munmap(disk->zeros, DISK_STEP_MAX);
+	/* The ring of a thread that ended may keep the file a little longer. */
+	unlock(disk);
 	close(disk->fd);
 }
 
@@ -331,20 +340,34 @@ static int range_inline(const struct disk_request *request)
 	return fallocate(fd, way_mode(request->way), (off_t)request->offset, request->step_len);
 }
 
-static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)
+/* One part needs no vector, which the kernel would copy. */
+static void transfer_uring(struct disk_request *request, struct io_uring_sqe *sqe)
 {
 	int fd = request->disk->fd;
 	unsigned count;
 	const struct iovec *iov = step_parts(request, &count);
+	bool write = is_write(request);
+
+	if (count == 1)
+		io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe, fd, iov->iov_base,
+				 (unsigned)iov->iov_len, request->offset);
+	else
+		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, fd, iov, count,
+				 request->offset);
+	sqe->rw_flags = write ? write_flags(request) : 0;
+}
+
+static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)
+{
+	int fd = request->disk->fd;
 
 	if (request->step_len)
 		range_uring(request, sqe);
 	else if (request->op == DISK_FLUSH)
 		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-	else if (is_write(request))
-		io_uring_prep_writev2(sqe, fd, iov, count, request->offset, write_flags(request));
 	else
-		io_uring_prep_readv(sqe, fd, iov, count, request->offset);
+		transfer_uring(request, sqe);
+	io_thread_use_file(request->thread, sqe, fd);
 	io_uring_sqe_set_data(sqe, &request->step);
 }
 

@@ -19,6 +19,11 @@
  */
 #define RING_ENTRIES 256
 
+/* Of the ring's table of files, whose index is the descriptor. */
+#define FILES_MAX 1024
+
+enum file_state { FILE_UNKNOWN, FILE_REGISTERED, FILE_REFUSED };
+
 struct io_thread {
 	pthread_t id;
 	char name[16]; /* the kernel's limit */
@@ -34,6 +39,8 @@ struct io_thread {
 	struct io_queue *queues;
 	struct io_completion *completed, **completed_end;
 	bool wake_watched;
+	unsigned files;                /* slots of the table: 0 or FILES_MAX */
+	uint8_t file_state[FILES_MAX]; /* enum file_state */
 	bool work_left; /* do not sleep before the next round */
 	uint64_t spent; /* bytes begun in this round */
 	bool stop;
@@ -163,6 +170,36 @@ struct io_uring_sqe *io_thread_sqe(struct io_thread *thread)
 	return sqe;
 }
 
+static enum file_state set_file(struct io_thread *thread, unsigned slot, int fd)
+{
+	int ret = io_uring_register_files_update(&thread->ring, slot, &fd, 1);
+
+	return ret == 1 ? FILE_REGISTERED : FILE_REFUSED;
+}
+
+void io_thread_use_file(struct io_thread *thread, struct io_uring_sqe *sqe, int fd)
+{
+	unsigned slot = (unsigned)fd;
+
+	if (slot >= thread->files)
+		return;
+	if (thread->file_state[slot] == FILE_UNKNOWN)
+		thread->file_state[slot] = set_file(thread, slot, fd);
+	if (thread->file_state[slot] == FILE_REGISTERED)
+		sqe->flags |= IOSQE_FIXED_FILE;
+}
+
+void io_thread_forget_file(struct io_thread *thread, int fd)
+{
+	unsigned slot = (unsigned)fd;
+
+	if (slot >= thread->files)
+		return;
+	if (thread->file_state[slot] == FILE_REGISTERED)
+		set_file(thread, slot, -1);
+	thread->file_state[slot] = FILE_UNKNOWN;
+}
+
 /*
  * A multishot poll reports each signal on an eventfd without the eventfd being
  * read; its counter just grows.
@@ -250,6 +287,9 @@ static int make_ring(struct io_thread *thread)
 		io_uring_queue_exit(&thread->ring);
 		ret = -ENOSYS;
 	}
+	/* 5.19, and the limit of open files: without it, look-ups. */
+	if (ret == 0 && io_uring_register_files_sparse(&thread->ring, FILES_MAX) == 0)
+		thread->files = FILES_MAX;
 	return ret;
 }
 
@@ -314,27 +354,41 @@ static void io_thread_free(struct io_thread *thread)
 	free(thread);
 }
 
-int io_thread_create(struct io_thread **result, const char *name, unsigned queues,
-		     bool use_uring)
+static int start_thread(struct io_thread *thread, const struct io_thread_config *config)
+{
+	pthread_attr_t attr;
+	int ret = -pthread_attr_init(&attr);
+
+	if (ret)
+		return ret;
+	if (config->cpus)
+		ret = -pthread_attr_setaffinity_np(&attr, sizeof(*config->cpus), config->cpus);
+	if (ret == 0)
+		ret = -pthread_create(&thread->id, &attr, thread_main, thread);
+	pthread_attr_destroy(&attr);
+	return ret;
+}
+
+int io_thread_create(struct io_thread **result, const struct io_thread_config *config)
 {
 	struct io_thread *thread = calloc(1, sizeof(*thread));
 	int ret = 0;
 
 	if (!thread)
 		return -ENOMEM;
-	strncpy(thread->name, name, sizeof(thread->name) - 1);
-	thread->use_uring = use_uring;
+	strncpy(thread->name, config->name, sizeof(thread->name) - 1);
+	thread->use_uring = config->use_uring;
 	thread->orders_end = &thread->orders;
 	thread->completed_end = &thread->completed;
 	pthread_mutex_init(&thread->lock, NULL);
-	thread->poll = calloc(1 + queues, sizeof(*thread->poll));
+	thread->poll = calloc(1 + config->queues, sizeof(*thread->poll));
 	thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!thread->poll)
 		ret = -ENOMEM;
 	else if (thread->wake < 0)
 		ret = -errno;
 	else
-		ret = -pthread_create(&thread->id, NULL, thread_main, thread);
+		ret = start_thread(thread, config);
 	if (ret) {
 		io_thread_free(thread);
 		return ret;

@@ -18,6 +18,7 @@
  */
 #pragma once
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -52,14 +53,20 @@ struct io_queue {
 	bool ring_again, flush_wanted;
 };
 
+struct io_thread_config {
+	const char *name;
+	unsigned queues;       /* the most that it will serve */
+	bool use_uring;        /* false: it is the poll(2) kind */
+	const cpu_set_t *cpus; /* where it may run; NULL: where the caller may */
+};
+
 /*
- * Start a thread called @name that can serve up to @queues queues.  Without
- * @use_uring, or where the kernel refuses (-v says so), it is the poll(2)
- * kind.  It takes orders at once, and makes its ring while the caller goes on.
- * Returns 0 or -errno.
+ * Start a thread.  Where the kernel refuses io_uring (-v says so), it is the
+ * poll(2) kind, too.  It takes orders at once, and makes its ring while the
+ * caller goes on.  Nothing of @config is used later.  Returns 0 or -errno,
+ * -EINVAL if none of @cpus can be used.
  */
-int io_thread_create(struct io_thread **thread, const char *name, unsigned queues,
-		     bool use_uring);
+int io_thread_create(struct io_thread **thread, const struct io_thread_config *config);
 
 /* Ends and frees the thread.  Its queues are idle: nothing is in flight. */
 void io_thread_destroy(struct io_thread *thread);
@@ -88,6 +95,15 @@ void io_thread_want_flush(struct io_queue *queue);
  * do the work inline and call io_thread_complete().
  */
 struct io_uring_sqe *io_thread_sqe(struct io_thread *thread);
+
+/*
+ * Let @sqe, which is prepared for @fd, take the file from the ring's own table,
+ * which it joins at its first use: that saves the kernel a look-up a request.
+ * The table keeps the file open, so it is told before @fd is closed on a thread
+ * that goes on.
+ */
+void io_thread_use_file(struct io_thread *thread, struct io_uring_sqe *sqe, int fd);
+void io_thread_forget_file(struct io_thread *thread, int fd);
 
 /*
  * Work on @bytes begins in this round.  True once those of a round are

@@ -412,15 +412,14 @@ static uint16_t queue_count(const struct machine *m, const struct blk_config *co
 
 static int io_thread_up(struct machine *m)
 {
-	bool use_uring = false;
-	unsigned queues = 0;
+	struct io_thread_config config = { .name = "io0" };
 	int ret;
 
 	for (unsigned i = 0; i < m->options->disk_count; i++) {
-		use_uring |= m->options->disk[i].disk.aio == DISK_AIO_IO_URING;
-		queues += queue_count(m, &m->options->disk[i]);
+		config.use_uring |= m->options->disk[i].disk.aio == DISK_AIO_IO_URING;
+		config.queues += queue_count(m, &m->options->disk[i]);
 	}
-	ret = io_thread_create(&m->io_thread, "io0", queues, use_uring);
+	ret = io_thread_create(&m->io_thread, &config);
 	return ret ? cannot_make("an I/O thread", ret) : 0;
 }
 

@@ -20,6 +20,7 @@
 #include "tests/unit/fault.h"
 #include "tests/unit/files.h"
 #include "tests/unit/leaks.h"
+#include "tests/unit/on-thread.h"
 #include "tests/unit/unit.h"
 
 #define SECTORS 2048
@@ -80,11 +81,20 @@ static struct blk_config config_of(const char *name, size_t size, bool uring)
 	};
 }
 
+static void thread_begin(bool uring)
+{
+	const struct io_thread_config config = {
+		.name = "io-test", .queues = QUEUES, .use_uring = uring,
+	};
+
+	ck_assert_int_eq(io_thread_create(&thread, &config), 0);
+}
+
 static void begin_with(const struct blk_config *config, bool uring, uint16_t size,
 		       uint64_t features)
 {
 	state = size;
-	ck_assert_int_eq(io_thread_create(&thread, "io-test", QUEUES, uring), 0);
+	thread_begin(uring);
 	rig_create(&rig, config, thread, size);
 	rig_prepare(&rig, features);
 	rig_go(&rig);
@@ -109,8 +119,7 @@ static int replace_file(struct disk *disk, int fd)
 {
 	int before = fcntl(disk->fd, F_DUPFD_CLOEXEC, 0);
 
-	ck_assert_int_eq(dup3(fd, disk->fd, O_CLOEXEC), disk->fd);
-	close(fd);
+	on_thread_replace_file(thread, disk->fd, fd);
 	return before;
 }
 
@@ -1266,7 +1275,7 @@ START_TEST(features_by_configuration)
 {
 	const struct guest_memory none = { 0 };
 
-	ck_assert_int_eq(io_thread_create(&thread, "io-test", QUEUES, false), 0);
+	thread_begin(false);
 	for (unsigned i = 0; i < 1 << 8; i++) {
 		struct blk_config config = config_of("image", 512, false);
 		struct disk disk;

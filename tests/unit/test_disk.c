@@ -24,6 +24,7 @@
 #include "tests/unit/fault.h"
 #include "tests/unit/files.h"
 #include "tests/unit/leaks.h"
+#include "tests/unit/on-thread.h"
 #include "tests/unit/unit.h"
 #include "tests/unit/vq-driver.h"
 
@@ -401,9 +402,12 @@ static void begin(const struct kind *kind, size_t size, bool read_only)
 	const struct disk_config config = {
 		.path = image("image", size), .aio = kind->aio, .read_only = read_only,
 	};
+	const struct io_thread_config thread_config = {
+		.name = "io-test", .queues = 1, .use_uring = kind->uring_thread,
+	};
 
 	ck_assert_int_eq(disk_open(&disk_under_test, &config), 0);
-	ck_assert_int_eq(io_thread_create(&thread, "io-test", 1, kind->uring_thread), 0);
+	ck_assert_int_eq(io_thread_create(&thread, &thread_config), 0);
 }
 
 static void end(void)
@@ -695,8 +699,7 @@ END_TEST
 /* A disk's file is replaced: its requests meet what such a file does. */
 static void become(int fd)
 {
-	ck_assert_int_eq(dup3(fd, disk_under_test.fd, O_CLOEXEC), disk_under_test.fd);
-	close(fd);
+	on_thread_replace_file(thread, disk_under_test.fd, fd);
 }
 
 START_TEST(no_space)
@@ -1230,7 +1233,7 @@ START_TEST(stable_writes)
 			ck_assert_int_eq(job_wait(&job), 0);
 			eventfd_read(look.told, &count);
 			if (kinds[k].uses_uring) {
-				ck_assert_int_eq(look.sqe.opcode, IORING_OP_WRITEV);
+				ck_assert_int_eq(look.sqe.opcode, IORING_OP_WRITE);
 				ck_assert_uint_eq(look.sqe.off, 1024);
 				ck_assert_int_eq(look.sqe.rw_flags, i ? RWF_DSYNC : 0);
 			} else {

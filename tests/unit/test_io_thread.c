@@ -2,6 +2,7 @@
 #include "devices/io_thread.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 #include "tests/unit/leaks.h"
+#include "tests/unit/on-thread.h"
 #include "tests/unit/unit.h"
 
 #define DEADLINE_MS 20000
@@ -27,8 +30,12 @@ static struct io_thread *thread;
 
 static void begin(bool uring)
 {
+	const struct io_thread_config config = {
+		.name = "io-test", .queues = QUEUES, .use_uring = uring,
+	};
+
 	use_uring = uring;
-	ck_assert_int_eq(io_thread_create(&thread, "io-test", QUEUES, use_uring), 0);
+	ck_assert_int_eq(io_thread_create(&thread, &config), 0);
 }
 
 static void for_both(void (*test)(void))
@@ -66,34 +73,6 @@ static bool wait_ms(int fd, int ms)
 static void wait_for(int fd)
 {
 	ck_assert_msg(wait_ms(fd, DEADLINE_MS), "it did not happen");
-}
-
-/* A function called on the thread, and waited for. */
-struct call {
-	struct io_order order;
-	void (*function)(void *opaque);
-	void *opaque;
-	int done;
-};
-
-static void run_call(struct io_order *order)
-{
-	struct call *call = container_of(order, struct call, order);
-	int done = call->done;
-
-	call->function(call->opaque);
-	post(done);
-}
-
-static void on_thread(void (*function)(void *opaque), void *opaque)
-{
-	struct call call = {
-		.order.run = run_call, .function = function, .opaque = opaque, .done = semaphore(),
-	};
-
-	io_thread_order(thread, &call.order);
-	wait_for(call.done);
-	close(call.done);
 }
 
 /* --- Orders --- */
@@ -241,7 +220,7 @@ static void make_counters(void)
 static void start_counters(void)
 {
 	make_counters();
-	on_thread(add_counters, NULL);
+	on_thread(thread, add_counters, NULL);
 }
 
 /* The thread ends first: it would go on watching the doorbells. */
@@ -293,7 +272,7 @@ static void rung_before(void)
 		begin(use_uring);
 		make_counters();
 		post(counters[0].queue.doorbell);
-		on_thread(add_counters, NULL);
+		on_thread(thread, add_counters, NULL);
 		wait_for(counters[0].told);
 		stop_counters();
 	}
@@ -319,12 +298,12 @@ static void rounds_on_request(void)
 	struct counter *busy = &counters[0], *other = &counters[QUEUES - 1];
 
 	start_counters();
-	on_thread(ask_again, busy);
+	on_thread(thread, ask_again, busy);
 	post(other->queue.doorbell);
 	wait_for(other->told);
 	for (unsigned i = 0; i < 1001; i++)
 		wait_for(busy->told);
-	on_thread(nothing, NULL);
+	on_thread(thread, nothing, NULL);
 	ck_assert_uint_eq(load_acquire(&busy->rung), 1001);
 	stop_counters();
 }
@@ -347,7 +326,7 @@ static void sleeps(void)
 		post(counters[i].queue.doorbell);
 		wait_for(counters[i].told);
 	}
-	on_thread(nothing, NULL);
+	on_thread(thread, nothing, NULL);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
 	ck_assert(!wait_ms(never, 300));
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
@@ -412,9 +391,9 @@ static void inline_steps(void)
 {
 	for (unsigned round = 0; round < 3; round++) {
 		reset_steps();
-		on_thread(complete_inline, NULL);
+		on_thread(thread, complete_inline, NULL);
 		wait_for(steps_told);
-		on_thread(nothing, NULL);
+		on_thread(thread, nothing, NULL);
 		ck_assert(in_turn);
 		for (unsigned i = 0; i < STEPS; i++) {
 			ck_assert_int_eq(steps[i].result, (int)i);
@@ -438,7 +417,7 @@ static void no_entry(void *opaque)
 START_TEST(poll_kind_has_no_entries)
 {
 	begin(false);
-	on_thread(no_entry, thread);
+	on_thread(thread, no_entry, thread);
 	io_thread_destroy(thread);
 }
 END_TEST
@@ -471,13 +450,13 @@ START_TEST(more_in_flight_than_the_ring_holds)
 	reset_steps();
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	given = 0;
-	on_thread(queue_reads, &given);
+	on_thread(thread, queue_reads, &given);
 	ck_assert_uint_eq(given, STEPS);
 	/* All complete at once: more than the completion ring holds. */
 	memset(bytes, 7, sizeof(bytes));
 	ck_assert_int_eq(write(pair[1], bytes, STEPS), STEPS);
 	wait_for(steps_told);
-	on_thread(nothing, NULL);
+	on_thread(thread, nothing, NULL);
 	for (unsigned i = 0; i < STEPS; i++) {
 		ck_assert_uint_eq(steps[i].times, 1);
 		ck_assert_int_eq(steps[i].result, 1);
@@ -490,7 +469,136 @@ START_TEST(more_in_flight_than_the_ring_holds)
 }
 END_TEST
 
+/* --- Files --- */
+
+struct put {
+	struct step step;
+	int fd;
+	unsigned flags; /* of the entry */
+};
+
+static void put_byte(void *opaque)
+{
+	struct put *put = opaque;
+	struct io_uring_sqe *sqe = io_thread_sqe(thread);
+
+	io_uring_prep_write(sqe, put->fd, &put->step.byte, 1, 0);
+	io_thread_use_file(thread, sqe, put->fd);
+	io_uring_sqe_set_data(sqe, &put->step.completion);
+	put->flags = sqe->flags;
+}
+
+static void put_done(struct io_completion *completion, int result)
+{
+	container_of(completion, struct step, completion)->result = result;
+	post(steps_told);
+}
+
+static void forget(void *opaque)
+{
+	io_thread_forget_file(thread, *(int *)opaque);
+}
+
+static char get_byte(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	char byte = 0; /* at the end of the file, too */
+
+	ck_assert_int_eq(poll(&pfd, 1, DEADLINE_MS), 1);
+	ck_assert_int_ge(read(fd, &byte, 1), 0);
+	return byte;
+}
+
+/* A file that joined the table stays in it and open until it is forgotten. */
+START_TEST(files_of_the_ring)
+{
+	int ends[2], other[2];
+	struct put put = { .step = { .completion.done = put_done, .byte = 'a' } };
+
+	begin(true);
+	steps_told = semaphore();
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	ck_assert_int_eq(pipe2(other, O_CLOEXEC), 0);
+	put.fd = ends[1];
+	for (unsigned i = 0; i < 3; i++) {
+		on_thread(thread, put_byte, &put);
+		wait_for(steps_told);
+		ck_assert_int_eq(put.step.result, 1);
+		ck_assert_uint_eq(put.flags, IOSQE_FIXED_FILE);
+		ck_assert_int_eq(get_byte(ends[0]), 'a');
+	}
+	/* The number becomes another file; the old one has no writer left. */
+	on_thread_replace_file(thread, put.fd, other[1]);
+	ck_assert_int_eq(get_byte(ends[0]), 0);
+	on_thread(thread, put_byte, &put);
+	wait_for(steps_told);
+	ck_assert_int_eq(get_byte(other[0]), 'a');
+	/* To forget what is not known, or is no file, does nothing. */
+	for (unsigned i = 0; i < 2; i++)
+		on_thread(thread, forget, &put.fd);
+	on_thread(thread, forget, &(int){ -1 });
+	close(put.fd);
+	ck_assert_int_eq(get_byte(other[0]), 0);
+	io_thread_destroy(thread);
+	close(ends[0]);
+	close(other[0]);
+	close(steps_told);
+}
+END_TEST
+
+/* What the table has no place for goes without it. */
+START_TEST(file_beyond_the_table)
+{
+	struct rlimit limit;
+	struct put put = { .step = { .completion.done = put_done, .byte = 'a' } };
+	int ends[2];
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = limit.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	begin(true);
+	steps_told = semaphore();
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	put.fd = fcntl(ends[1], F_DUPFD_CLOEXEC, 3000);
+	ck_assert_int_ge(put.fd, 3000);
+	on_thread(thread, put_byte, &put);
+	wait_for(steps_told);
+	ck_assert_uint_eq(put.flags, 0);
+	ck_assert_int_eq(get_byte(ends[0]), 'a');
+	on_thread(thread, forget, &put.fd);
+	io_thread_destroy(thread);
+	close(ends[0]);
+	close(ends[1]);
+	close(put.fd);
+	close(steps_told);
+}
+END_TEST
+
 /* --- Life --- */
+
+static void read_cpus(void *opaque)
+{
+	pthread_getaffinity_np(pthread_self(), sizeof(cpu_set_t), opaque);
+}
+
+START_TEST(thread_stays_on_its_cpus)
+{
+	cpu_set_t one, now;
+	const struct io_thread_config config = { .name = "io-test", .cpus = &one };
+
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (io_thread_create(&thread, &config))
+			continue;
+		on_thread(thread, read_cpus, &now);
+		ck_assert(CPU_EQUAL(&one, &now));
+		io_thread_destroy(thread);
+	}
+	CPU_ZERO(&one);
+	ck_assert_int_eq(io_thread_create(&thread, &config), -EINVAL);
+}
+END_TEST
 
 static void read_name(void *opaque)
 {
@@ -499,15 +607,16 @@ static void read_name(void *opaque)
 
 START_TEST(thread_has_a_name)
 {
+	const struct io_thread_config config = { .name = "a-name-of-many-letters", .queues = 1 };
 	char name[16];
 
 	begin(true);
-	on_thread(read_name, name);
+	on_thread(thread, read_name, name);
 	ck_assert_str_eq(name, "io-test");
 	io_thread_destroy(thread);
 	/* A long one is cut at what the kernel takes. */
-	ck_assert_int_eq(io_thread_create(&thread, "a-name-of-many-letters", 1, false), 0);
-	on_thread(read_name, name);
+	ck_assert_int_eq(io_thread_create(&thread, &config), 0);
+	on_thread(thread, read_name, name);
 	ck_assert_str_eq(name, "a-name-of-many-");
 	io_thread_destroy(thread);
 }
@@ -525,7 +634,7 @@ START_TEST(many_lives)
 		}
 		begin(i % 2);
 		if (i % 3 == 0)
-			on_thread(nothing, NULL);
+			on_thread(thread, nothing, NULL);
 		io_thread_destroy(thread);
 	}
 	ck_assert_uint_eq(leaks_fds(), fds);
@@ -541,6 +650,7 @@ int main(void)
 	unit_tcase(suite, "queues", doorbells, doorbell_at_once, ring_again, idle_thread_sleeps);
 	unit_tcase(suite, "completions", completions_without_a_ring, poll_kind_has_no_entries,
 		   more_in_flight_than_the_ring_holds);
-	unit_tcase(suite, "life", thread_has_a_name, many_lives);
+	unit_tcase(suite, "files", files_of_the_ring, file_beyond_the_table);
+	unit_tcase(suite, "life", thread_stays_on_its_cpus, thread_has_a_name, many_lives);
 	return unit_run(suite);
 }

@@ -800,6 +800,9 @@ static void disk_begin(uint16_t queue_size)
 		.queue_size = queue_size,
 		.discard = true,
 	};
+	const struct io_thread_config thread_config = {
+		.name = "io-test", .queues = 1, .use_uring = true,
+	};
 
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = image_byte(i);
@@ -807,7 +810,7 @@ static void disk_begin(uint16_t queue_size)
 	files_write(folder, "image", bytes, sizeof(bytes));
 	config.disk.path = files_path(folder, "image");
 	fake_board_init(&board);
-	ck_assert_int_eq(io_thread_create(&thread, "io-test", 1, true), 0);
+	ck_assert_int_eq(io_thread_create(&thread, &thread_config), 0);
 	rig_create(&rig, &config, thread, queue_size);
 	attach(rig.dev);
 }
