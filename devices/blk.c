@@ -39,14 +39,14 @@ static void queue_start(struct virtio_device *dev, unsigned index)
 	struct blk *blk = from_virtio(dev);
 
 	blk->queue[index].features = dev->accepted;
-	io_thread_order(blk->thread, &blk->queue[index].start);
+	io_thread_order(blk->queue[index].thread, &blk->queue[index].start);
 }
 
 static void queue_stop(struct virtio_device *dev, unsigned index)
 {
 	struct blk *blk = from_virtio(dev);
 
-	io_thread_order(blk->thread, &blk->queue[index].stop);
+	io_thread_order(blk->queue[index].thread, &blk->queue[index].stop);
 }
 
 /* A request without INDIRECT takes a descriptor for each of its parts. */
@@ -155,20 +155,25 @@ static uint64_t offered_features(const struct disk *disk, const struct blk_confi
 		(config->notification_data ? VIRTIO_BIT(VIRTIO_F_NOTIFICATION_DATA) : 0);
 }
 
-static int init_queues(struct blk *blk)
+static struct io_thread *deal(struct blk_threads *threads)
+{
+	return threads->thread[threads->next++ % threads->count];
+}
+
+static int init_queues(struct blk *blk, struct blk_threads *threads)
 {
 	int ret = 0;
 
-	blk->queue = calloc(blk->virtio.queue_count, sizeof(*blk->queue));
+	blk->queue = calloc_lines(blk->virtio.queue_count, sizeof(*blk->queue));
 	if (!blk->queue)
 		return -ENOMEM;
 	for (unsigned i = 0; i < blk->virtio.queue_count && ret == 0; i++)
-		ret = blk_queue_init(blk, i);
+		ret = blk_queue_init(blk, i, deal(threads));
 	return ret;
 }
 
 int blk_create(struct blk **result, const char *name, const struct blk_config *config,
-	       struct disk *disk, struct io_thread *thread, const struct guest_memory *mem)
+	       struct disk *disk, struct blk_threads *threads, const struct guest_memory *mem)
 {
 	struct blk *blk;
 	int ret;
@@ -179,7 +184,6 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 	if (!blk)
 		return -ENOMEM;
 	blk->disk = disk;
-	blk->thread = thread;
 	blk->discard = config->discard;
 	blk->cache = config->cache;
 	blk->writeback = config->cache != BLK_CACHE_WRITETHROUGH;
@@ -201,7 +205,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 		free(blk);
 		return ret;
 	}
-	ret = init_queues(blk);
+	ret = init_queues(blk, threads);
 	if (ret) {
 		blk_destroy(blk);
 		return ret;

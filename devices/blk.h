@@ -53,15 +53,22 @@ extern const struct virtio_feature blk_features[];
 
 struct blk;
 
+/* The threads to which the queues of all disks are dealt round. */
+struct blk_threads {
+	struct io_thread **thread;
+	unsigned count; /* 1 at least */
+	unsigned next;  /* whose turn it is */
+};
+
 /*
- * Make the device for an open @disk, served by @thread; both outlive it.
- * @name is for messages and outlives it too.  Returns 0 or -errno, -EINVAL for no
- * queues.
+ * Make the device for an open @disk, whose queues take their turns at @threads;
+ * the disk and the threads themselves outlive it.  @name is for messages and
+ * outlives it too.  Returns 0 or -errno, -EINVAL for no queues.
  */
 int blk_create(struct blk **blk, const char *name, const struct blk_config *config,
-	       struct disk *disk, struct io_thread *thread, const struct guest_memory *mem);
+	       struct disk *disk, struct blk_threads *threads, const struct guest_memory *mem);
 
-/* After virtio_device_shut_down(), and once the I/O thread has ended. */
+/* After virtio_device_shut_down(), and once the I/O threads have ended. */
 void blk_destroy(struct blk *blk);
 
 /*

@@ -10,10 +10,11 @@
 
 struct blk_request;
 
-/* A queue; all but the orders belongs to the I/O thread from start to stop. */
+/* A queue; all but the orders belongs to its thread from start to stop. */
 struct blk_queue {
 	struct io_queue io;
 	struct io_order start, stop;
+	struct io_thread *thread;
 	struct blk *blk;
 	unsigned index;
 	bool running, stopping;
@@ -25,12 +26,15 @@ struct blk_queue {
 	struct blk_request *requests;
 	struct blk_request *free;
 	unsigned fresh; /* how many were ever used: the others cost no memory */
-};
+} on_cache_lines;
 
+/*
+ * What the threads of its queues share.  On the way of a request they only read:
+ * what is atomic changes when the driver, the user or the host wants another mode.
+ */
 struct blk {
 	struct virtio_device virtio;
 	struct disk *disk;
-	struct io_thread *thread;
 	char serial[BLK_SERIAL_LEN + 1];
 	bool discard;
 	enum blk_cache cache;
@@ -42,7 +46,7 @@ struct blk {
 
 /* --- blk_queue.c --- */
 
-/* Queue @index of @blk, whose virtio.queue is made.  0 or -ENOMEM. */
-int blk_queue_init(struct blk *blk, unsigned index);
+/* Queue @index of @blk, whose virtio.queue is made, for @thread.  0 or -ENOMEM. */
+int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread);
 /* It is stopped, or was not made. */
 void blk_queue_free(struct blk_queue *queue);

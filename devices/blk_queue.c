@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The block device's queues, on their I/O thread. */
+/* The block device's queues, each on its I/O thread. */
 #include "devices/blk_private.h"
 
 #include <errno.h>
@@ -105,7 +105,7 @@ static void start_disk(struct blk_request *request, enum disk_op op)
 		.done = disk_done,
 	};
 	queue->in_flight++;
-	disk_queue(queue->blk->disk, queue->blk->thread, &request->disk);
+	disk_queue(queue->blk->disk, queue->thread, &request->disk);
 }
 
 static bool is_range(const struct blk_request *request)
@@ -149,7 +149,7 @@ static bool start_next(struct blk_request *request)
 /* write_zeroes_may_unmap turned out to be false (section 5.2.6.2). */
 static void check_unmap(struct blk *blk)
 {
-	if (blk->discard && !disk_may_unmap(blk->disk) &&
+	if (blk->discard && !disk_may_unmap(blk->disk) && !load_relaxed(&blk->unmap_lost) &&
 	    !__atomic_exchange_n(&blk->unmap_lost, true, __ATOMIC_RELAXED))
 		virtio_notify_config(&blk->virtio);
 }
@@ -246,9 +246,9 @@ static void queue_serve(struct blk_queue *queue)
 		request->chain.iov = request->iov;
 		ret = virtqueue_pop(ring, &request->chain);
 		if (ret > 0) {
-			io_thread_spend(queue->blk->thread, CHAIN_COST);
+			io_thread_spend(queue->thread, CHAIN_COST);
 			execute(request);
-			if (io_thread_is_spent(queue->blk->thread))
+			if (io_thread_is_spent(queue->thread))
 				break;
 			continue;
 		}
@@ -259,7 +259,7 @@ static void queue_serve(struct blk_queue *queue)
 			continue;
 		return;
 	}
-	io_thread_ring_again(queue->blk->thread, &queue->io);
+	io_thread_ring_again(queue->thread, &queue->io);
 }
 
 static bool may_pop(const struct blk_queue *queue)
@@ -285,7 +285,7 @@ static void queue_flush(struct io_queue *io)
 		virtio_queue_notify(dev, queue->index);
 	if (queue->starved) {
 		queue->starved = false;
-		io_thread_ring_again(queue->blk->thread, io);
+		io_thread_ring_again(queue->thread, io);
 	}
 	/* After this the queue is no longer ours. */
 	if (queue->stopping && !queue->in_flight) {
@@ -297,16 +297,15 @@ static void queue_flush(struct io_queue *io)
 static void start_on_thread(struct io_order *order)
 {
 	struct blk_queue *queue = container_of(order, struct blk_queue, start);
-	struct io_thread *thread = queue->blk->thread;
 
 	queue->running = true;
 	queue->stopping = false;
 	queue->starved = false;
 	queue->free = NULL;
 	queue->fresh = 0;
-	io_thread_add_queue(thread, &queue->io);
+	io_thread_add_queue(queue->thread, &queue->io);
 	/* The driver may have added requests before it had a doorbell to ring. */
-	io_thread_ring_again(thread, &queue->io);
+	io_thread_ring_again(queue->thread, &queue->io);
 }
 
 static void stop_on_thread(struct io_order *order)
@@ -318,10 +317,11 @@ static void stop_on_thread(struct io_order *order)
 	io_thread_want_flush(&queue->io);
 }
 
-int blk_queue_init(struct blk *blk, unsigned index)
+int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 {
 	struct blk_queue *queue = &blk->queue[index];
 
+	queue->thread = thread;
 	queue->blk = blk;
 	queue->index = index;
 	queue->start.run = start_on_thread;

@@ -29,31 +29,34 @@ static void queue_defaults(struct virtio_device *dev, struct virtio_queue *queue
 	store_relaxed(&queue->notifier, NULL);
 }
 
+static int queue_init(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	queue_defaults(dev, queue);
+	queue->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (queue->doorbell < 0)
+		return -errno;
+	if (!(dev->offered & VIRTIO_BIT(VIRTIO_F_IN_ORDER)))
+		return 0;
+	queue->held = calloc_lines(dev->queue_size_max, sizeof(*queue->held));
+	return queue->held ? 0 : -ENOMEM;
+}
+
 int virtio_device_init(struct virtio_device *dev)
 {
 	if (dev->config_len > VIRTIO_CONFIG_MAX)
 		return -E2BIG;
-	dev->queue = calloc(dev->queue_count, sizeof(*dev->queue));
+	dev->queue = calloc_lines(dev->queue_count, sizeof(*dev->queue));
 	if (!dev->queue)
 		return -ENOMEM;
-	if (dev->offered & VIRTIO_BIT(VIRTIO_F_IN_ORDER)) {
-		dev->held = calloc(dev->queue_count, dev->queue_size_max * sizeof(*dev->held));
-		if (!dev->held) {
-			free(dev->queue);
-			return -ENOMEM;
-		}
-	}
 	dev->config_changed = true; /* it was never read */
 	pthread_mutex_init(&dev->event_lock, NULL);
 	pthread_cond_init(&dev->queue_stopped, NULL);
 	for (unsigned i = 0; i < dev->queue_count; i++)
 		dev->queue[i].doorbell = -1;
 	for (unsigned i = 0; i < dev->queue_count; i++) {
-		queue_defaults(dev, &dev->queue[i]);
-		dev->queue[i].doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (dev->queue[i].doorbell < 0) {
-			int ret = -errno;
+		int ret = queue_init(dev, &dev->queue[i]);
 
+		if (ret) {
 			virtio_device_destroy(dev);
 			return ret;
 		}
@@ -63,12 +66,13 @@ int virtio_device_init(struct virtio_device *dev)
 
 void virtio_device_destroy(struct virtio_device *dev)
 {
-	for (unsigned i = 0; i < dev->queue_count; i++)
+	for (unsigned i = 0; i < dev->queue_count; i++) {
 		if (dev->queue[i].doorbell >= 0)
 			close(dev->queue[i].doorbell);
+		free(dev->queue[i].held);
+	}
 	pthread_cond_destroy(&dev->queue_stopped);
 	pthread_mutex_destroy(&dev->event_lock);
-	free(dev->held);
 	free(dev->queue);
 }
 
@@ -161,7 +165,7 @@ static void queue_start(struct virtio_device *dev, struct virtio_queue *queue)
 	unsigned index = (unsigned)(queue - dev->queue);
 
 	if (virtqueue_start(&queue->ring, &queue->config, dev->mem, dev->accepted,
-			    dev->held ? dev->held + index * dev->queue_size_max : NULL)) {
+			    queue->held)) {
 		virtio_device_broken(dev, queue->ring.why);
 		return;
 	}

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "hw/base/log.h"
+#include "hw/base/util.h"
 #include "hw/guest_memory.h"
 #include "virtio/feature.h"
 #include "virtio/virtqueue.h"
@@ -65,7 +66,8 @@ struct virtio_queue {
 	bool resetting;                 /* device lock: and put it back to its defaults */
 	int doorbell;                   /* eventfd; constant */
 	struct virtio_notifier *notifier; /* atomic; written under the device lock */
-};
+	struct virtqueue_used *held; /* constant: queue_size_max, if IN_ORDER is offered */
+} on_cache_lines;
 
 struct virtio_device {
 	/* Constant. */
@@ -79,7 +81,6 @@ struct virtio_device {
 	const struct guest_memory *mem;
 	struct virtio_transport *transport;
 	struct virtio_queue *queue;
-	struct virtqueue_used *held; /* queue_size_max for each queue, if IN_ORDER is offered */
 	const struct virtio_feature *feature_names; /* of the device type */
 
 	/* Device lock. */

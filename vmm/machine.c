@@ -54,7 +54,7 @@ struct machine {
 	struct loop loop;
 	struct terminal *terminal;
 	struct loop_clock clock;
-	struct io_thread *io_thread;
+	struct blk_threads io; /* made so far; no more than there are queues */
 
 	struct vm vm;
 	struct vcpu *vcpu;
@@ -410,27 +410,79 @@ static uint16_t queue_count(const struct machine *m, const struct blk_config *co
 		(uint16_t)min(m->options->cpus, (unsigned)BLK_QUEUES_MAX);
 }
 
-static int io_thread_up(struct machine *m)
+static void io_threads_down(struct machine *m)
 {
-	struct io_thread_config config = { .name = "io0" };
-	int ret;
-
-	for (unsigned i = 0; i < m->options->disk_count; i++) {
-		config.use_uring |= m->options->disk[i].disk.aio == DISK_AIO_IO_URING;
-		config.queues += queue_count(m, &m->options->disk[i]);
-	}
-	ret = io_thread_create(&m->io_thread, &config);
-	return ret ? cannot_make("an I/O thread", ret) : 0;
+	while (m->io.count)
+		io_thread_destroy(m->io.thread[--m->io.count]);
+	free(m->io.thread);
 }
 
-static void log_device(const struct machine_disk *disk, const struct blk_config *config,
-		       const char *place)
+/* @config is what all of them have in common. */
+static int io_thread_up(struct machine *m, struct io_thread_config config)
 {
-	unsigned queues = blk_virtio(disk->blk)->queue_count;
+	const struct options *options = m->options;
+	unsigned index = m->io.count;
+	cpu_set_t cpus;
+	char name[16];
+	int ret;
 
-	log_info("%s: virtio-blk at %s, %" PRIu64 " sectors%s, %u queue%s of %u", disk->name, place,
-		 disk->image.sectors, disk->image.read_only ? " (read-only)" : "",
-		 queues, queues == 1 ? "" : "s", config->queue_size);
+	snprintf(name, sizeof(name), "io%u", index);
+	config.name = name;
+	if (options->io_cpu_count) {
+		unsigned cpu = options->io_cpu[index % options->io_cpu_count];
+
+		CPU_ZERO(&cpus);
+		CPU_SET(cpu, &cpus);
+		config.cpus = &cpus;
+		log_info("%s: on CPU %u", name, cpu);
+	}
+	ret = io_thread_create(&m->io.thread[index], &config);
+	if (ret == 0)
+		m->io.count++;
+	return ret;
+}
+
+static int io_threads_up(struct machine *m)
+{
+	const struct options *options = m->options;
+	struct io_thread_config config = { 0 };
+	unsigned queues = 0, count;
+	int ret = 0;
+
+	for (unsigned i = 0; i < options->disk_count; i++) {
+		config.use_uring |= options->disk[i].disk.aio == DISK_AIO_IO_URING;
+		queues += queue_count(m, &options->disk[i]);
+	}
+	count = min(options->io_threads, queues);
+	if (!count)
+		return 0;
+	config.queues = (queues + count - 1) / count;
+	m->io.thread = calloc(count, sizeof(*m->io.thread));
+	if (!m->io.thread)
+		return cannot_make("I/O threads", -ENOMEM);
+	for (unsigned i = 0; i < count && ret == 0; i++)
+		ret = io_thread_up(m, config);
+	if (ret) {
+		io_threads_down(m);
+		return cannot_make("an I/O thread", ret);
+	}
+	return 0;
+}
+
+static void log_device(const struct machine *m, const struct machine_disk *disk,
+		       const struct blk_config *config, const char *place)
+{
+	unsigned queues = config->queues, first = m->io.next - queues;
+	char threads[8 * OPTIONS_IO_THREADS_MAX] = "";
+	size_t len = 0;
+
+	for (unsigned i = 0; i < min(queues, m->io.count); i++)
+		len += (size_t)snprintf(threads + len, sizeof(threads) - len, " io%u",
+					(first + i) % m->io.count);
+	log_info("%s: virtio-blk at %s, %" PRIu64 " sectors%s, %u queue%s of %u by%s%s", disk->name,
+		 place, disk->image.sectors, disk->image.read_only ? " (read-only)" : "",
+		 queues, queues == 1 ? "" : "s", config->queue_size, threads,
+		 queues > m->io.count && m->io.count > 1 ? " in turn" : "");
 }
 
 /* Put the disk on the PCI bus, and say where in @place. */
@@ -490,15 +542,14 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	int ret;
 
 	config.queues = queue_count(m, given);
-	ret = blk_create(&disk->blk, disk->name, &config, &disk->image, m->io_thread,
-			 &m->ram.memory);
+	ret = blk_create(&disk->blk, disk->name, &config, &disk->image, &m->io, &m->ram.memory);
 	if (ret == 0 && config.transport == BLK_TRANSPORT_MMIO)
 		ret = attach_mmio(m, disk, exit ? &exits : &doorbells, place);
 	else if (ret == 0)
 		ret = attach_pci(m, disk, &config, exit ? &exits : &doorbells, place);
 	disk->is_attached = ret == 0;
 	if (ret == 0)
-		log_device(disk, &config, place);
+		log_device(m, disk, &config, place);
 	else if (ret == -ENOSPC)
 		log_error("%s: the PCI bus has no place for one more disk", disk->name);
 	else
@@ -507,15 +558,15 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 }
 
 /*
- * The I/O thread ends in the middle: devices are stopped by its
- * acknowledgement, and it watches their doorbells as long as it lives.
+ * The I/O threads end in the middle: devices are stopped by their
+ * acknowledgements, and they watch the doorbells as long as they live.
  */
 static void blks_down(struct machine *m)
 {
 	for (unsigned i = 0; i < m->options->disk_count; i++)
 		if (m->disk[i].is_attached)
 			virtio_device_shut_down(blk_virtio(m->disk[i].blk));
-	io_thread_destroy(m->io_thread);
+	io_threads_down(m);
 	for (unsigned i = 0; i < m->options->disk_count; i++) {
 		struct machine_disk *disk = &m->disk[i];
 
@@ -532,7 +583,7 @@ static void blks_down(struct machine *m)
 
 static int blks_up(struct machine *m)
 {
-	int ret = io_thread_up(m);
+	int ret = io_threads_up(m);
 
 	if (ret)
 		return ret;

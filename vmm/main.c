@@ -26,18 +26,23 @@ struct verb {
 
 static int run_help(int argc, char **argv);
 
-static uint64_t host_memory(void)
+/* What the host does not tell is as much as there can be. */
+static struct options_host ask_host(void)
 {
+	struct options_host host = { .memory = UINT64_MAX };
 	struct sysinfo info;
 
-	if (sysinfo(&info))
-		return UINT64_MAX;
-	return (uint64_t)info.totalram * info.mem_unit;
+	if (sysinfo(&info) == 0)
+		host.memory = (uint64_t)info.totalram * info.mem_unit;
+	if (sched_getaffinity(0, sizeof(host.cpus), &host.cpus))
+		memset(&host.cpus, 0xff, sizeof(host.cpus));
+	return host;
 }
 
 static int run_vm(int argc, char **argv)
 {
 	struct options options;
+	struct options_host host;
 	int ret, status = STATUS_ERROR;
 
 	ret = options_parse(&options, argc, argv);
@@ -48,10 +53,11 @@ static int run_vm(int argc, char **argv)
 	if (ret)
 		return STATUS_ERROR;
 
+	host = ask_host();
 	if (options.help) {
 		options_help();
 		status = STATUS_OK;
-	} else if (!options_check(&options, host_memory())) {
+	} else if (!options_check(&options, &host)) {
 		log_set_verbose(options.verbose);
 		if (options.name)
 			prctl(PR_SET_NAME, options.name);

@@ -80,27 +80,33 @@ static int add_disk(struct options *options, const char *value)
 	return ret;
 }
 
-static int set_cpus(struct options *options, const char *value)
+/* *@count: from 1 to @most, for the reason that follows in @why. */
+static int set_count(unsigned *count, const char *option, const char *value, unsigned most,
+		     const char *why)
 {
 	const char *end;
-	uint64_t cpus;
+	uint64_t number;
 
-	if (!number_parse(value, &cpus, &end) || *end) {
-		log_error("--cpus '%s': not a number", value);
+	if (!number_parse(value, &number, &end) || *end) {
+		log_error("%s '%s': not a number", option, value);
 		return -EINVAL;
 	}
-	if (cpus == 0) {
-		log_error("--cpus 0: at least 1 is needed");
+	if (number == 0) {
+		log_error("%s 0: at least 1 is needed", option);
 		return -EINVAL;
 	}
-	if (cpus > OPTIONS_CPUS_MAX) {
-		log_error("--cpus %" PRIu64 ": at most %d, since the I/O APIC addresses CPUs by "
-			  "8 bits and 255 means all of them",
-			  cpus, OPTIONS_CPUS_MAX);
+	if (number > most) {
+		log_error("%s %" PRIu64 ": at most %u%s", option, number, most, why);
 		return -EINVAL;
 	}
-	options->cpus = (unsigned)cpus;
+	*count = (unsigned)number;
 	return 0;
+}
+
+static int set_cpus(struct options *options, const char *value)
+{
+	return set_count(&options->cpus, "--cpus", value, OPTIONS_CPUS_MAX,
+			 ", since the I/O APIC addresses CPUs by 8 bits and 255 means all of them");
 }
 
 /* How far the unit @text shifts a number: 20 for MiB, 30, 40; 0: not a unit. */
@@ -152,6 +158,54 @@ static int set_doorbell(struct options *options, const char *value)
 	return -EINVAL;
 }
 
+static int set_io_threads(struct options *options, const char *value)
+{
+	return set_count(&options->io_threads, "--io-threads", value, OPTIONS_IO_THREADS_MAX, "");
+}
+
+/* Read "1", or "2-3", and point @end at what follows it. */
+static bool parse_range(const char *text, uint64_t *first, uint64_t *last, const char **end)
+{
+	if (!number_parse(text, first, end))
+		return false;
+	*last = *first;
+	return **end != '-' || number_parse(*end + 1, last, end);
+}
+
+static int add_io_cpus(struct options *options, unsigned first, unsigned last)
+{
+	unsigned count = options->io_cpu_count + last - first + 1;
+	unsigned *cpu = reallocarray(options->io_cpu, count, sizeof(*cpu));
+
+	if (!cpu) {
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	options->io_cpu = cpu;
+	while (first <= last)
+		cpu[options->io_cpu_count++] = first++;
+	return 0;
+}
+
+static int set_io_cpus(struct options *options, const char *value)
+{
+	uint64_t first, last;
+	int ret = 0;
+
+	options->io_cpu_count = 0;
+	for (const char *at = value; ret == 0; at++) {
+		if (!parse_range(at, &first, &last, &at) || first > last ||
+		    last >= CPU_SETSIZE || (*at && *at != ',')) {
+			log_error("--io-cpus '%s': not a list of CPUs like 1 or 0,2-3", value);
+			return -EINVAL;
+		}
+		ret = add_io_cpus(options, (unsigned)first, (unsigned)last);
+		if (!*at)
+			break;
+	}
+	return ret;
+}
+
 static int set_verbose(struct options *options, const char *value)
 {
 	(void)value;
@@ -181,6 +235,10 @@ static const struct option_entry entries[] = {
 	{ 'n', "name", "NAME", "name of the process, as ps and top show it", set_name },
 	{ 0, "doorbell", "MODE", "how doorbells reach the device: ioeventfd or exit (ioeventfd)",
 	  set_doorbell },
+	{ 0, "io-threads", "N", "number of threads that serve the disks' queues, 1 to 64 (1)",
+	  set_io_threads },
+	{ 0, "io-cpus", "LIST", "pin these threads, in turn, to CPUs of the host: 1 or 0,2-3",
+	  set_io_cpus },
 	{ 'v', "verbose", NULL, "say on stderr what is set up", set_verbose },
 	{ 'h', "help", NULL, "print this help", set_help },
 };
@@ -295,6 +353,7 @@ int options_parse(struct options *options, int argc, char **argv)
 
 	*options = (struct options){
 		.cpus = 1,
+		.io_threads = 1,
 		.memory = OPTIONS_MEMORY_DEFAULT,
 	};
 	ret = parse(options, argc, argv, &bare);
@@ -338,15 +397,28 @@ static int check_slots(const struct options *options)
 	return 0;
 }
 
-int options_check(const struct options *options, uint64_t host_memory)
+static int check_io_cpus(const struct options *options, const struct options_host *host)
+{
+	for (unsigned i = 0; i < options->io_cpu_count; i++)
+		if (!CPU_ISSET(options->io_cpu[i], &host->cpus)) {
+			log_error("--io-cpus: CPU %u is not there, or not for this process",
+				  options->io_cpu[i]);
+			return -EINVAL;
+		}
+	return 0;
+}
+
+int options_check(const struct options *options, const struct options_host *host)
 {
 	const struct blk_config *disk = options->disk;
 
-	if (options->memory > host_memory) {
+	if (options->memory > host->memory) {
 		log_error("--memory %" PRIu64 "M: the host has only %" PRIu64 "M (MemTotal)",
-			  options->memory >> 20, host_memory >> 20);
+			  options->memory >> 20, host->memory >> 20);
 		return -EINVAL;
 	}
+	if (check_io_cpus(options, host))
+		return -EINVAL;
 	for (unsigned i = 1; i < options->disk_count; i++)
 		for (unsigned j = 0; j < i; j++)
 			if (same_image(&disk[j].disk, &disk[i].disk)) {
@@ -365,4 +437,6 @@ void options_free(struct options *options)
 	options->disk = NULL;
 	free(options->params);
 	options->params = NULL;
+	free(options->io_cpu);
+	options->io_cpu = NULL;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@
 #define OPTIONS_CPUS_MAX 254
 #define OPTIONS_MEMORY_MIN (32ULL << 20)
 #define OPTIONS_MEMORY_DEFAULT (512ULL << 20)
+#define OPTIONS_IO_THREADS_MAX 64
 
 enum doorbell_mode { DOORBELL_MODE_IOEVENTFD, DOORBELL_MODE_EXIT };
 
@@ -33,6 +35,9 @@ struct options {
 	uint64_t memory;  /* bytes, whole MiB */
 	const char *name; /* NULL: none */
 	enum doorbell_mode doorbell;
+	unsigned io_threads; /* 1 to OPTIONS_IO_THREADS_MAX */
+	unsigned *io_cpu;    /* the host's CPUs for these, in order; owned */
+	unsigned io_cpu_count; /* 0: they run anywhere */
 	bool verbose;
 	bool help; /* print the help; then nothing else was checked */
 };
@@ -43,14 +48,20 @@ struct options {
  */
 int options_parse(struct options *options, int argc, char **argv);
 
+/* What this process may use of the host. */
+struct options_host {
+	uint64_t memory; /* bytes */
+	cpu_set_t cpus;
+};
+
 /*
- * Check what can be checked cheaply against this host: that it has the memory
- * (@host_memory bytes), that no image is given twice, by whatever names, and that
- * there is a slot for each disk on the memory-mapped transport.
+ * Check what can be checked cheaply against the host: that it has the memory and
+ * the CPUs, that no image is given twice, by whatever names, and that there is a
+ * slot for each disk on the memory-mapped transport.
  * An image that is not there is left for disk_open() to report.  Returns 0 or
  * -EINVAL, having said why.
  */
-int options_check(const struct options *options, uint64_t host_memory);
+int options_check(const struct options *options, const struct options_host *host);
 
 void options_free(struct options *options);
 

@@ -8,6 +8,7 @@
 
 #include "hw/base/clock.h"
 #include "hw/base/fence.h"
+#include "hw/base/util.h"
 
 static bool log_verbose;
 
@@ -77,15 +78,18 @@ static bool stderr_takes_a_line(void)
 
 bool log_allowed(struct log_limit *limit)
 {
-	/* Periods are numbered from 1, so that zeroed memory is an old one. */
-	uint64_t now = clock_ns() / LOG_LIMIT_PERIOD_NS + 1;
-	uint32_t used;
+	/*
+	 * Periods are numbered from 1, so that zeroed memory is an old one.  Both
+	 * numbers change in one step: threads that meet in a new period share it.
+	 */
+	uint64_t now = (clock_ns() / LOG_LIMIT_PERIOD_NS + 1) * (LOG_LIMIT_BURST + 1);
+	uint64_t before = load_relaxed(&limit->state), after;
 
-	if (__atomic_exchange_n(&limit->period, now, __ATOMIC_RELAXED) != now)
-		store_relaxed(&limit->used, 0);
-	used = load_relaxed(&limit->used);
-	if (used >= LOG_LIMIT_BURST)
-		return false;
-	used = __atomic_fetch_add(&limit->used, 1, __ATOMIC_RELAXED);
-	return used < LOG_LIMIT_BURST && stderr_takes_a_line();
+	do {
+		after = max(before, now) + 1;
+		if (after % (LOG_LIMIT_BURST + 1) == 0)
+			return false;
+	} while (!__atomic_compare_exchange_n(&limit->state, &before, after, false,
+					      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return stderr_takes_a_line();
 }

@@ -32,8 +32,7 @@ void log_info(const char *fmt, ...) LOG_PRINTF;
  * memory is a full budget.  One for each device.
  */
 struct log_limit {
-	uint64_t period; /* number of the current period, atomic */
-	uint32_t used;   /* lines allowed in it, atomic */
+	uint64_t state; /* atomic: the last period's number, and how many lines it had */
 };
 
 #define LOG_LIMIT_BURST 5

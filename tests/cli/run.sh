@@ -199,6 +199,11 @@ usage "-m 0" "--memory 0: at least 32M is needed" -k bz -m 0
 usage "-m 31" "--memory 31: at least 32M is needed" -k bz -m 31
 usage "-m 1.5G" "--memory '1.5G': not a size like 512, 512M, 2G or 1T" -k bz -m 1.5G
 usage "--doorbell" "--doorbell 'irq': neither exit nor ioeventfd" -k bz --doorbell irq
+usage "--io-threads 0" "--io-threads 0: at least 1 is needed" -k bz --io-threads 0
+usage "--io-threads 65" "--io-threads 65: at most 64" -k bz --io-threads 65
+usage "--io-cpus" "--io-cpus '1-': not a list of CPUs like 1 or 0,2-3" -k bz --io-cpus 1-
+host "--io-cpus above the last one" "--io-cpus: CPU 1023 is not there, or not for this process" \
+	-k bz --io-cpus 0,1023
 total=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024))
 host "-m above MemTotal" "--memory $((total + 1))M: the host has only ${total}M (MemTotal)" \
 	-k bz -m $((total + 1))

@@ -9,7 +9,7 @@ readonly sector_words=64
 readonly final_sectors=64	# what test blk/final-pattern writes at the disk's end
 readonly deadline=180		# seconds for one boot: each failure may cost 10 of them
 readonly configurations=(
-	rw ro two exit sync queues
+	rw ro two exit sync queues threads
 	packed packed-inorder split-inorder
 	nodiscard writethrough unsafe durable
 	transitional mmio
@@ -114,6 +114,7 @@ kit_tests() {
 	nodiscard | writethrough | unsafe) printf 'device/,blk/,cache/,range/' ;;
 	durable) printf 'durable/' ;;
 	mmio) printf 'mmio/' ;;
+	threads) printf 'mq/,blk/final-pattern,range/areas' ;;
 	esac
 }
 
@@ -129,7 +130,7 @@ kit_options() {
 	packed) options+=' ring=packed queues=2' ;;
 	packed-inorder) options+=' ring=packed queues=2 in-order=on' ;;
 	split-inorder) options+=' queues=2 in-order=on' ;;
-	queues) options+=' queues=4' ;;
+	queues | threads) options+=' queues=4' ;;
 	nodiscard)
 		options+=' discard=off'
 		[[ $monitor == qemu ]] || options+=' unmap=off' # QEMU leaves only DISCARD out
@@ -161,6 +162,10 @@ vmm_command() {
 	packed-inorder) first+=,packed=on,in-order=on,notification-data=on,queues=2 ;;
 	split-inorder) first+=,in-order=on,notification-data=on,queues=2 ;;
 	queues) first+=,queues=4 ;;
+	threads)
+		first+=,queues=4
+		command_line+=(--io-threads 2 --io-cpus "$(taskset -cp $BASHPID | sed 's/.*: //')")
+		;;
 	nodiscard) first+=,discard=off ;;
 	writethrough | unsafe) first+=,cache=$1 ;;
 	durable) first+=,queues=2 ;;
@@ -230,8 +235,9 @@ qemu_command() {
 	[[ $1 != two ]] || command_line+=(-drive "file=$work/1.img,id=d1,$drive" -device "$device,drive=d1")
 }
 
-# can_run CONFIG: older QEMUs do not know IN_ORDER
+# can_run CONFIG: older QEMUs do not know IN_ORDER; its threads are no affair of these tests
 can_run() {
+	[[ $monitor != qemu || $1 != threads ]] || return 1
 	[[ $monitor != qemu || $1 != *-inorder ]] || "$program" -device virtio-blk-pci,help | grep in_order >/dev/null
 }
 

@@ -380,12 +380,12 @@ case_notification_data()
 	expect notification-data 1
 }
 
-# One fio job a CPU, each with a part of the disk and a queue to itself.
-# Rows: PCI-22, PCI-23, BLK-01, BLK-13, BLK-49
-case_four_queues()
+# four_queues [ARGUMENT]...: one fio job a CPU, each with a part of the disk and a
+# queue to itself.
+four_queues()
 {
 	truncate -s 16M written.img
-	boot queues --kernel "$cloud" --cpus 4 --disk "$out/tools.img,ro" --disk written.img
+	boot queues --kernel "$cloud" --cpus 4 --disk "$out/tools.img,ro" --disk written.img "$@"
 	expect complaints 0
 	expect queues 4
 	expect vectors 4
@@ -393,6 +393,10 @@ case_four_queues()
 	expect_between least 64 100000
 	expect direct "$(sum written.img)"
 }
+
+# Rows: PCI-22, PCI-23, BLK-01, BLK-13, BLK-49
+case_four_queues()	{ four_queues; }
+case_two_io_threads()	{ four_queues --io-threads 2; }
 
 # allocated FILE: its bytes on the host's disk.
 allocated()

@@ -72,22 +72,29 @@ static void make_slots(struct blk_rig *rig)
 		};
 }
 
-void rig_create(struct blk_rig *rig, const struct blk_config *config, struct io_thread *thread,
-		uint16_t size)
+void rig_create_on(struct blk_rig *rig, const struct blk_config *config,
+		   struct blk_threads *threads, uint16_t size)
 {
 	memset(rig, 0, sizeof(*rig));
 	vq_ram_init(&rig->ram, RIG_GPA, 6 << 20);
-	rig->thread = thread;
 	rig->transport.ops = &transport_ops;
 	rig->notifier.raise = raise_interrupt;
 	rig->interrupt = eventfd(0, EFD_CLOEXEC);
 	ck_assert_int_eq(disk_open(&rig->disk, &config->disk), 0);
-	ck_assert_int_eq(blk_create(&rig->blk, "disk 'test'", config, &rig->disk, thread,
+	ck_assert_int_eq(blk_create(&rig->blk, "disk 'test'", config, &rig->disk, threads,
 				    &rig->ram.mem), 0);
 	rig->dev = blk_virtio(rig->blk);
 	rig->dev->transport = &rig->transport;
 	make_slots(rig);
 	rig->driver = vq_driver_create(&rig->ram, size, RIG_EVENT | RIG_PACKED);
+}
+
+void rig_create(struct blk_rig *rig, const struct blk_config *config, struct io_thread *thread,
+		uint16_t size)
+{
+	struct blk_threads one = { .thread = &thread, .count = 1 };
+
+	rig_create_on(rig, config, &one, size);
 }
 
 void rig_stop(struct blk_rig *rig)

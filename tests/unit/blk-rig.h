@@ -70,7 +70,6 @@ struct blk_rig {
 	int slot_of[VIRTQUEUE_SIZE_MAX]; /* by the chain's id */
 
 	struct disk disk;
-	struct io_thread *thread;
 	struct blk *blk;
 	struct virtio_device *dev;
 
@@ -81,10 +80,12 @@ struct blk_rig {
 	unsigned notices;    /* of the configuration; atomic */
 };
 
-/* A device of @config on @thread with queues of @size. */
+/* A device of @config on @threads with queues of @size; or on one thread. */
+void rig_create_on(struct blk_rig *rig, const struct blk_config *config,
+		   struct blk_threads *threads, uint16_t size);
 void rig_create(struct blk_rig *rig, const struct blk_config *config, struct io_thread *thread,
 		uint16_t size);
-/* Stops the device; then the thread may end; then the rest goes. */
+/* Stops the device; then its threads may end; then the rest goes. */
 void rig_stop(struct blk_rig *rig);
 void rig_free(struct blk_rig *rig);
 

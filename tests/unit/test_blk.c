@@ -40,7 +40,8 @@ static const uint64_t feature_sets[] = {
 };
 
 static char *folder;
-static struct io_thread *thread;
+static struct io_thread *thread, *second; /* NULL: one serves all */
+static struct blk_threads pool;
 static struct blk_rig rig;
 static uint64_t state;
 
@@ -81,21 +82,28 @@ static struct blk_config config_of(const char *name, size_t size, bool uring)
 	};
 }
 
-static void thread_begin(bool uring)
+static struct io_thread *thread_begin(bool uring)
 {
 	const struct io_thread_config config = {
 		.name = "io-test", .queues = QUEUES, .use_uring = uring,
 	};
+	struct io_thread *made;
 
-	ck_assert_int_eq(io_thread_create(&thread, &config), 0);
+	ck_assert_int_eq(io_thread_create(&made, &config), 0);
+	return made;
 }
 
 static void begin_with(const struct blk_config *config, bool uring, uint16_t size,
 		       uint64_t features)
 {
+	static struct io_thread *both[2];
+
 	state = size;
-	thread_begin(uring);
-	rig_create(&rig, config, thread, size);
+	thread = thread_begin(uring);
+	both[0] = thread;
+	both[1] = second;
+	pool = (struct blk_threads){ .thread = both, .count = second ? 2 : 1 };
+	rig_create_on(&rig, config, &pool, size);
 	rig_prepare(&rig, features);
 	rig_go(&rig);
 }
@@ -111,7 +119,17 @@ static void end(void)
 {
 	rig_stop(&rig);
 	io_thread_destroy(thread);
+	if (second)
+		io_thread_destroy(second);
+	second = NULL;
 	rig_free(&rig);
+}
+
+static void forget_on_second(void *opaque)
+{
+	const struct disk *disk = opaque;
+
+	io_thread_forget_file(second, disk->fd);
 }
 
 /* The file that the disk uses is replaced by one that behaves otherwise. */
@@ -119,6 +137,8 @@ static int replace_file(struct disk *disk, int fd)
 {
 	int before = fcntl(disk->fd, F_DUPFD_CLOEXEC, 0);
 
+	if (second)
+		on_thread(second, forget_on_second, disk);
 	on_thread_replace_file(thread, disk->fd, fd);
 	return before;
 }
@@ -1275,7 +1295,8 @@ START_TEST(features_by_configuration)
 {
 	const struct guest_memory none = { 0 };
 
-	thread_begin(false);
+	thread = thread_begin(false);
+	pool = (struct blk_threads){ .thread = &thread, .count = 1 };
 	for (unsigned i = 0; i < 1 << 8; i++) {
 		struct blk_config config = config_of("image", 512, false);
 		struct disk disk;
@@ -1289,12 +1310,13 @@ START_TEST(features_by_configuration)
 		config.notification_data = i & 32;
 		config.cache = (enum blk_cache)min(i >> 6, 2u);
 		ck_assert_int_eq(disk_open(&disk, &config.disk), 0);
-		ck_assert_int_eq(blk_create(&blk, "disk", &config, &disk, thread, &none), 0);
+		ck_assert_int_eq(blk_create(&blk, "disk", &config, &disk, &pool, &none), 0);
 		ck_assert_uint_eq(blk_virtio(blk)->offered, bits_when(blk_features, &config) |
 				  bits_when(virtio_features, &config));
 		blk_destroy(blk);
 		config.queues = 0;
-		ck_assert_int_eq(blk_create(&blk, "disk", &config, &disk, thread, &none), -EINVAL);
+		ck_assert_int_eq(blk_create(&blk, "disk", &config, &disk, &pool, &none),
+				 -EINVAL);
 		disk_close(&disk);
 	}
 	io_thread_destroy(thread);
@@ -1337,9 +1359,17 @@ static void begin_queues(bool uring)
 	struct blk_config config = config_of("image", SIZE, uring);
 
 	config.queues = QUEUES;
-	begin_with(&config, uring, 64, ALL | VIRTIO_BIT(VIRTIO_BLK_F_MQ));
+	begin_with(&config, uring, 64, ALL | VIRTIO_BIT(VIRTIO_BLK_F_MQ) |
+		   VIRTIO_BIT(VIRTIO_F_RING_RESET));
 	for (unsigned i = 0; i < QUEUES - 1; i++)
 		rig_join(&lane[i], &rig, i + 1);
+}
+
+/* The second thread serves every other queue. */
+static void begin_queues_on_two(bool uring)
+{
+	second = thread_begin(uring);
+	begin_queues(uring);
 }
 
 static void end_queues(void)
@@ -1355,13 +1385,18 @@ static void end_queues(void)
 /* Rows: BLK-01, BLK-13, BLK-49 */
 START_TEST(many_queues)
 {
-	for (unsigned k = 0; k < array_size(kinds); k++) {
-		begin_queues(kinds[k]);
+	for (unsigned k = 0; k < 2 * array_size(kinds); k++) {
+		if (k % 2)
+			begin_queues_on_two(kinds[k / 2]);
+		else
+			begin_queues(kinds[k / 2]);
 		ck_assert(rig.dev->offered & VIRTIO_BIT(VIRTIO_BLK_F_MQ));
 		ck_assert_uint_eq(virtio_config_read(rig.dev, 34, 2), QUEUES);
 		for (unsigned round = 0; round < 500; round++) {
 			unsigned added[QUEUES] = { 0 };
 
+			/* No request sees a difference. */
+			blk_set_capacity(rig.blk, SECTORS - round % 2);
 			for (unsigned n = vq_random(&state, 40); n; n--) {
 				unsigned q = vq_random(&state, QUEUES);
 				struct blk_rig *r = q ? &lane[q - 1] : &rig;
@@ -1391,13 +1426,101 @@ START_TEST(many_queues)
 }
 END_TEST
 
+static pid_t noted;
+
+static void note_thread(struct virtio_notifier *notifier)
+{
+	noted = gettid();
+	eventfd_write(container_of(notifier, struct blk_rig, notifier)->interrupt, 1);
+}
+
+/* Who serves the queue, which is new: so its first request interrupts. */
+static pid_t thread_of(struct blk_rig *r)
+{
+	struct virtio_queue *queue = virtio_queue_at(r->dev, r->queue);
+	uint64_t deadline = clock_ns() + RIG_DEADLINE_MS * 1000000ULL;
+
+	r->notifier.raise = note_thread;
+	must(rig_do(r, &write_one) == 0);
+	virtio_queue_reset(r->dev, queue);
+	/* The acknowledgement comes after the interrupt. */
+	while (virtio_queue_settle(r->dev, queue)) {
+		must(clock_ns() < deadline);
+		poll(NULL, 0, 0);
+	}
+	return noted;
+}
+
+START_TEST(queues_are_dealt_round)
+{
+	static struct blk_rig other[2];
+	pid_t on[2];
+
+	begin_queues_on_two(true);
+	on[0] = thread_of(&rig);
+	on[1] = thread_of(&lane[0]);
+	ck_assert_int_ne(on[0], on[1]);
+	ck_assert_int_eq(thread_of(&lane[1]), on[0]);
+	ck_assert_int_eq(thread_of(&lane[2]), on[1]);
+	/* The queues of other disks go on in turn. */
+	for (unsigned i = 0; i < 2; i++) {
+		struct blk_config config = config_of(i ? "third" : "other", SIZE, true);
+
+		rig_create_on(&other[i], &config, &pool, 64);
+		rig_prepare(&other[i], ALL | VIRTIO_BIT(VIRTIO_F_RING_RESET));
+		rig_go(&other[i]);
+		ck_assert_int_eq(thread_of(&other[i]), on[i]);
+		rig_stop(&other[i]);
+	}
+	end_queues();
+	rig_free(&other[0]);
+	rig_free(&other[1]);
+}
+END_TEST
+
+/* A thread that waits for the host, or to stop a queue, keeps no other from its work. */
+START_TEST(stop_on_one_of_two_threads)
+{
+	const struct rig_request id = { .type = VIRTIO_BLK_T_GET_ID, .in = 20 };
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		uint64_t deadline = clock_ns() + RIG_DEADLINE_MS * 1000000ULL;
+		struct virtio_queue *queue;
+		struct slow slow;
+
+		begin_queues_on_two(kinds[k]);
+		queue = virtio_queue_at(rig.dev, 1);
+		slow_begin(&slow, &rig.disk, kinds[k]);
+		must(rig_add(&lane[0], &read_one) >= 0);
+		rig_kick(&lane[0]);
+		if (kinds[k])
+			wait_until_popped(&lane[0]);
+		for (unsigned i = 0; i < 100; i++)
+			must(rig_do(&rig, &id) == 0);
+		virtio_queue_reset(rig.dev, queue);
+		for (unsigned i = 0; i < 100; i++)
+			must(rig_do(&lane[1], &id) == 0);
+		ck_assert(!kinds[k] || virtio_queue_settle(rig.dev, queue));
+		slow_let_go(&slow, 1);
+		while (virtio_queue_settle(rig.dev, queue)) {
+			must(clock_ns() < deadline);
+			poll(NULL, 0, 0);
+		}
+		slow_end(&slow, &rig.disk);
+		must(rig_do(&rig, &read_one) == 0);
+		must(rig_do(&lane[2], &read_one) == 0);
+		end_queues();
+	}
+}
+END_TEST
+
 /* BLK-32: a flush is for what any queue wrote. */
 /* Rows: BLK-32, BLK-33 */
 START_TEST(flush_on_another_queue)
 {
 	unsigned before;
 
-	begin_queues(false);
+	begin_queues_on_two(false);
 	before = fault_count(FAULT_FLUSH);
 	ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
 	ck_assert_uint_eq(rig_do(&lane[0], &flush), 0);
@@ -1735,7 +1858,10 @@ int main(void)
 	const TTest *const resizing[] = {
 		resized, shrunk_under_a_request, resized_under_load, resized_before_driver_ok,
 	};
-	const TTest *const queues[] = { many_queues, flush_on_another_queue, slow_queue };
+	const TTest *const queues[] = {
+		many_queues, queues_are_dealt_round, flush_on_another_queue, slow_queue,
+		stop_on_one_of_two_threads,
+	};
 	const TTest *const life[] = {
 		broken_ring, reset_with_requests_in_flight, in_order, told_when_all_is_there,
 		features_by_configuration, no_other_features, end_with_requests_in_flight,

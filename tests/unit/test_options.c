@@ -14,6 +14,8 @@
 #define ARGS_MAX 64
 #define MIB (1ULL << 20)
 
+static struct options_host large; /* has all that anyone may want */
+
 /* Parse @line, split at blanks, as the arguments of "run". */
 static int parse(struct options *options, const char *line)
 {
@@ -52,6 +54,8 @@ START_TEST(defaults)
 	ck_assert_uint_eq(options.memory, 512 * MIB);
 	ck_assert_ptr_null(options.name);
 	ck_assert_int_eq(options.doorbell, DOORBELL_MODE_IOEVENTFD);
+	ck_assert_uint_eq(options.io_threads, 1);
+	ck_assert_uint_eq(options.io_cpu_count, 0);
 	ck_assert(!options.verbose);
 	ck_assert(!options.help);
 	options_free(&options);
@@ -62,7 +66,7 @@ START_TEST(long_forms)
 {
 	struct options options =
 		good("--kernel bz --initrd=rd --modules m --cmdline=c --name n --verbose "
-		     "--doorbell exit --cpus 254 --memory=2G");
+		     "--doorbell exit --cpus 254 --memory=2G --io-threads 64 --io-cpus=0-1");
 
 	ck_assert_str_eq(options.kernel, "bz");
 	ck_assert_str_eq(options.initrd, "rd");
@@ -72,6 +76,8 @@ START_TEST(long_forms)
 	ck_assert_int_eq(options.doorbell, DOORBELL_MODE_EXIT);
 	ck_assert_uint_eq(options.cpus, 254);
 	ck_assert_uint_eq(options.memory, 2048 * MIB);
+	ck_assert_uint_eq(options.io_threads, 64);
+	ck_assert_uint_eq(options.io_cpu_count, 2);
 	ck_assert(options.verbose);
 	options_free(&options);
 }
@@ -162,6 +168,7 @@ END_TEST
 
 #define CPUS_REASON \
 	"at most 254, since the I/O APIC addresses CPUs by 8 bits and 255 means all of them"
+#define NOT_A_LIST "not a list of CPUs like 1 or 0,2-3"
 #define NOT_A_SIZE "not a size like 512, 512M, 2G or 1T"
 
 static const struct {
@@ -188,6 +195,20 @@ static const struct {
 	{ "-k a -c -1", "--cpus '-1': not a number" },
 	{ "-k a -c 2x", "--cpus '2x': not a number" },
 	{ "-k a --cpus=", "--cpus '': not a number" },
+	{ "-k a --io-threads 0", "--io-threads 0: at least 1 is needed" },
+	{ "-k a --io-threads 65", "--io-threads 65: at most 64" },
+	{ "-k a --io-threads two", "--io-threads 'two': not a number" },
+	{ "-k a --io-cpus=", "--io-cpus '': " NOT_A_LIST },
+	{ "-k a --io-cpus a", "--io-cpus 'a': " NOT_A_LIST },
+	{ "-k a --io-cpus 1,", "--io-cpus '1,': " NOT_A_LIST },
+	{ "-k a --io-cpus ,1", "--io-cpus ',1': " NOT_A_LIST },
+	{ "-k a --io-cpus 1-", "--io-cpus '1-': " NOT_A_LIST },
+	{ "-k a --io-cpus 3-2", "--io-cpus '3-2': " NOT_A_LIST },
+	{ "-k a --io-cpus 1-2-3", "--io-cpus '1-2-3': " NOT_A_LIST },
+	{ "-k a --io-cpus 1;2", "--io-cpus '1;2': " NOT_A_LIST },
+	{ "-k a --io-cpus 0-1024", "--io-cpus '0-1024': " NOT_A_LIST },
+	{ "-k a --io-cpus 0-18446744073709551616",
+	  "--io-cpus '0-18446744073709551616': " NOT_A_LIST },
 	{ "-k a -m 0", "--memory 0: at least 32M is needed" },
 	{ "-k a -m 31", "--memory 31: at least 32M is needed" },
 	{ "-k a -m 0G", "--memory 0G: at least 32M is needed" },
@@ -222,13 +243,49 @@ END_TEST
 START_TEST(host_memory)
 {
 	struct options options = good("-k a -m 100");
+	struct options_host host = large;
 	char *said;
 
-	ck_assert_int_eq(options_check(&options, 100 * MIB), 0);
+	host.memory = 100 * MIB;
+	ck_assert_int_eq(options_check(&options, &host), 0);
+	host.memory--;
 	files_capture();
-	ck_assert_int_eq(options_check(&options, 100 * MIB - 1), -EINVAL);
+	ck_assert_int_eq(options_check(&options, &host), -EINVAL);
 	said = files_captured();
 	ck_assert_str_eq(said, "vmm: --memory 100M: the host has only 99M (MemTotal)\n");
+	free(said);
+	options_free(&options);
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	unsigned count, cpu[4];
+} cpu_lists[] = {
+	{ "1", 1, { 1 } }, { "3,1", 2, { 3, 1 } }, { "1023,0-1,7", 4, { 1023, 0, 1, 7 } },
+	{ "5-5,5", 2, { 5, 5 } }, { "0-3 --io-cpus 9", 1, { 9 } },
+};
+
+START_TEST(io_cpus)
+{
+	struct options_host host = large;
+	struct options options;
+	char line[64], expected[80], *said;
+
+	snprintf(line, sizeof(line), "-k k --io-cpus %s", cpu_lists[_i].text);
+	options = good(line);
+	ck_assert_uint_eq(options.io_cpu_count, cpu_lists[_i].count);
+	for (unsigned i = 0; i < options.io_cpu_count; i++)
+		ck_assert_uint_eq(options.io_cpu[i], cpu_lists[_i].cpu[i]);
+	ck_assert_int_eq(options_check(&options, &host), 0);
+	CPU_CLR(options.io_cpu[options.io_cpu_count - 1], &host.cpus);
+	files_capture();
+	ck_assert_int_eq(options_check(&options, &host), -EINVAL);
+	said = files_captured();
+	snprintf(expected, sizeof(expected),
+		 "vmm: --io-cpus: CPU %u is not there, or not for this process\n",
+		 options.io_cpu[options.io_cpu_count - 1]);
+	ck_assert_str_eq(said, expected);
 	free(said);
 	options_free(&options);
 }
@@ -250,7 +307,7 @@ START_TEST(same_image)
 			 folder, again[i]);
 		options = good(line);
 		files_capture();
-		ck_assert_int_eq(options_check(&options, UINT64_MAX), -EINVAL);
+		ck_assert_int_eq(options_check(&options, &large), -EINVAL);
 		said = files_captured();
 		snprintf(expected, sizeof(expected),
 			 "vmm: --disk '%s/a' and --disk '%s/%s' are the same image\n", folder,
@@ -262,7 +319,7 @@ START_TEST(same_image)
 	snprintf(line, sizeof(line), "-k k -d %s/a -d %s/b -d %s/none -d %s/none", folder, folder,
 		 folder, folder);
 	options = good(line);
-	ck_assert_int_eq(options_check(&options, UINT64_MAX), 0);
+	ck_assert_int_eq(options_check(&options, &large), 0);
 	options_free(&options);
 	files_remove(folder);
 }
@@ -278,12 +335,12 @@ START_TEST(slots)
 		sprintf(line + strlen(line), " -d m%u,transport=mmio", i);
 	strcat(line, " -d p1");
 	options = good(line);
-	ck_assert_int_eq(options_check(&options, UINT64_MAX), 0);
+	ck_assert_int_eq(options_check(&options, &large), 0);
 	options_free(&options);
 	strcat(line, " -d m16,transport=mmio");
 	options = good(line);
 	files_capture();
-	ck_assert_int_eq(options_check(&options, UINT64_MAX), -EINVAL);
+	ck_assert_int_eq(options_check(&options, &large), -EINVAL);
 	said = files_captured();
 	ck_assert_str_eq(said, "vmm: --disk 'm16': no slot for transport=mmio: all 16 are taken\n");
 	free(said);
@@ -296,12 +353,15 @@ int main(void)
 	Suite *suite = suite_create("options");
 	TCase *tables = tcase_create("tables");
 
+	large.memory = UINT64_MAX;
+	memset(&large.cpus, 0xff, sizeof(large.cpus));
 	unit_tcase(suite, "forms", defaults, long_forms, short_forms,
 		   params_are_joined_disks_are_kept_in_order, last_one_counts);
 	tcase_add_loop_test(tables, bare_argument_is_the_kernel, 0, array_size(bare));
 	tcase_add_loop_test(tables, help_ends_the_parsing, 0, array_size(help));
 	tcase_add_loop_test(tables, memory_sizes, 0, array_size(sizes));
 	tcase_add_loop_test(tables, errors, 0, array_size(bad));
+	tcase_add_loop_test(tables, io_cpus, 0, array_size(cpu_lists));
 	suite_add_tcase(suite, tables);
 	unit_tcase(suite, "host", host_memory, same_image, slots);
 	return unit_run(suite);
