@@ -46,3 +46,5 @@ check-conformance:
 conformance: deps
 	@$(MAKE) --no-print-directory all
 	@tests/conformance/run.sh $(O)
+
+include $(wildcard tests/bench/*.mk)
