@@ -56,13 +56,12 @@ int guest_memory_add(struct guest_memory *mem, uint64_t gpa, uint64_t len, void 
 
 void *guest_memory_ptr(const struct guest_memory *mem, uint64_t gpa, uint64_t len)
 {
-	const struct guest_region *r;
-	unsigned i = region_above(mem, gpa);
+	for (unsigned i = 0; i < mem->count; i++) {
+		const struct guest_region *r = &mem->region[i];
+		uint64_t offset = gpa - r->gpa; /* wraps below the region */
 
-	if (i == mem->count)
-		return NULL;
-	r = &mem->region[i];
-	if (gpa < r->gpa || len > r->len - (gpa - r->gpa))
-		return NULL;
-	return r->host + (gpa - r->gpa);
+		if (offset < r->len)
+			return len <= r->len - offset ? r->host + offset : NULL;
+	}
+	return NULL;
 }
