@@ -6,6 +6,9 @@
  */
 #pragma once
 
+#include <linux/virtio_ring.h>
+
+#include "hw/base/fence.h"
 #include "virtio/virtqueue.h"
 
 /* --- Shared --- */
@@ -27,11 +30,19 @@ int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t addr
 /* *@table: the indirect table of @len bytes at @addr.  0 or -EBADMSG. */
 int chain_table(struct virtqueue *vq, uint64_t addr, uint32_t len, const void **table);
 
+_Static_assert(sizeof(struct vring_packed_desc) == sizeof(struct vring_desc),
+	       "tables of both kinds are measured alike");
+
 /*
  * Copy the descriptor at @index, 16 bytes in both kinds, once: a table may change
  * at any time, and an indirect one need not be aligned.
  */
-void table_load(void *desc, const void *table, uint64_t index);
+static inline void table_load(void *desc, const void *table, uint64_t index)
+{
+	const size_t len = sizeof(struct vring_desc);
+
+	copy_once(desc, (const uint8_t *)table + index * len, len);
+}
 
 /*
  * --- Each kind ---

@@ -65,16 +65,6 @@ int chain_table(struct virtqueue *vq, uint64_t addr, uint32_t len, const void **
 	return *table ? 0 : ring_broken(vq, "indirect table is not guest RAM");
 }
 
-_Static_assert(sizeof(struct vring_packed_desc) == sizeof(struct vring_desc),
-	       "tables of both kinds are measured alike");
-
-void table_load(void *desc, const void *table, uint64_t index)
-{
-	const size_t len = sizeof(struct vring_desc);
-
-	copy_once(desc, (const uint8_t *)table + index * len, len);
-}
-
 /* --- Verbs --- */
 
 int virtqueue_start(struct virtqueue *vq, const struct virtqueue_config *config,
