@@ -39,7 +39,7 @@ void on_thread(struct io_thread *thread, void (*function)(void *opaque), void *o
 	ck_assert_int_ge(call.done, 0);
 	io_thread_order(thread, &call.order);
 	ck_assert_msg(poll(&pfd, 1, DEADLINE_MS) == 1, "the thread takes no orders");
-	eventfd_read(call.done, &count); /* it has written: tools see an order by this */
+	eventfd_read(call.done, &count);
 	close(call.done);
 }
 
