@@ -34,10 +34,12 @@ void on_thread(struct io_thread *thread, void (*function)(void *opaque), void *o
 		.done = eventfd(0, EFD_CLOEXEC),
 	};
 	struct pollfd pfd = { .fd = call.done, .events = POLLIN };
+	eventfd_t count;
 
 	ck_assert_int_ge(call.done, 0);
 	io_thread_order(thread, &call.order);
 	ck_assert_msg(poll(&pfd, 1, DEADLINE_MS) == 1, "the thread takes no orders");
+	eventfd_read(call.done, &count);
 	close(call.done);
 }
 

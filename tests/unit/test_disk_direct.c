@@ -258,9 +258,10 @@ struct job {
 static void job_done(struct disk_request *request, int result)
 {
 	struct job *job = container_of(request, struct job, request);
+	int told = job->told; /* it may be gone once it is told */
 
 	job->result = result;
-	eventfd_write(job->told, 1);
+	eventfd_write(told, 1);
 }
 
 static void job_init(struct job *job, enum disk_op op, uint64_t offset, void *data, size_t len)
