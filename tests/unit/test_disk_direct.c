@@ -745,44 +745,89 @@ END_TEST
 
 /* --- The page cache --- */
 
-/* How many pages of the image it holds. */
-static unsigned cached(size_t size)
+#define PAGES 64
+
+/* A file without blocks, not in /tmp, which may be all page cache. */
+static char *empty_image(void)
 {
-	unsigned char page[SIZE / BLOCK + 1];
-	int fd = open(disk.path, O_RDONLY | O_CLOEXEC);
-	void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	char template[] = "/var/tmp/vmm-unit-XXXXXX";
+	int fd = mkostemp(template, O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, PAGES * BLOCK), 0);
+	close(fd);
+	return strdup(template);
+}
+
+/* How many pages of the image it holds. */
+static unsigned cached(void)
+{
+	unsigned char page[PAGES];
+	void *map = mmap(NULL, PAGES * BLOCK, PROT_READ, MAP_SHARED, disk.fd, 0);
 	unsigned count = 0;
 
 	ck_assert_ptr_ne(map, MAP_FAILED);
-	ck_assert_int_eq(mincore(map, size, page), 0);
-	for (size_t i = 0; i < (size + BLOCK - 1) / BLOCK; i++)
+	ck_assert_int_eq(mincore(map, PAGES * BLOCK, page), 0);
+	for (unsigned i = 0; i < PAGES; i++)
 		count += page[i] & 1;
-	munmap(map, size);
-	close(fd);
+	munmap(map, PAGES * BLOCK);
 	return count;
 }
 
-static void forget_cached(void)
+/*
+ * What is written and read is in the cache, or passes it by.  With dontcache it
+ * comes there and goes, when it was written or else when it is read: what ext4
+ * wrote in place waits for that.
+ */
+START_TEST(page_cache)
 {
-	ck_assert_int_eq(fdatasync(disk.fd), 0);
-	ck_assert_int_eq(posix_fadvise(disk.fd, 0, 0, POSIX_FADV_DONTNEED), 0);
-}
+	static uint8_t buffer[PAGES * BLOCK] __attribute__((aligned(BLOCK)));
+	struct io_thread_config thread = { .name = "io-a", .queues = 1 };
 
-/* What goes by it stays there, and with direct it does not come there. */
-START_TEST(cache_is_passed_by)
-{
-	static uint8_t buffer[16 * BLOCK] __attribute__((aligned(BLOCK)));
+	for (unsigned k = 0; k < 3 * array_size(kinds); k++) {
+		struct disk_config config = {
+			.path = empty_image(), .aio = kinds[k / 3].aio,
+			.direct = k % 3 == 1, .dontcache = k % 3 == 2,
+		};
 
-	for (unsigned k = 0; k < array_size(kinds); k++) {
-		begin(&kinds[k], NULL, 64 * BLOCK);
-		forget_cached();
-		ck_assert_int_eq(transfer(DISK_WRITE, 0, buffer, sizeof(buffer)), 0);
-		ck_assert_int_eq(transfer(DISK_READ, 0, buffer, sizeof(buffer)), 0);
+		thread.use_uring = kinds[k / 3].uring_thread;
+		opens(&config);
+		ck_assert_int_eq(io_thread_create(&threads[0], &thread), 0);
+		ck_assert_int_eq(transfer(DISK_WRITE, 0, buffer, 16 * BLOCK), 0);
+		ck_assert_int_eq(transfer(DISK_WRITE_STABLE, 32 * BLOCK, buffer, BLOCK), 0);
+		ck_assert_int_eq(transfer(DISK_FLUSH, 0, NULL, 0), 0);
+		if (config.direct)
+			ck_assert_uint_eq(cached(), 0);
+		else if (!config.dontcache)
+			ck_assert_uint_ge(cached(), 17);
 		ck_assert_int_eq(transfer(DISK_WRITE, 512, buffer + 1, 1024), 0);
-		ck_assert_int_eq(transfer(DISK_READ, 512, buffer + 1, 1024), 0);
-		ck_assert_uint_eq(cached(64 * BLOCK), 0);
-		end();
+		ck_assert_int_eq(transfer(DISK_FLUSH, 0, NULL, 0), 0);
+		ck_assert_int_eq(transfer(DISK_READ, 0, buffer, sizeof(buffer)), 0);
+		if (k % 3)
+			ck_assert_uint_eq(cached(), 0);
+		else
+			ck_assert_uint_eq(cached(), PAGES);
+		io_thread_destroy(threads[0]);
+		disk_close(&disk);
+		ck_assert_int_eq(unlink(config.path), 0);
+		free((char *)config.path);
 	}
+}
+END_TEST
+
+/* The host has no such thing: it is not done another way in silence. */
+START_TEST(dontcache_refused)
+{
+	const struct disk_config config = { .path = image(SIZE), .dontcache = true };
+	struct statfs fs;
+	char why[128];
+
+	ck_assert_int_eq(statfs(folder, &fs), 0);
+	snprintf(why, sizeof(why), "its file system (%s) refuses dontcache (RWF_DONTCACHE): "
+		 "Operation not supported", fs.f_type == 0x01021994 ? "tmpfs" : "ext4");
+	fault_inject(FAULT_READ, 1, EOPNOTSUPP, 0);
+	refused(&config, -EOPNOTSUPP, why);
+	fault_inject(FAULT_READ, 0, 0, 0);
 }
 END_TEST
 
@@ -804,7 +849,7 @@ int main(void)
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
 		waiting_behind_the_stopped, host_was_wrong, bounced_in_pieces, resized,
-		cache_is_passed_by,
+		page_cache, dontcache_refused,
 	};
 	Suite *suite = suite_create("disk_direct");
 
