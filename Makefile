@@ -71,7 +71,7 @@ no-liburing:
 	@echo "liburing is missing; 'make deps' installs what this needs" >&2; exit 1
 endif
 
-include guest/init/init.mk guest/kit/kit.mk tests/tests.mk
+include guest/init/init.mk guest/kit/kit.mk tests/tests.mk tests/bench/start.mk
 
 $(O)/vmm: $(MAIN) $(LIBS)
 	$(call say,LD)

@@ -139,19 +139,49 @@ static int read_initrd(const struct boot *boot, uint8_t *to)
 	return ret;
 }
 
-int boot_load(const struct boot *boot, const struct guest_memory *mem, struct kernel_entry *entry)
+static void *loader_main(void *opaque)
 {
+	struct boot *boot = opaque;
 	const struct kernel_boot info = {
 		.cmdline = boot->cmdline,
 		.initrd_gpa = boot->initrd_gpa,
 		.initrd_size = boot->initrd_size,
 	};
-	uint8_t *initrd = guest_memory_ptr(mem, boot->initrd_gpa, boot->initrd_size);
+
+	pthread_setname_np(pthread_self(), "loader");
+	boot->load_result = kernel_load(&boot->kernel, boot->mem, &info, &boot->entry);
+	return NULL;
+}
+
+int boot_load_begin(struct boot *boot, const struct guest_memory *mem)
+{
+	int ret;
+
+	boot->mem = mem;
+	ret = pthread_create(&boot->loader, NULL, loader_main, boot);
+	if (ret)
+		log_error("cannot start a thread that loads the kernel: %s", strerror(ret));
+	boot->loading = ret == 0;
+	return -ret;
+}
+
+void boot_load_wait(struct boot *boot)
+{
+	if (boot->loading)
+		pthread_join(boot->loader, NULL);
+	boot->loading = false;
+}
+
+int boot_load_end(struct boot *boot, struct kernel_entry *entry)
+{
+	uint8_t *initrd = guest_memory_ptr(boot->mem, boot->initrd_gpa, boot->initrd_size);
 	int ret = 0;
 
 	if (boot->initramfs)
 		ret = initramfs_write(boot->initramfs, initrd, boot->initrd_size);
 	else if (boot->initrd_size)
 		ret = read_initrd(boot, initrd);
-	return ret ? ret : kernel_load(&boot->kernel, mem, &info, entry);
+	boot_load_wait(boot);
+	*entry = boot->entry;
+	return ret ? ret : boot->load_result;
 }

@@ -60,7 +60,6 @@ struct machine {
 	struct vcpu *vcpu;
 	unsigned vcpu_count; /* made so far */
 	struct kvm_cpuid2 *cpuid;
-	struct kernel_entry entry;
 	bool over; /* atomic: vCPUs stay out of the guest */
 
 	struct bus pio, mmio;
@@ -215,6 +214,16 @@ static int ram_up(struct machine *m)
 static void ram_down(struct machine *m)
 {
 	ram_destroy(&m->ram);
+}
+
+static int loader_up(struct machine *m)
+{
+	return boot_load_begin(&m->boot, &m->ram.memory);
+}
+
+static void loader_down(struct machine *m)
+{
+	boot_load_wait(&m->boot);
 }
 
 /*
@@ -594,23 +603,7 @@ static int blks_up(struct machine *m)
 	return ret;
 }
 
-/* --- Software --- */
-
-static int load_up(struct machine *m)
-{
-	const struct acpi_config acpi = {
-		.cpus = m->options->cpus,
-		.pci64_base = m->pci64.base,
-		.pci64_len = m->pci64.len,
-		.virtio = m->slot,
-		.virtio_count = m->slot_count,
-	};
-	int ret = acpi_write_tables(&m->ram.memory, &acpi);
-
-	if (ret)
-		return cannot_make("ACPI tables", ret);
-	return boot_load(&m->boot, &m->ram.memory, &m->entry);
-}
+/* --- vCPUs --- */
 
 static void vcpus_down(struct machine *m)
 {
@@ -637,8 +630,6 @@ static int vcpu_up(struct machine *m, unsigned index)
 	ret = cpu_set_cpuid(vcpu->fd, m->cpuid, index, m->options->cpus);
 	if (ret == 0)
 		ret = cpu_set_msrs(vcpu->fd);
-	if (ret == 0 && index == 0)
-		ret = cpu_set_boot_state(vcpu->fd, &m->entry);
 	return ret;
 }
 
@@ -656,6 +647,26 @@ static int vcpus_up(struct machine *m)
 	return ret;
 }
 
+/* --- Software --- */
+
+static int load_up(struct machine *m)
+{
+	const struct acpi_config acpi = {
+		.cpus = m->options->cpus,
+		.pci64_base = m->pci64.base,
+		.pci64_len = m->pci64.len,
+		.virtio = m->slot,
+		.virtio_count = m->slot_count,
+	};
+	struct kernel_entry entry;
+	int ret = acpi_write_tables(&m->ram.memory, &acpi);
+
+	if (ret)
+		return cannot_make("ACPI tables", ret);
+	ret = boot_load_end(&m->boot, &entry);
+	return ret ? ret : cpu_set_boot_state(m->vcpu[0].fd, &entry);
+}
+
 /* --- The whole --- */
 
 static const struct part {
@@ -668,13 +679,14 @@ static const struct part {
 	{ loop_up, loop_down },
 	{ terminal_up, terminal_down },
 	{ clock_up, clock_down },
+	{ loader_up, loader_down }, /* beside what follows; signals are blocked */
 	{ vm_up, vm_down },
 	{ buses_up, buses_down },
 	{ chips_up, chips_down },
 	{ pci_up, pci_down },
 	{ blks_up, blks_down },
-	{ load_up, NULL },
 	{ vcpus_up, vcpus_down },
+	{ load_up, NULL },
 };
 
 /* Start the vCPUs, serve until the VM's end, and stop them. */

@@ -27,21 +27,22 @@
 /* A file's lines, each ended by a NUL. */
 struct text {
 	char *data;
-	size_t size;
+	char **line;
+	size_t lines;
 };
 
-/* A line of modules.dep. */
+/* A line of modules.builtin or modules.dep. */
 struct module {
 	const char *file;
 	const char *name; /* in file, its last part */
-	const char *deps; /* files, separated by blanks */
+	const char *deps; /* files, separated by blanks; NULL: it is built in */
 };
 
 struct modules {
 	char *path;
 	int folder; /* open at path */
 	struct text dep, softdep, alias, builtin;
-	struct module *module; /* sorted by name */
+	struct module *module; /* first those that are built in */
 	size_t count;
 };
 
@@ -70,9 +71,13 @@ static unsigned char name_char(char c)
 
 static int name_compare(const char *a, const char *b)
 {
-	while (name_char(*a) && name_char(*a) == name_char(*b))
-		a++, b++;
-	return name_char(*a) - name_char(*b);
+	unsigned char x, y;
+
+	do {
+		x = name_char(*a++);
+		y = name_char(*b++);
+	} while (x && x == y);
+	return x - y;
 }
 
 /* Where the name begins in the file name that starts at @file. */
@@ -109,21 +114,24 @@ static bool word_is(const char *word, const char *what)
 
 /* --- Texts --- */
 
-/* The line after @line, the first after NULL; NULL at the end. */
-static char *line_next(const struct text *text, const char *line)
+/* One array for all searches: a kernel has tens of thousands of aliases. */
+static int text_split(struct text *text, size_t size)
 {
-	size_t at = line ? line - text->data + strlen(line) + 1 : 0;
+	char *at, *next, *end = text->data + size;
+	size_t lines = 0;
 
-	return at < text->size ? text->data + at : NULL;
-}
-
-static void text_split(struct text *text)
-{
-	char *at = text->data, *end = text->data + text->size;
-
-	*end = '\0';
-	while ((at = memchr(at, '\n', end - at)))
-		*at++ = '\0';
+	*end = '\n';
+	for (at = text->data; at < end; at = next + 1, lines++)
+		next = rawmemchr(at, '\n');
+	text->line = calloc(lines + 1, sizeof(*text->line));
+	if (!text->line)
+		return -ENOMEM;
+	for (at = text->data; at < end; at = next + 1) {
+		next = rawmemchr(at, '\n');
+		*next = '\0';
+		text->line[text->lines++] = at;
+	}
+	return 0;
 }
 
 static int text_read_fd(struct text *text, int fd, uint64_t size)
@@ -136,11 +144,25 @@ static int text_read_fd(struct text *text, int fd, uint64_t size)
 	if (!text->data)
 		return -ENOMEM;
 	ret = file_read_at(fd, text->data, size, 0);
-	if (ret)
-		return ret;
-	text->size = size;
-	text_split(text);
-	return 0;
+	return ret ? ret : text_split(text, size);
+}
+
+/* Keep the lines that start with @key, and of each what comes after it. */
+static void text_keep(struct text *text, const char *key)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < text->lines; i++) {
+		if (!strncmp(text->line[i], key, strlen(key)))
+			text->line[kept++] = text->line[i] + strlen(key);
+	}
+	text->lines = kept;
+}
+
+static void text_free(struct text *text)
+{
+	free(text->line);
+	free(text->data);
 }
 
 static int text_read(struct text *text, const struct modules *m, const char *name)
@@ -156,45 +178,39 @@ static int text_read(struct text *text, const struct modules *m, const char *nam
 	return ret;
 }
 
-/* --- The index of modules.dep --- */
+/* --- The index of modules.dep and modules.builtin --- */
 
-static int module_compare(const void *a, const void *b)
+static void add_to_index(struct modules *m, const char *file, const char *deps)
 {
-	return name_compare(((const struct module *)a)->name, ((const struct module *)b)->name);
+	m->module[m->count++] = (struct module){ file, file_name(file), deps };
 }
 
 static int index_modules(struct modules *m)
 {
-	size_t lines = 0;
-	char *next;
-
-	for (char *line = line_next(&m->dep, NULL); line; line = line_next(&m->dep, line))
-		lines += strchr(line, ':') != NULL;
-	m->module = calloc(lines + 1, sizeof(*m->module));
+	m->module = calloc(m->builtin.lines + m->dep.lines + 1, sizeof(*m->module));
 	if (!m->module)
 		return -ENOMEM;
-	for (char *line = line_next(&m->dep, NULL); line; line = next) {
-		char *colon = strchr(line, ':');
+	for (size_t i = 0; i < m->builtin.lines; i++)
+		add_to_index(m, m->builtin.line[i], NULL);
+	for (size_t i = 0; i < m->dep.lines; i++) {
+		char *colon = strchr(m->dep.line[i], ':');
 
-		next = line_next(&m->dep, line);
 		if (!colon)
 			continue;
 		*colon = '\0';
-		m->module[m->count++] = (struct module){
-			.file = line,
-			.name = file_name(line),
-			.deps = colon + 1,
-		};
+		add_to_index(m, m->dep.line[i], colon + 1);
 	}
-	qsort(m->module, m->count, sizeof(*m->module), module_compare);
 	return 0;
 }
 
+/* One by one: the names looked up are so few that sorting all would take longer. */
 static const struct module *find_module(const struct modules *m, const char *name)
 {
-	struct module key = { .name = name };
-
-	return bsearch(&key, m->module, m->count, sizeof(key), module_compare);
+	for (size_t i = 0; i < m->count; i++) {
+		if (!name_compare(m->module[i].name, name))
+			return &m->module[i];
+	}
+	return NULL;
 }
 
 /* --- Where a tree is --- */
@@ -360,6 +376,7 @@ static int read_texts(struct modules *m, const char *version)
 		if (ret == -ENOENT)
 			ret = 0;
 	}
+	text_keep(&m->alias, "alias ");
 	return ret;
 }
 
@@ -389,10 +406,10 @@ void modules_close(struct modules *m)
 	if (!m)
 		return;
 	free(m->module);
-	free(m->builtin.data);
-	free(m->alias.data);
-	free(m->softdep.data);
-	free(m->dep.data);
+	text_free(&m->builtin);
+	text_free(&m->alias);
+	text_free(&m->softdep);
+	text_free(&m->dep);
 	if (m->folder >= 0)
 		close(m->folder);
 	free(m->path);
@@ -409,13 +426,9 @@ int modules_open_file(const struct modules *m, const char *file, uint64_t *size)
 
 bool modules_is_builtin(const struct modules *m, const char *name)
 {
-	const char *line = NULL;
+	const struct module *module = find_module(m, name);
 
-	while ((line = line_next(&m->builtin, line))) {
-		if (!name_compare(file_name(line), name))
-			return true;
-	}
-	return false;
+	return module && !module->deps;
 }
 
 static int add_name(const struct modules *m, const char *name, const struct visit *from,
@@ -425,10 +438,8 @@ static int add_name(const struct modules *m, const char *name, const struct visi
 static int add_softdeps(const struct modules *m, const struct visit *visit,
 			struct modules_list *list)
 {
-	const char *line = NULL;
-
-	while ((line = line_next(&m->softdep, line))) {
-		const char *word = word_first(line);
+	for (size_t i = 0; i < m->softdep.lines; i++) {
+		const char *word = word_first(m->softdep.line[i]);
 		bool pre = false;
 
 		if (!word || !word_is(word, "softdep"))
@@ -483,6 +494,8 @@ static int add_module(const struct modules *m, const struct module *module,
 	struct visit visit = { module, from, from ? from->depth + 1 : 1 };
 	int ret;
 
+	if (!module->deps)
+		return 0; /* built in */
 	/* In a cycle one of them has to come first: the one met last. */
 	for (; from; from = from->from) {
 		if (from->module == module)
@@ -525,32 +538,37 @@ static bool may_match(const char *pattern, const char *name)
 	/* A '.' would count as the end of either. */
 	while (*name && *name != '.' && name_char(*pattern) == name_char(*name))
 		pattern++, name++;
-	return *name == '.' || strchr("*?[\\.", *pattern) || (!*name && !name_char(*pattern));
+	switch (*pattern) {
+	case '*':
+	case '?':
+	case '[':
+	case '\\':
+	case '.':
+	case '\0':
+		return true;
+	default:
+		return *name == '.' || (!*name && !name_char(*pattern));
+	}
 }
 
 /* All modules that the lines "alias PATTERN MODULE" give for @word. */
 static int add_aliased(const struct modules *m, const char *word, const struct visit *from,
 		       struct modules_list *list)
 {
-	static const char key[] = "alias ";
 	char name[NAME_SIZE], pattern[PATTERN_SIZE];
-	const char *line = NULL;
 
 	if (!copy_alias(name, sizeof(name), word))
 		return 0;
-	while ((line = line_next(&m->alias, line))) {
+	for (size_t i = 0; i < m->alias.lines; i++) {
+		const char *alias = m->alias.line[i], *target;
 		const struct module *module;
-		const char *alias, *target;
 		int ret;
 
-		if (strncmp(line, key, strlen(key)))
-			continue;
-		alias = line + strlen(key);
 		if (!may_match(alias, name))
 			continue;
 		target = word_next(alias);
 		if (!target || !copy_alias(pattern, sizeof(pattern), alias) ||
-		    fnmatch(pattern, name, 0) || modules_is_builtin(m, target))
+		    fnmatch(pattern, name, 0))
 			continue;
 		module = find_module(m, target);
 		ret = module ? add_module(m, module, from, list) : 0;
@@ -570,8 +588,6 @@ static int add_name(const struct modules *m, const char *name, const struct visi
 		log_error("modules '%s': more than %d names to look up", m->path, LOOKUPS_MAX);
 		return -E2BIG;
 	}
-	if (modules_is_builtin(m, name))
-		return 0;
 	module = find_module(m, name);
 	return module ? add_module(m, module, from, list) : add_aliased(m, name, from, list);
 }

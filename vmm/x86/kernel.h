@@ -12,8 +12,8 @@
  *
  * The file may hold anything and may change while it is read: every read is of
  * a range checked against the size seen at open, and a short one is an error.
- * Each function that fails has printed its one line.  All of this runs on one
- * thread, before the first vCPU.
+ * Each function that fails has printed its one line.  All of this happens before
+ * the first vCPU runs, on one thread at a time.
  */
 #pragma once
 
