@@ -5,7 +5,7 @@
  * calls kit_main(start_info). Also the interrupt stubs.
  */
 
-#define PAGE_PRESENT_WRITE	0x3
+#define PAGE_ALL		0x7	/* present, writable, the user's */
 #define PAGE_LARGE		0x80
 #define CR0_PE_PG		0x80000001
 #define CR4_PAE			0x20
@@ -132,19 +132,19 @@ boot_gdt_pointer:
 	.balign 4096
 	.globl boot_pml4
 boot_pml4:
-	.quad boot_pdpt + PAGE_PRESENT_WRITE
+	.quad boot_pdpt + PAGE_ALL
 	.fill 511, 8, 0
 boot_pdpt:
 	.set gib, 0
 	.rept 4
-	.quad boot_page_directories + 4096 * gib + PAGE_PRESENT_WRITE
+	.quad boot_page_directories + 4096 * gib + PAGE_ALL
 	.set gib, gib + 1
 	.endr
 	.fill 508, 8, 0
 boot_page_directories:
 	.set page, 0
 	.rept 2048
-	.quad (page << 21) + PAGE_LARGE + PAGE_PRESENT_WRITE
+	.quad (page << 21) + PAGE_LARGE + PAGE_ALL
 	.set page, page + 1
 	.endr
 

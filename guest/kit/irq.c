@@ -11,6 +11,7 @@ enum {
 	SELECTOR_CODE = 0x08,
 	SELECTOR_TSS = 0x18,
 	GATE_INTERRUPT = 0x8e,
+	GATE_FROM_USER = 0x60,
 	DESCRIPTOR_TSS = 0x89,
 	IST_FAULTS = 1,
 	STUB_SIZE = 16,
@@ -29,6 +30,7 @@ enum {
 	APIC_LVT_LINT0 = 0x350,
 	APIC_LVT_LINT1 = 0x360,
 	APIC_TIMER_INITIAL = 0x380,
+	APIC_TIMER_CURRENT = 0x390,
 	APIC_TIMER_DIVIDE = 0x3e0,
 	APIC_SOFTWARE_ENABLE = 1 << 8,
 	APIC_LVT_MASKED = 1 << 16,
@@ -48,7 +50,7 @@ enum {
  * KVM's and QEMU's local APIC timers count a 1 GHz bus. On another bus deadlines get
  * longer or shorter, and nothing else depends on it.
  */
-enum { APIC_TICKS_PER_MS = 1000000 / 16 };
+enum { APIC_TICKS_PER_MS = 1000000 / 16, TSC_CALIBRATION_MS = 50 };
 
 struct irq_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
@@ -85,10 +87,14 @@ struct irq_vector {
 extern const uint8_t irq_stubs[];
 void irq_dispatch(const struct irq_frame *frame);
 
-static uint64_t gdt[5] = { 0, 0x00af9b000000ffff, 0x00cf93000000ffff };
+/* Code and data; the TSS in two entries; data and code of CPL 3. */
+static uint64_t gdt[7] = {
+	0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0, 0, 0x00cff3000000ffff, 0x00affb000000ffff,
+};
 static struct gate idt[VECTOR_COUNT];
 static struct tss tss;
 static uint8_t fault_stack[PAGE_SIZE] __attribute__((aligned(16)));
+static uint8_t user_interrupt_stack[PAGE_SIZE] __attribute__((aligned(16)));
 
 static struct irq_vector vectors[VECTOR_COUNT];
 static volatile unsigned stray_vector;
@@ -102,6 +108,7 @@ static void gdt_load(void)
 	struct table_pointer pointer = { sizeof(gdt) - 1, (uintptr_t)gdt };
 	uint64_t base = (uintptr_t)&tss;
 
+	tss.rsp[0] = (uintptr_t)(user_interrupt_stack + sizeof(user_interrupt_stack));
 	tss.ist[IST_FAULTS - 1] = (uintptr_t)(fault_stack + sizeof(fault_stack));
 	tss.io_bitmap = sizeof(tss);
 	gdt[SELECTOR_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 |
@@ -115,22 +122,26 @@ static void gdt_load(void)
  * Exceptions run on a stack of their own, so that a broken stack pointer still gets its
  * report.
  */
+void irq_gate(unsigned vector, const void *entry, bool from_user)
+{
+	uintptr_t offset = (uintptr_t)entry;
+
+	idt[vector] = (struct gate){
+		.offset_low = (uint16_t)offset,
+		.selector = SELECTOR_CODE,
+		.ist = vector < FIRST_DEVICE_VECTOR ? IST_FAULTS : 0,
+		.type = GATE_INTERRUPT | (from_user ? GATE_FROM_USER : 0),
+		.offset_middle = (uint16_t)(offset >> 16),
+		.offset_high = (uint32_t)(offset >> 32),
+	};
+}
+
 static void idt_load(void)
 {
 	struct table_pointer pointer = { sizeof(idt) - 1, (uintptr_t)idt };
 
-	for (unsigned i = 0; i < VECTOR_COUNT; i++) {
-		uintptr_t stub = (uintptr_t)(irq_stubs + STUB_SIZE * i);
-
-		idt[i] = (struct gate){
-			.offset_low = (uint16_t)stub,
-			.selector = SELECTOR_CODE,
-			.ist = i < FIRST_DEVICE_VECTOR ? IST_FAULTS : 0,
-			.type = GATE_INTERRUPT,
-			.offset_middle = (uint16_t)(stub >> 16),
-			.offset_high = (uint32_t)(stub >> 32),
-		};
-	}
+	for (unsigned i = 0; i < VECTOR_COUNT; i++)
+		irq_gate(i, irq_stubs + STUB_SIZE * i, false);
 	asm volatile("lidt %0" : : "m"(pointer) : "memory");
 }
 
@@ -282,6 +293,22 @@ bool irq_line_asserted(unsigned gsi, unsigned ms)
 	irq_line_mask(gsi);
 	irq_expect(VECTOR_INTX, NULL, NULL);
 	return asserted;
+}
+
+uint64_t irq_tsc_khz(void)
+{
+	uint32_t start, now;
+	uint64_t tsc;
+
+	mmio_write32(apic + APIC_TIMER_INITIAL, ~0u);
+	start = mmio_read32(apic + APIC_TIMER_CURRENT);
+	tsc = cpu_tsc();
+	do {
+		now = mmio_read32(apic + APIC_TIMER_CURRENT);
+	} while (start - now < TSC_CALIBRATION_MS * APIC_TICKS_PER_MS);
+	tsc = cpu_tsc() - tsc;
+	deadline_stop();
+	return tsc * APIC_TICKS_PER_MS / (start - now);
 }
 
 void deadline_start(unsigned ms)

@@ -23,6 +23,12 @@ enum {
 void irq_init(void);
 
 /*
+ * Points `vector` straight to `entry`, which ends the interrupt itself. `from_user`: an instruction
+ * at CPL 3 may ask for it.
+ */
+void irq_gate(unsigned vector, const void *entry, bool from_user);
+
+/*
  * From now on `vector` is expected; `handler` (may be NULL) runs inside the interrupt,
  * before its EOI.
  */
@@ -52,6 +58,12 @@ void irq_line_mask(unsigned gsi);
  * and waits for an interrupt. Takes over VECTOR_INTX and leaves the input masked.
  */
 bool irq_line_asserted(unsigned gsi, unsigned ms);
+
+/*
+ * TSC ticks in a millisecond, by the local APIC timer: the one clock that every monitor has.
+ * Takes 50 ms, and the timer.
+ */
+uint64_t irq_tsc_khz(void);
 
 /* A deadline by the local APIC timer. Expiry wakes a halted CPU. One at a time. */
 void deadline_start(unsigned ms);

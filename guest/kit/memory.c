@@ -5,10 +5,10 @@
 #include "guest/kit/test.h"
 
 enum {
-	HEAP_SIZE = 8 << 20,
+	HEAP_SIZE = 8 << 20, /* until heap_grow() */
 	TABLE_ENTRIES = 512,
 	TABLE_COUNT = 32,
-	PTE_PRESENT_WRITE = 0x3,
+	PTE_ALL = 0x7, /* present, writable, the user's */
 	PTE_LARGE = 0x80,
 	PAINT = 0xa5,
 };
@@ -18,20 +18,37 @@ enum {
 
 extern uint64_t boot_pml4[TABLE_ENTRIES];
 
-static uint8_t heap[HEAP_SIZE] __attribute__((aligned(PAGE_SIZE)));
-static size_t heap_used;
+/* From the end of the image (link.ld) on. */
+extern uint8_t heap[];
+static size_t heap_size = HEAP_SIZE, heap_used;
 
 /* Page tables outlive the test that maps something. A BAR takes up to two. */
 static uint64_t tables[TABLE_COUNT][TABLE_ENTRIES] __attribute__((aligned(PAGE_SIZE)));
 static unsigned table_count;
 
-void *heap_alloc(size_t size, size_t align)
+void *heap_take(size_t size, size_t align)
 {
 	size_t start = (heap_used + align - 1) & ~(align - 1);
 
-	CHECK(start <= HEAP_SIZE && size <= HEAP_SIZE - start);
+	CHECK(start <= heap_size && size <= heap_size - start);
 	heap_used = start + size;
-	return memset(heap + start, 0, size);
+	return heap + start;
+}
+
+void *heap_alloc(size_t size, size_t align)
+{
+	return memset(heap_take(size, align), 0, size);
+}
+
+size_t heap_left(void)
+{
+	return heap_size - heap_used;
+}
+
+void heap_grow(uint64_t end)
+{
+	if (end > (uintptr_t)heap + heap_size)
+		heap_size = end - (uintptr_t)heap;
 }
 
 void heap_reset(void)
@@ -43,7 +60,7 @@ static uint64_t *table_next(uint64_t *entry)
 {
 	if (!*entry) {
 		CHECK(table_count < TABLE_COUNT);
-		*entry = (uintptr_t)tables[table_count++] | PTE_PRESENT_WRITE;
+		*entry = (uintptr_t)tables[table_count++] | PTE_ALL;
 	}
 	return (uint64_t *)(uintptr_t)(*entry & PTE_ADDRESS);
 }
@@ -59,7 +76,7 @@ void memory_map(uint64_t address, uint64_t size)
 		uint64_t *pdpt = table_next(&boot_pml4[page >> 39 & 511]);
 		uint64_t *directory = table_next(&pdpt[page >> 30 & 511]);
 
-		directory[page >> 21 & 511] = page | PTE_LARGE | PTE_PRESENT_WRITE;
+		directory[page >> 21 & 511] = page | PTE_LARGE | PTE_ALL;
 	}
 }
 

@@ -20,6 +20,16 @@ enum { PAGE_SIZE = 4096 };
  */
 void *heap_alloc(size_t size, size_t align);
 
+/*
+ * The same as it is found, for so much that it is better cleared at CPL 3 (user.h); and how
+ * much there is left.
+ */
+void *heap_take(size_t size, size_t align);
+size_t heap_left(void);
+
+/* The heap ends at physical `end`, if that is more than the 8 MiB that every machine has for it. */
+void heap_grow(uint64_t end);
+
 /* Forgets all allocations. */
 void heap_reset(void);
 

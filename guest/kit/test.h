@@ -86,6 +86,7 @@ extern const struct test mmio_tests[], legacy_tests[];
  *   end=off|reset|i8042|fault|spin|halt|resets  how to end: power off, reset by ACPI or by
  *                     the keyboard controller, triple fault, or not at all: spin, halt, or
  *                     start and reset the disk at mmio= (off)
+ *   bench=...         a load instead of tests: see bench.h, also for its other options
  * The value of option `name`, or `otherwise`.
  */
 const char *option(const char *name, const char *otherwise);

@@ -138,6 +138,11 @@ void virtq_set_avail_idx(struct virtq *queue, uint16_t idx)
 	store(&queue->avail[AVAIL_IDX], idx);
 }
 
+void virtq_set_avail_at(struct virtq *queue, uint16_t position, uint16_t head)
+{
+	queue->avail[AVAIL_RING + position % queue->size] = head;
+}
+
 void virtq_set_avail_flags(struct virtq *queue, uint16_t flags)
 {
 	store(&queue->avail[AVAIL_FLAGS], flags);
@@ -197,7 +202,7 @@ static void split_publish(struct virtq *queue, uint16_t head)
 {
 	uint16_t idx = virtq_avail_idx(queue);
 
-	queue->avail[AVAIL_RING + idx % queue->size] = head;
+	virtq_set_avail_at(queue, idx, head);
 	virtq_set_avail_idx(queue, idx + 1);
 }
 
@@ -285,9 +290,7 @@ static uint16_t packed_add(struct virtq *queue, const struct virtq_buffer *piece
 	return id;
 }
 
-/* Entries stand in the order of the pieces: they have no `next`. */
-static void packed_fill(struct packed_desc *table, const struct virtq_buffer *pieces,
-			unsigned count)
+void packed_fill(struct packed_desc *table, const struct virtq_buffer *pieces, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
 		table[i] = (struct packed_desc){

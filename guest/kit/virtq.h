@@ -111,6 +111,7 @@ struct virtq_used_element virtq_used_at(const struct virtq *queue, uint16_t posi
 uint16_t virtq_avail_event(const struct virtq *queue);
 uint16_t virtq_avail_idx(const struct virtq *queue);
 void virtq_set_avail_idx(struct virtq *queue, uint16_t idx);
+void virtq_set_avail_at(struct virtq *queue, uint16_t position, uint16_t head);
 void virtq_set_avail_flags(struct virtq *queue, uint16_t flags);
 void virtq_set_used_event(struct virtq *queue, uint16_t event);
 
@@ -135,6 +136,9 @@ void virtq_mark_table_writable(struct virtq *queue, uint16_t id);
 /* Split: fills `table` with the pieces, chained in order from entry `first`. */
 void virtq_fill(struct virtq_desc *table, unsigned first, unsigned size,
 		const struct virtq_buffer *pieces, unsigned count);
+
+/* Packed: the same for an indirect table, whose entries stand in order: they have no `next`. */
+void packed_fill(struct packed_desc *table, const struct virtq_buffer *pieces, unsigned count);
 
 /* Split: the next free descriptor; `count` of them from there (mod size) become the caller's. */
 uint16_t virtq_take_desc(struct virtq *queue, unsigned count);

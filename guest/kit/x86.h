@@ -133,6 +133,14 @@ static inline void cpu_interrupts_on_and_halt(void)
 	asm volatile("sti; hlt" : : : "memory");
 }
 
+static inline uint64_t cpu_tsc(void)
+{
+	uint32_t low, high;
+
+	asm volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
 static inline void cpu_relax(void)
 {
 	asm volatile("pause" : : : "memory");
