@@ -4,6 +4,7 @@
 #   make demo         boot a stock Debian kernel to a shell on a disk
 #   make check        every test
 #   make conformance  the virtio specification, row by row, and QEMU beside vmm
+#   make bench        vmm, QEMU and the host side by side: Documentation/benchmarks.md
 #   make deps         install what all of this needs (Debian, root)
 #   make install      into $(DESTDIR)$(PREFIX)
 #   make clean
