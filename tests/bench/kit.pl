@@ -23,7 +23,7 @@ my ($build, $qemu, $results, $facts) = @ARGV;
 
 my $rounds = $quick ? 3 : 7;
 my $counted_rounds = $quick ? 1 : 3; # of these, with the counters on, in runs of their own
-my ($ms, $warm_ms) = $quick ? (200, 50) : (700, 150);
+my ($ms, $counted_ms, $warm_ms) = $quick ? (200, 200, 50) : (600, 400, 150);
 my $deadline = 20;                   # seconds a run may take
 
 my %image = (cached => "$build/bench/cached.img", disk => "$build/bench/disk.img");
@@ -199,8 +199,7 @@ sub cpu_time {
 
 my %event = (
 	syscalls => 'raw_syscalls/sys_enter',
-	exits => 'kvm/kvm_exit',
-	user_exits => 'kvm/kvm_userspace_exit',
+	exits => 'kvm/kvm_exit', # which not every KVM module has; without it, this stays 0
 );
 
 # [event, is it the I/O thread, file] for each event and thread of the child.
@@ -342,9 +341,12 @@ sub per_request {
 	my %used = map { ($_ => $end->{$_} - ($begin->{$_} // 0)) } keys %$end;
 	$said{errors} == 0 or die "errors: $line\n";
 	abs($used{time} * 1000 / $said{ms} - 1) < 0.1
-		or die "its $said{ms} ms were $used{time} s here: $line\n";
-	return { map { ("${_}_per_request" => $used{$_} / $requests) }
-			grep { !/^(time|vcpu|others)$/ } keys %used } if $counting;
+		or die "late: its $said{ms} ms were $used{time} s here\n";
+	if ($counting) {
+		delete @used{qw(time vcpu others io_exits)};
+		delete $used{exits} unless $used{exits};
+		return { map { ("${_}_per_request" => $used{$_} / $requests) } keys %used };
+	}
 	return {
 		(map { ($_ => $said{$_}) } qw(iops p50_ns p90_ns p99_ns p999_ns)),
 		(map { ("${_}_per_request" => $said{$_} / $requests) } qw(doorbells interrupts)),
@@ -369,20 +371,29 @@ sub quoted {
 	return join ' ', map { m{^[\w@%+=:,./-]+$} ? $_ : "'" . s/'/'\\''/gr . "'" } @_;
 }
 
+# On a busy machine, a line may be seen too late for the looks to be right: once more.
+sub try {
+	my ($monitor, $counting, @command) = @_;
+	for my $left (2, 1, 0) {
+		my $until = time + $deadline;
+		my $metric = eval {
+			$buffer = '';
+			start(1, @command);
+			$monitor eq 'host' ? run_fio($until) : run_guest($until, $counting);
+		};
+		return $metric if $metric;
+		stop();
+		last unless $left && $@ =~ /^late/;
+	}
+	return undef;
+}
+
 sub run {
 	my ($case, $monitor, $round, $counting) = @_;
-	my $duration = $counting ? 200 : $ms;
-	my @command = command($case, $monitor, $duration);
-	my $until = time + $deadline;
-	my $metric = eval {
-		$buffer = '';
-		start(1, @command);
-		$monitor eq 'host' ? run_fio($until) : run_guest($until, $counting);
-	};
+	my @command = command($case, $monitor, $counting ? $counted_ms : $ms);
+	my $metric = try($monitor, $counting, @command);
 	if (!$metric) {
-		my $why = $@;
-		stop();
-		print STDERR "$case->{name}, $monitor: $why", text("$build/bench/stderr"),
+		print STDERR "$case->{name}, $monitor: $@", text("$build/bench/stderr"),
 			'  ', quoted(@command), "\n";
 		$failed = 1;
 		return;

@@ -110,7 +110,8 @@ sub median {
 
 sub rounds_of {
 	my ($case, $monitor, $metric) = @_;
-	return $value{$case}{$monitor}{$metric} // {};
+	my $monitors = $value{$case} or return {};
+	return $monitors->{$monitor} && $monitors->{$monitor}{$metric} || {};
 }
 
 # The ratios of a monitor's values to the best of others, of all rounds that have both.
@@ -201,13 +202,12 @@ my %unit = ( # metric => title, what a value is divided by
 	syscalls_per_request => ['Syscalls a thousand requests, all threads', 0.001],
 	io_syscalls_per_request => ['Syscalls a thousand requests, I/O thread', 0.001],
 	exits_per_request => ['Exits a thousand requests', 0.001],
-	user_exits_per_request => ['Exits to user space a thousand requests', 0.001],
 	doorbells_per_request => ['Doorbells a thousand requests', 0.001],
 	interrupts_per_request => ['Interrupts a thousand requests', 0.001],
 	injections_per_request => ['Interrupts of all kinds a thousand requests', 0.001],
 );
 my @metrics = qw(iops p50_ns p99_ns p999_ns cpu_us_per_request total_cpu_us_per_request ms kib
-	count syscalls_per_request io_syscalls_per_request exits_per_request user_exits_per_request
+	count syscalls_per_request io_syscalls_per_request exits_per_request
 	doorbells_per_request interrupts_per_request injections_per_request);
 
 my @groups = (
@@ -319,10 +319,10 @@ sub write_document {
 		requests under way and polls the used ring, or waits for interrupts. It runs on this
 		machine's KVM, on an image of which every page is in the host's page cache, so that
 		the device model is what is measured and not a disk; and on a disk with O_DIRECT.
-		*Host* is fio doing the same to the same file on the CPU that otherwise serves the
-		guest: there is no getting below it with the same system calls. The *stock guest* is
-		a Debian kernel with fio, with KVM inside an emulated host: there, counts are worth
-		more than times.
+		*Host* is fio doing the same to the same file, on the CPU that otherwise serves the
+		guest: what a program gets without any virtual machine. The *stock guest* is a Debian
+		kernel with fio, with KVM inside an emulated host: there, counts are worth more than
+		times.
 
 		## Targets
 
@@ -339,7 +339,7 @@ sub write_document {
 		its ratios (×) to the first column that is not vmm's, with the least and the most.
 		CPU time without the vCPU is what the monitor's other threads use; the vCPU of a
 		guest that polls is always busy. System calls and exits are counted in runs of their
-		own.
+		own, and some 250 of each are the guest's writing of its results.
 		END
 
 		## What this does not show
@@ -349,8 +349,8 @@ sub write_document {
 		- More than one vCPU, or more disks than one.
 		- A busy host: vCPU and I/O thread have a CPU each. What polling costs others is to
 		  be seen in CPU time.
-		- Exits in the kernel, where the KVM module has no kvm_exit tracepoint (PVM): exits
-		  to user space are counted there, and each doorbell is one exit in the kernel.
+		- Exits of the bench guest, where the KVM module has no tracepoint for them, as PVM.
+		  Each doorbell is one, which the kernel handles.
 		- Absolute speed of a stock guest: in an emulated host, all code is slow.
 
 		## The machine
