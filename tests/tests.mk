@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The tests' part of the Makefile, and the demo.
 
-.PHONY: deps demo check conformance bench bench-programs
+.PHONY: deps demo check conformance bench
 .PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-stock
 .PHONY: check-bench check-conformance
 
@@ -51,11 +51,7 @@ conformance: deps
 	@$(MAKE) --no-print-directory all
 	@tests/conformance/run.sh $(O)
 
-include $(wildcard tests/bench/*.mk)
-
-bench-programs: $(BENCH_START)
-
 bench: deps
 	@tests/deps.sh bench
-	@$(MAKE) --no-print-directory all bench-programs
+	@$(MAKE) --no-print-directory all $(BENCH_START)
 	@tests/bench/run.sh $(O)
