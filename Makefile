@@ -4,6 +4,7 @@
 #   make demo         boot a stock Debian kernel to a shell on a disk
 #   make check        every test
 #   make conformance  the virtio specification, row by row, and QEMU beside vmm
+#   make bench        vmm, QEMU and the host side by side: Documentation/benchmarks.md
 #   make deps         install what all of this needs (Debian, root)
 #   make install      into $(DESTDIR)$(PREFIX)
 #   make clean
@@ -71,7 +72,7 @@ no-liburing:
 	@echo "liburing is missing; 'make deps' installs what this needs" >&2; exit 1
 endif
 
-include guest/init/init.mk guest/kit/kit.mk tests/tests.mk tests/bench/start.mk
+include guest/init/init.mk guest/kit/kit.mk tests/tests.mk
 
 $(O)/vmm: $(MAIN) $(LIBS)
 	$(call say,LD)

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Installs, as root, the Debian packages that building and testing take;
-# otherwise prints the one command that does, and fails. Says nothing where
-# nothing is missing.
+# usage: deps.sh [bench]
+#
+# Installs, as root, the Debian packages that building and testing take, or those
+# that the benches take besides; otherwise prints the one command that does, and
+# fails. Says nothing where nothing is missing.
 set -euo pipefail
 
 wanted=(
@@ -13,6 +15,7 @@ wanted=(
 	e2fsprogs kmod cpio util-linux mount procps               # the tests' scripts
 	xz-utils zstd fio
 )
+[ "${1-}" != bench ] || wanted=(perl qemu-system-x86 gnuplot-nox)
 missing=()
 for package in "${wanted[@]}"; do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] ||

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The tests' part of the Makefile, and the demo.
 
-.PHONY: deps demo check conformance
+.PHONY: deps demo check conformance bench
 .PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-stock
-.PHONY: check-conformance
+.PHONY: check-bench check-conformance
 
 # What a tier prints is kept for the table of requirements.
 KEEP := tests/conformance/keep.sh $(O)/results
@@ -43,8 +43,17 @@ check-stock: $(O)/vmm
 check-conformance:
 	@tests/conformance/table.pl $(O) --check
 
+# What judges the benches' figures, on figures whose verdicts are known.
+check-bench:
+	@tests/bench/check.sh
+
 conformance: deps
 	@$(MAKE) --no-print-directory all
 	@tests/conformance/run.sh $(O)
+
+bench: deps
+	@tests/deps.sh bench
+	@$(MAKE) --no-print-directory all $(BENCH_START)
+	@tests/bench/run.sh $(O)
 
 include $(wildcard tests/bench/*.mk)
