@@ -3,7 +3,7 @@
 #
 # usage: run.sh [--interactive] [--deadline SECONDS] CACHE SCRIPT [ARGUMENT]...
 #
-# Runs the bash script SCRIPT where KVM can run a stock kernel, and exits with its
+# Runs the script SCRIPT where KVM can run a stock kernel, and exits with its
 # status. That is the machine itself when it has kvm_intel or kvm_amd; otherwise
 # a host emulated by QEMU, whose one CPU has SVM, and which sees the machine's
 # files at their own paths, all changes going to RAM. The script runs in an empty
@@ -66,7 +66,7 @@ job()
 		[ -z "${!name-}" ] || printf 'export %s=%q\n' "$name" "${!name}"
 	done
 	[ -z "$tty" ] || stty size | sed 's/\(.*\) \(.*\)/stty rows \1 cols \2/'
-	printf 'exec bash %q' "$script"
+	printf 'exec %q' "$script"
 	[ $# -eq 0 ] || printf ' %q' "$@"
 }
 
