@@ -314,6 +314,7 @@ static void stop_on_thread(struct io_order *order)
 
 	/* What completed in this round must be published first. */
 	queue->stopping = true;
+	disk_cancelled(queue->blk->disk, queue->thread, &queue->stopping);
 	io_thread_want_flush(queue->thread, &queue->io);
 }
 

@@ -3,201 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <liburing.h>
 #include <linux/fs.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "hw/base/clock.h"
+#include "devices/disk_private.h"
 #include "hw/base/fence.h"
-#include "hw/base/log.h"
 #include "hw/base/util.h"
 
 /* Linux 6.12; start and length stand in addr and addr3. */
 #ifndef BLOCK_URING_CMD_DISCARD
 #define BLOCK_URING_CMD_DISCARD _IO(0x12, 0)
 #endif
-
-/* Larger "blocks", such as a network file system's, say nothing of the disk. */
-#define PHYSICAL_MAX (64u << 10)
-
-/* --- Open and close --- */
-
-static int image_size(int fd, uint64_t *size)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return -errno;
-	if (S_ISDIR(st.st_mode))
-		return -EISDIR;
-	if (S_ISBLK(st.st_mode))
-		return ioctl(fd, BLKGETSIZE64, size) ? -errno : 0;
-	if (!S_ISREG(st.st_mode))
-		return -ENOTSUP;
-	*size = (uint64_t)st.st_size;
-	return 0;
-}
-
-/* @value if it is a power of two in this range, or else @least. */
-static uint32_t block_size(uint32_t value, uint32_t least, uint32_t most)
-{
-	return value >= least && value <= most && !(value & (value - 1)) ? value : least;
-}
-
-/*
- * A file has no blocks for those who read and write it by the page cache; the
- * unit of its file system is what it is best changed in.  A device knows.
- */
-static void set_geometry(struct disk *disk)
-{
-	unsigned physical = 0, io_min = 0, io_opt = 0;
-	int logical = 0, alignment = 0;
-	struct disk_geometry *g = &disk->geometry;
-	struct stat st = { 0 };
-
-	fstat(disk->fd, &st); /* as it did for the size */
-	disk->is_device = S_ISBLK(st.st_mode);
-	if (!disk->is_device) {
-		physical = (unsigned)st.st_blksize;
-	} else {
-		/* What one of these does not tell stays 0. */
-		ioctl(disk->fd, BLKSSZGET, &logical);
-		ioctl(disk->fd, BLKPBSZGET, &physical);
-		ioctl(disk->fd, BLKALIGNOFF, &alignment);
-		ioctl(disk->fd, BLKIOMIN, &io_min);
-		ioctl(disk->fd, BLKIOOPT, &io_opt);
-	}
-	g->logical = block_size((uint32_t)logical, DISK_SECTOR, 4096);
-	if (disk->sectors % (g->logical / DISK_SECTOR))
-		g->logical = DISK_SECTOR;
-	g->physical = block_size(physical, g->logical, PHYSICAL_MAX);
-	g->alignment = alignment > 0 ? (uint32_t)alignment % g->physical : 0;
-	g->io_min = io_min % g->logical ? 0 : io_min;
-	g->io_opt = io_opt % g->logical ? 0 : io_opt;
-}
-
-int disk_look_again(const struct disk *disk, uint64_t *sectors)
-{
-	uint64_t size = 0;
-	int ret = image_size(disk->fd, &size);
-
-	if (ret == -ENOTSUP)
-		log_error("disk '%s': neither a file nor a block device", disk->path);
-	else if (ret)
-		log_error("disk '%s': cannot use it: %s", disk->path, strerror(-ret));
-	else if (size < DISK_SECTOR) {
-		log_error("disk '%s': it is empty (%" PRIu64 " bytes)", disk->path, size);
-		ret = -EINVAL;
-	}
-	if (ret)
-		return ret;
-	*sectors = size / DISK_SECTOR;
-	if (size % DISK_SECTOR)
-		log_warn("disk '%s': size is not a multiple of %d bytes; the last %" PRIu64
-			 " are hidden", disk->path, DISK_SECTOR, size % DISK_SECTOR);
-	return 0;
-}
-
-/*
- * The lock belongs to the open file description, not to the process, so it
- * guards against a second vmm and is not lost by closing some other descriptor.
- */
-static int lock(const struct disk *disk)
-{
-	struct flock whole = {
-		.l_type = disk->read_only ? F_RDLCK : F_WRLCK,
-		.l_whence = SEEK_SET,
-	};
-	const struct timespec pause = { .tv_nsec = 20 * NS_PER_MS };
-	uint64_t deadline = clock_ns() + DISK_LOCK_WAIT_MS * NS_PER_MS;
-
-	while (fcntl(disk->fd, F_OFD_SETLK, &whole)) {
-		if (errno == EAGAIN || errno == EACCES) {
-			if (clock_ns() >= deadline) {
-				log_error("disk '%s': locked by another process", disk->path);
-				return -EBUSY;
-			}
-			/* No call waits for a lock and for a time. */
-			nanosleep(&pause, NULL);
-			continue;
-		}
-		if (errno == EINTR)
-			continue;
-		log_warn("disk '%s': cannot lock it, so nothing keeps others out: %s", disk->path,
-			 strerror(errno));
-		return 0;
-	}
-	return 0;
-}
-
-static void unlock(const struct disk *disk)
-{
-	struct flock whole = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
-
-	fcntl(disk->fd, F_OFD_SETLK, &whole);
-}
-
-/*
- * Zeros to write where the host cannot make them.  A mapping that is only read
- * has all its pages in one, the kernel's own.
- */
-static int map_zeros(struct disk *disk)
-{
-	if (disk->read_only)
-		return 0;
-	disk->zeros = mmap(NULL, DISK_STEP_MAX, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (disk->zeros != MAP_FAILED)
-		return 0;
-	disk->zeros = NULL;
-	log_error("disk '%s': out of memory", disk->path);
-	return -ENOMEM;
-}
-
-int disk_open(struct disk *disk, const struct disk_config *config)
-{
-	int ret;
-
-	*disk = (struct disk){
-		.path = config->path,
-		.read_only = config->read_only,
-		.aio = config->aio,
-	};
-	/* O_NONBLOCK: a FIFO is refused below, not waited for. */
-	disk->fd = open(disk->path, (disk->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
-	if (disk->fd < 0) {
-		ret = -errno;
-		log_error("disk '%s': cannot open: %s", disk->path, strerror(-ret));
-		return ret;
-	}
-	ret = disk_look_again(disk, &disk->sectors);
-	/* With O_NONBLOCK, io_uring would fail what cannot complete at once. */
-	if (ret == 0)
-		fcntl(disk->fd, F_SETFL, 0);
-	if (ret == 0)
-		ret = lock(disk);
-	if (ret == 0)
-		ret = map_zeros(disk);
-	if (ret == 0)
-		set_geometry(disk);
-	if (ret)
-		disk_close(disk);
-	return ret;
-}
-
-void disk_close(struct disk *disk)
-{
-	if (disk->zeros)
-		munmap(disk->zeros, DISK_STEP_MAX);
-	/* The ring of a thread that ended may keep the file a little longer. */
-	unlock(disk);
-	close(disk->fd);
-}
 
 /* --- Ways --- */
 
@@ -279,29 +97,51 @@ static uint32_t way_step(const struct disk_request *request)
 
 /* --- Requests --- */
 
+/* Does the step write? */
 static bool is_write(const struct disk_request *request)
 {
+	if (request->bounce.len)
+		return request->bounce.writing;
 	return request->op == DISK_WRITE || request->op == DISK_WRITE_STABLE ||
 		request->way == DISK_BY_WRITING_ZEROS;
 }
 
 /* RWF_DSYNC: not just the data, also what is needed to read it back. */
-static int write_flags(const struct disk_request *request)
+static int step_flags(const struct disk_request *request)
 {
-	return request->op == DISK_WRITE_STABLE ? RWF_DSYNC : 0;
+	bool stable = is_write(request) && request->op == DISK_WRITE_STABLE;
+
+	return request->disk->rw_flags | (stable ? RWF_DSYNC : 0);
+}
+
+static uint64_t step_offset(const struct disk_request *request)
+{
+	const struct disk_bounce *bounce = &request->bounce;
+
+	return bounce->len ? bounce->offset + bounce->at : request->offset;
+}
+
+/* The step is this memory alone. */
+static const struct iovec *one_part(struct disk_request *request, void *base, size_t len,
+				    unsigned *count)
+{
+	request->part = (struct iovec){ base, len };
+	*count = 1;
+	return &request->part;
 }
 
 /* The parts of the next step: as many whole ones as it may have, or a piece of one. */
 static const struct iovec *step_parts(struct disk_request *request, unsigned *count)
 {
+	const struct disk_bounce *bounce = &request->bounce;
 	uint64_t len = 0;
 
-	if (request->way == DISK_BY_WRITING_ZEROS) {
-		request->part.iov_base = request->disk->zeros;
-		request->part.iov_len = min(request->len, (uint64_t)DISK_STEP_MAX);
-		*count = 1;
-		return &request->part;
-	}
+	if (bounce->len)
+		return one_part(request, bounce->memory + bounce->at, bounce->len - bounce->at,
+				count);
+	if (request->way == DISK_BY_WRITING_ZEROS)
+		return one_part(request, request->disk->zeros,
+				min(request->len, (uint64_t)DISK_STEP_MAX), count);
 	for (*count = 0; *count < request->iov_count; ++*count) {
 		len += request->iov[*count].iov_len;
 		if (len > DISK_STEP_MAX)
@@ -309,10 +149,7 @@ static const struct iovec *step_parts(struct disk_request *request, unsigned *co
 	}
 	if (*count || !request->iov_count)
 		return request->iov;
-	request->part.iov_base = request->iov->iov_base;
-	request->part.iov_len = DISK_STEP_MAX;
-	*count = 1;
-	return &request->part;
+	return one_part(request, request->iov->iov_base, DISK_STEP_MAX, count);
 }
 
 static void range_uring(const struct disk_request *request, struct io_uring_sqe *sqe)
@@ -343,38 +180,35 @@ static int range_inline(const struct disk_request *request)
 /* One part needs no vector, which the kernel would copy. */
 static void transfer_uring(struct disk_request *request, struct io_uring_sqe *sqe)
 {
-	int fd = request->disk->fd;
+	uint64_t offset = step_offset(request);
 	unsigned count;
 	const struct iovec *iov = step_parts(request, &count);
 	bool write = is_write(request);
 
 	if (count == 1)
-		io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe, fd, iov->iov_base,
-				 (unsigned)iov->iov_len, request->offset);
+		io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe, request->fd,
+				 iov->iov_base, (unsigned)iov->iov_len, offset);
 	else
-		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, fd, iov, count,
-				 request->offset);
-	sqe->rw_flags = write ? write_flags(request) : 0;
+		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, request->fd, iov,
+				 count, offset);
+	sqe->rw_flags = step_flags(request);
 }
 
 static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)
 {
-	int fd = request->disk->fd;
-
 	if (request->step_len)
 		range_uring(request, sqe);
 	else if (request->op == DISK_FLUSH)
-		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+		io_uring_prep_fsync(sqe, request->fd, IORING_FSYNC_DATASYNC);
 	else
 		transfer_uring(request, sqe);
-	io_thread_use_file(request->thread, sqe, fd);
+	io_thread_use_file(request->thread, sqe, request->fd);
 	io_uring_sqe_set_data(sqe, &request->step);
 }
 
 static int step_inline(struct disk_request *request)
 {
-	int fd = request->disk->fd;
-	off_t offset = (off_t)request->offset;
+	off_t offset = (off_t)step_offset(request);
 	unsigned count;
 	const struct iovec *iov = step_parts(request, &count);
 	ssize_t ret;
@@ -382,11 +216,11 @@ static int step_inline(struct disk_request *request)
 	if (request->step_len)
 		ret = range_inline(request);
 	else if (request->op == DISK_FLUSH)
-		ret = fdatasync(fd);
+		ret = fdatasync(request->fd);
 	else if (is_write(request))
-		ret = pwritev2(fd, iov, (int)count, offset, write_flags(request));
+		ret = pwritev2(request->fd, iov, (int)count, offset, step_flags(request));
 	else
-		ret = preadv(fd, iov, (int)count, offset);
+		ret = preadv2(request->fd, iov, (int)count, offset, step_flags(request));
 	return ret < 0 ? -errno : (int)ret;
 }
 
@@ -395,15 +229,20 @@ static uint64_t step_cost(const struct disk_request *request)
 {
 	bool moves = request->len && !request->step_len;
 
+	if (request->bounce.len)
+		return request->bounce.len;
 	return moves ? min(request->len, (uint64_t)DISK_STEP_MAX) : DISK_STEP_MAX;
 }
 
-/* Begin the next step. */
+/* Begin the next step, at once or when its turn comes. */
 static void step_begin(struct disk_request *request)
 {
 	struct io_uring_sqe *sqe = NULL;
 
+	request->fd = request->disk->fd;
 	request->step_len = way_step(request);
+	if (request->disk->direct && !disk_direct_begin(request))
+		return;
 	io_thread_spend(request->thread, step_cost(request));
 	if (request->disk->aio == DISK_AIO_IO_URING && request->way != DISK_BY_DISCARD_IOCTL)
 		sqe = io_thread_sqe(request->thread);
@@ -441,19 +280,44 @@ static bool makes_stable(const struct disk_request *request)
 	return request->op == DISK_FLUSH || request->op == DISK_WRITE_STABLE;
 }
 
+/* Has it now failed to do so?  A write that must read first has lost nothing yet. */
+static bool loses_data(const struct disk_request *request)
+{
+	return request->op == DISK_FLUSH ||
+		(request->op == DISK_WRITE_STABLE && is_write(request));
+}
+
 /* Did the image shrink while the request ran?  What is left of it would make it grow. */
 static bool is_beyond_end(const struct disk_request *request)
 {
 	return request->offset + request->len > load_relaxed(&request->disk->sectors) * DISK_SECTOR;
 }
 
+static void finish(struct disk_request *request, int result)
+{
+	/* No error and no progress: the image was truncated under us. */
+	if (result == 0 && request->len)
+		result = -EIO;
+	if (result >= 0 && makes_stable(request))
+		result = load_relaxed(&request->disk->stable_error);
+	/* The host may refuse advice. */
+	if (request->op == DISK_DISCARD && result != -ECANCELED)
+		result = 0;
+	if (request->disk->direct)
+		disk_direct_end(request);
+	request->done(request, result < 0 ? result : 0);
+}
+
 /* One system call is done: go on with what is left, or report. */
 static void step_done(struct io_completion *step, int result)
 {
 	struct disk_request *request = container_of(step, struct disk_request, step);
-	bool again = result == -EINTR || result == -EAGAIN || next_way(request, result);
+	bool again;
 
-	if (result < 0 && !again && makes_stable(request))
+	if (request->disk->direct && request->len && !request->step_len)
+		result = disk_direct_done(request, result);
+	again = result == -EINTR || result == -EAGAIN || next_way(request, result);
+	if (result < 0 && !again && loses_data(request))
 		store_relaxed(&request->disk->stable_error, result);
 	if (result == 0)
 		result = (int)request->step_len;
@@ -470,15 +334,7 @@ static void step_done(struct io_completion *step, int result)
 		}
 		result = *request->cancel ? -ECANCELED : -EIO;
 	}
-	/* No error and no progress: the image was truncated under us. */
-	if (result == 0 && request->len)
-		result = -EIO;
-	if (result >= 0 && makes_stable(request))
-		result = load_relaxed(&request->disk->stable_error);
-	/* The host may refuse advice. */
-	if (request->op == DISK_DISCARD && result != -ECANCELED)
-		result = 0;
-	request->done(request, result < 0 ? result : 0);
+	finish(request, result);
 }
 
 void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request *request)
@@ -487,5 +343,7 @@ void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request
 	request->thread = thread;
 	request->step.done = step_done;
 	request->way = first_way(disk, request->op);
+	request->bounce = (struct disk_bounce){ 0 };
+	request->has_range = false;
 	step_begin(request);
 }

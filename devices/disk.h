@@ -25,6 +25,9 @@
 /* The same where the kernel only changes what belongs to the file. */
 #define DISK_RANGE_STEP_MAX (256u << 20)
 
+/* The guest's block, unless it is told otherwise; the largest that one may be. */
+#define DISK_BLOCK_MAX 4096
+
 /* A lock that another process holds is retried for so long. */
 #define DISK_LOCK_WAIT_MS 2000
 
@@ -34,15 +37,20 @@ struct disk_config {
 	const char *path;
 	bool read_only;
 	enum disk_aio aio; /* on a thread without io_uring it is SYNC anyway */
+	bool direct;       /* past the host's page cache, whatever it demands for that */
+	bool dontcache;    /* the host's page cache keeps nothing; not with direct */
+	uint32_t block_size; /* DISK_SECTOR, which 0 stands for, or DISK_BLOCK_MAX */
 };
 
 /* In bytes; what the guest is told. */
 struct disk_geometry {
-	uint32_t logical;   /* a power of two, DISK_SECTOR to 4096; divides the size */
+	uint32_t logical;   /* DISK_SECTOR or DISK_BLOCK_MAX; divides the size */
 	uint32_t physical;  /* likewise; what the host writes without reading first */
 	uint32_t alignment; /* where the first whole physical block begins */
 	uint32_t io_min, io_opt; /* the sizes that it likes; 0: none */
 };
+
+struct disk_direct;
 
 struct disk {
 	const char *path; /* for messages; borrowed from the configuration */
@@ -55,6 +63,8 @@ struct disk {
 	bool is_device;
 	unsigned refused; /* atomic: the ways that the host does not know, a bit each */
 	void *zeros;      /* DISK_STEP_MAX of them, unless read-only */
+	int rw_flags;     /* of each read and write: RWF_* */
+	struct disk_direct *direct; /* NULL: not by direct I/O */
 };
 
 enum disk_op {
@@ -102,13 +112,31 @@ struct disk_request {
 	struct iovec part; /* of an iov[0] longer than a step */
 	enum disk_way way;
 	uint32_t step_len; /* of a step whose result does not tell */
+	int fd;            /* of the step */
+
+	/* The disk's, with direct I/O: see disk_private.h. */
+	uint32_t align; /* of offsets, when the step was prepared */
+	struct disk_bounce {
+		uint8_t *memory; /* that fits; NULL: none */
+		uint64_t offset; /* of the window that is in it, and its length; 0: none is */
+		uint32_t len;
+		uint32_t at;     /* how far into the window the next system call begins */
+		bool writing;
+	} bounce;
+	struct disk_range {
+		uint64_t start, end;
+		const struct disk_request *owner;
+	} range; /* has it, or waits for it */
+	bool has_range;
+	struct disk_request *next_waiting;
+	struct io_order go_on;
 };
 
 /*
  * Open and lock an image: a regular file or a block device, not empty, that no
  * other process has locked (shared locks for read-only use; a lock that is
  * held is retried for DISK_LOCK_WAIT_MS, since the kernel may let go of a
- * killed process's lock late).  A tail of less than a sector is hidden, with a
+ * killed process's lock late).  A tail of less than a block is hidden, with a
  * warning.  Returns 0, or -errno having printed why.
  */
 int disk_open(struct disk *disk, const struct disk_config *config);
@@ -130,3 +158,9 @@ void disk_close(struct disk *disk);
  * permission were checked by the caller.
  */
 void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request *request);
+
+/*
+ * @cancel, that of some requests on @thread, which is the calling thread, has
+ * become true: those that wait for others are done soon.
+ */
+void disk_cancelled(struct disk *disk, struct io_thread *thread, const bool *cancel);

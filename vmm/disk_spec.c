@@ -98,6 +98,14 @@ static bool set_serial(void *field, const char *value)
 	return true;
 }
 
+static bool set_block_size(void *field, const char *value)
+{
+	bool large = !strcmp(value, "4096");
+
+	*(uint32_t *)field = large ? DISK_BLOCK_MAX : DISK_SECTOR;
+	return large || !strcmp(value, "512");
+}
+
 static bool set_queue_size(void *field, const char *value)
 {
 	const char *end;
@@ -133,6 +141,12 @@ static const struct disk_key keys[] = {
 	  "on", set_switch, FIELD(disk.read_only) },
 	{ "aio", NULL, "aio=io_uring|sync", "how I/O is done, default io_uring",
 	  NULL, set_aio, FIELD(disk.aio) },
+	{ "direct", NULL, "direct[=on|off]", "go past the host's page cache, default off",
+	  "on", set_switch, FIELD(disk.direct) },
+	{ "dontcache", NULL, "dontcache=on|off", "leave nothing in it (Linux 6.14), default off",
+	  NULL, set_switch, FIELD(disk.dontcache) },
+	{ "block-size", NULL, "block-size=512|4096", "of the guest's blocks, default 512",
+	  NULL, set_block_size, FIELD(disk.block_size) },
 	{ "serial", NULL, "serial=TEXT", "1 to 20 printable ASCII characters, default none",
 	  NULL, set_serial, FIELD(serial) },
 	{ "queue-size", NULL, "queue-size=N", "a power of two from 2 to 1024, default 256",
@@ -186,7 +200,7 @@ static const struct disk_key *key_find(const char *given)
 static int complain(const char *spec, const char *problem, const char *given,
 		    const struct disk_key *key)
 {
-	char list[512];
+	char list[1024];
 	size_t len = 0;
 
 	for (unsigned i = 0; i < array_size(keys); i++)
@@ -262,6 +276,7 @@ int disk_spec_parse(const char *spec, struct blk_config *config)
 
 	*config = (struct blk_config){
 		.disk.aio = DISK_AIO_IO_URING,
+		.disk.block_size = DISK_SECTOR,
 		.queue_size = BLK_QUEUE_SIZE_DEFAULT,
 		.poll_max_us = BLK_POLL_US_DEFAULT,
 		.discard = true,
@@ -271,6 +286,11 @@ int disk_spec_parse(const char *spec, struct blk_config *config)
 		item = take_item(&rest);
 		ret = item ? apply_item(config, spec, item, &seen) : -ENOMEM;
 		free(item);
+	}
+	if (!ret && config->disk.direct && config->disk.dontcache) {
+		log_error("disk '%s': direct and dontcache exclude each other: direct I/O leaves "
+			  "nothing in the page cache anyway", spec);
+		ret = -EINVAL;
 	}
 	if (ret == -ENOMEM)
 		log_error("out of memory");

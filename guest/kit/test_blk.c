@@ -47,7 +47,7 @@ static void config_values(struct blk *disk)
 		CHECK_EQUAL(virtio_read16(&disk->device, NUM_QUEUES), 1);
 }
 
-/* The unit in which the host keeps the disk is the options' `block`, in bytes. */
+/* In bytes: the unit in which the host keeps the disk is the options' `block`, the guest's `logical`. */
 static void topology(struct blk *disk)
 {
 	uint64_t logical = blk_config(disk, BLK_BLK_SIZE, 4);
@@ -55,6 +55,7 @@ static void topology(struct blk *disk)
 	uint64_t offset = blk_config(disk, BLK_TOPOLOGY + 1, 1);
 
 	CHECK(offers(disk, F_BLK_TOPOLOGY) && offers(disk, F_BLK_BLK_SIZE));
+	CHECK_EQUAL(logical, option_number("logical", logical));
 	CHECK(exponent < 16);
 	CHECK_EQUAL(logical << exponent, option_number("block", logical << exponent));
 	CHECK(offset < 1u << exponent);

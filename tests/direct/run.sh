@@ -4,7 +4,8 @@
 # disk images hold a pattern that the kit knows; what the kit wrote is compared here, on the host.
 set -euo pipefail
 
-readonly sectors=8201		# odd, so that nothing is aligned by accident
+readonly image_sectors=8201	# odd, so that nothing is aligned by accident
+sectors=$image_sectors		# those that the guest sees
 readonly sector_words=64
 readonly final_sectors=64	# what test blk/final-pattern writes at the disk's end
 readonly deadline=180		# seconds for one boot: each failure may cost 10 of them
@@ -12,6 +13,7 @@ readonly configurations=(
 	rw ro two exit sync queues threads
 	packed packed-inorder split-inorder
 	nodiscard writethrough unsafe durable
+	direct direct-sync large-block dontcache
 	transitional mmio
 )
 PATH+=:/usr/sbin		# filefrag
@@ -111,7 +113,7 @@ zeros() {
 # The tests of a configuration in which most would see nothing new.
 kit_tests() {
 	case $1 in
-	nodiscard | writethrough | unsafe) printf 'device/,blk/,cache/,range/' ;;
+	nodiscard | writethrough | unsafe | dontcache) printf 'device/,blk/,cache/,range/' ;;
 	durable) printf 'durable/' ;;
 	mmio) printf 'mmio/' ;;
 	threads) printf 'mq/,blk/final-pattern,range/areas' ;;
@@ -136,6 +138,8 @@ kit_options() {
 		[[ $monitor == qemu ]] || options+=' unmap=off' # QEMU leaves only DISCARD out
 		;;
 	writethrough) options+=' cache=writethrough' ;;
+	direct*) options+=' queues=2' ;;
+	large-block) options+=' logical=4096' ;;
 	unsafe) [[ $monitor == qemu ]] || options+=' cache=unsafe' ;; # QEMU does not tell
 	durable) options+=' queues=2 durable=on end=spin' ;;
 	mmio) options+=' mmio=0xfeb00000 mmio-gsi=16 mmio-queues=2' ;;
@@ -169,6 +173,10 @@ vmm_command() {
 	nodiscard) first+=,discard=off ;;
 	writethrough | unsafe) first+=,cache=$1 ;;
 	durable) first+=,queues=2 ;;
+	direct) first+=,direct,queues=2 ;;
+	direct-sync) first+=,direct,aio=sync,queues=2 ;;
+	large-block) first+=,direct,block-size=4096 ;;
+	dontcache) first+=,dontcache=on ;;
 	esac
 	command_line+=(-d "$first")
 	[[ $1 != two ]] || command_line+=(-d "$work/1.img")
@@ -235,10 +243,13 @@ qemu_command() {
 	[[ $1 != two ]] || command_line+=(-drive "file=$work/1.img,id=d1,$drive" -device "$device,drive=d1")
 }
 
-# can_run CONFIG: older QEMUs do not know IN_ORDER; its threads are no affair of these tests
+# can_run CONFIG: older QEMUs do not know IN_ORDER; what is done on the host is tested for vmm
 can_run() {
-	[[ $monitor != qemu || $1 != threads ]] || return 1
-	[[ $monitor != qemu || $1 != *-inorder ]] || "$program" -device virtio-blk-pci,help | grep in_order >/dev/null
+	[[ $monitor == qemu ]] || return 0
+	case $1 in
+	*-inorder) "$program" -device virtio-blk-pci,help | grep in_order >/dev/null ;;
+	threads | direct* | large-block | dontcache) return 1 ;;
+	esac
 }
 
 # qemu_resize SECTORS
@@ -374,8 +385,10 @@ durable_areas() {
 prepare() {
 	local area
 
-	pattern 0 0 $sectors 0 >"$work/0.img"
-	pattern 1 0 $sectors 0 >"$work/1.img"
+	sectors=$image_sectors
+	[[ $1 != large-block ]] || sectors=$((image_sectors / 8 * 8)) # its end is hidden
+	pattern 0 0 $image_sectors 0 >"$work/0.img"
+	pattern 1 0 $image_sectors 0 >"$work/1.img"
 	for area in 0 1 2; do
 		[[ $1 != durable ]] || fallocate --punch-hole "$work/0.img" \
 			-o $(($(area_start $area) * 512)) -l $((area_sectors * 512))

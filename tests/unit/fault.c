@@ -67,6 +67,91 @@ static int strike(enum fault_call call, size_t *limit)
 	return errno ? -1 : 0;
 }
 
+/* --- Direct I/O --- */
+
+#define FDS 1024
+
+static const struct fault_direct *direct;
+static bool is_direct[FDS]; /* atomic */
+static unsigned misfits;
+
+void fault_direct(const struct fault_direct *host)
+{
+	direct = host;
+	for (unsigned fd = 0; fd < FDS; fd++)
+		store_relaxed(&is_direct[fd], false);
+	store_release(&misfits, 0);
+}
+
+unsigned fault_count_misfits(void)
+{
+	return load_acquire(&misfits);
+}
+
+int fcntl(int fd, int command, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, command);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (direct && command == F_SETFL && fd < FDS) {
+		int flags = (int)(intptr_t)arg;
+
+		errno = EINVAL;
+		if ((flags & O_DIRECT) && !direct->offset)
+			return -1;
+		store_relaxed(&is_direct[fd], flags & O_DIRECT);
+		arg = (void *)(intptr_t)(flags & ~O_DIRECT);
+	}
+	return (int)syscall(SYS_fcntl, fd, command, arg);
+}
+
+int statx(int fd, const char *path, int flags, unsigned mask, struct statx *st)
+{
+	int ret = (int)syscall(SYS_statx, fd, path, flags, mask, st);
+
+	if (ret || !direct)
+		return ret;
+	st->stx_mask &= ~STATX_DIOALIGN;
+	if (direct->told) {
+		st->stx_mask |= STATX_DIOALIGN;
+		st->stx_dio_offset_align = direct->told_offset;
+		st->stx_dio_mem_align = direct->told_memory;
+	}
+	return 0;
+}
+
+/* 0, or -1 with errno. */
+static int check_fit(int fd, const struct iovec *iov, int count, off_t offset)
+{
+	uint64_t bits = (uint64_t)offset, addresses = 0;
+
+	if (!direct || fd >= FDS || !load_relaxed(&is_direct[fd]))
+		return 0;
+	for (int i = 0; i < count; i++) {
+		bits |= iov[i].iov_len;
+		addresses |= (uintptr_t)iov[i].iov_base;
+	}
+	if (!(bits & (direct->offset - 1)) && !(addresses & (direct->memory - 1)))
+		return 0;
+	__atomic_fetch_add(&misfits, 1, __ATOMIC_RELEASE);
+	errno = EINVAL;
+	return -1;
+}
+
+ssize_t pread(int fd, void *to, size_t len, off_t offset)
+{
+	const struct iovec part = { to, len };
+
+	if (check_fit(fd, &part, 1, offset))
+		return -1;
+	return syscall(SYS_pread64, fd, to, len, offset);
+}
+
+/* --- I/O --- */
+
 /* As much of @iov as is @limit bytes long. */
 static int shorten(struct iovec *to, const struct iovec *iov, int count, size_t limit)
 {
@@ -81,15 +166,15 @@ static int shorten(struct iovec *to, const struct iovec *iov, int count, size_t 
 	return n;
 }
 
-ssize_t preadv(int fd, const struct iovec *iov, int count, off_t offset)
+ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
 	struct iovec part[IOV_MAX];
 	size_t limit;
 
-	if (strike(FAULT_READ, &limit))
+	if (strike(FAULT_READ, &limit) || check_fit(fd, iov, count, offset))
 		return -1;
 	count = shorten(part, iov, count, limit);
-	return syscall(SYS_preadv, fd, part, count, offset, 0);
+	return syscall(SYS_preadv2, fd, part, count, offset, 0, flags);
 }
 
 ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
@@ -99,7 +184,7 @@ ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int f
 
 	if (flags & RWF_DSYNC)
 		__atomic_fetch_add(&dsync, 1, __ATOMIC_RELEASE);
-	if (strike(FAULT_WRITE, &limit))
+	if (strike(FAULT_WRITE, &limit) || check_fit(fd, iov, count, offset))
 		return -1;
 	count = shorten(part, iov, count, limit);
 	return syscall(SYS_pwritev2, fd, part, count, offset, 0, flags);

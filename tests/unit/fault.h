@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The calls by which a disk does I/O inline, preadv(), pwritev2(), fdatasync(),
- * fallocate() and ioctl(), with faults: a definition in the program comes before
- * the one of the C library.  Until told otherwise they do what the kernel does.
- * What io_uring does is not seen here.
+ * The calls by which a disk does I/O inline, preadv2(), pwritev2(), fdatasync(),
+ * fallocate() and ioctl(), with faults, and those by which it learns of the host,
+ * statx(), fcntl() and pread(): a definition in the program comes before the one
+ * of the C library.  Until told otherwise they do what the kernel does.  What
+ * io_uring does is not seen here.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum fault_call {
@@ -37,3 +39,18 @@ struct fault_device {
 
 /* From now on every file is such a device, to fstat() and ioctl(); NULL: none. */
 void fault_device(const struct fault_device *device);
+
+/* What a host demands of direct I/O, powers of two, and what statx() says of that. */
+struct fault_direct {
+	unsigned offset, memory; /* 0: it has no direct I/O */
+	bool told;               /* by statx(), as follows */
+	unsigned told_offset, told_memory;
+};
+
+/*
+ * From now on O_DIRECT, when it is set, is this host's; the file's own is not
+ * asked.  A call that does not fit fails with EINVAL, and is counted.  NULL:
+ * none; the count begins anew.
+ */
+void fault_direct(const struct fault_direct *direct);
+unsigned fault_count_misfits(void);

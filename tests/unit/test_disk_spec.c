@@ -11,8 +11,9 @@
 #include "tests/unit/unit.h"
 
 #define VALID_KEYS \
-	"path=PATH, readonly[=on|off], aio=io_uring|sync, serial=TEXT, queue-size=N, " \
-	"queues=N, poll-max-us=N, discard=on|off, cache=writeback|writethrough|unsafe, " \
+	"path=PATH, readonly[=on|off], aio=io_uring|sync, direct[=on|off], dontcache=on|off, " \
+	"block-size=512|4096, serial=TEXT, queue-size=N, queues=N, poll-max-us=N, " \
+	"discard=on|off, cache=writeback|writethrough|unsafe, " \
 	"transport=pci|pci-transitional|mmio, " \
 	"packed=on|off, in-order=on|off, notification-data=on|off"
 
@@ -33,6 +34,8 @@ START_TEST(defaults)
 	ck_assert_int_eq(config.disk.aio, DISK_AIO_IO_URING);
 	ck_assert_str_eq(config.serial, "");
 	ck_assert_uint_eq(config.queue_size, 256);
+	ck_assert(!config.disk.direct && !config.disk.dontcache);
+	ck_assert_uint_eq(config.disk.block_size, 512);
 	ck_assert(!config.packed && !config.in_order && !config.notification_data);
 	ck_assert_uint_eq(config.queues, 0);
 	ck_assert_uint_eq(config.poll_max_us, BLK_POLL_US_DEFAULT);
@@ -78,7 +81,8 @@ START_TEST(all_keys)
 {
 	struct blk_config config =
 		parse("path=a/b,readonly=true,aio=sync,serial=0123456789abcdef ~!9,queue-size=1024,"
-		      "discard=off,cache=unsafe,queues=255,poll_max_us=1000");
+		      "discard=off,cache=unsafe,queues=255,poll_max_us=1000,direct,block-size=4096,"
+		      "dontcache=off");
 
 	ck_assert_str_eq(config.disk.path, "a/b");
 	ck_assert(config.disk.read_only);
@@ -88,6 +92,8 @@ START_TEST(all_keys)
 	ck_assert_uint_eq(config.queues, 255);
 	ck_assert_uint_eq(config.poll_max_us, 1000);
 	ck_assert(!config.discard);
+	ck_assert(config.disk.direct && !config.disk.dontcache);
+	ck_assert_uint_eq(config.disk.block_size, 4096);
 	ck_assert_int_eq(config.cache, BLK_CACHE_UNSAFE);
 	disk_spec_free(&config);
 }
@@ -186,6 +192,9 @@ END_TEST
 #define CACHE_HELP "(safe after a flush, at once, or never; default writeback)"
 #define TRANSPORT_HELP "(how the guest reaches it, default pci)"
 #define DISCARD_HELP "(let the guest deallocate (holes), default on)"
+#define DIRECT_HELP "(go past the host's page cache, default off)"
+#define DONTCACHE_HELP "(leave nothing in it (Linux 6.14), default off)"
+#define BLOCK_SIZE_HELP "(of the guest's blocks, default 512)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
 static const struct {
@@ -211,6 +220,13 @@ static const struct {
 	{ "x,aio", "no value for key 'aio' " AIO_HELP },
 	{ "x,aio=", "bad value for key 'aio' " AIO_HELP },
 	{ "x,aio=native", "bad value for key 'aio' " AIO_HELP },
+	{ "x,direct=", "bad value for key 'direct' " DIRECT_HELP },
+	{ "x,direct,direct=off", "repeated key 'direct'" },
+	{ "x,dontcache", "no value for key 'dontcache' " DONTCACHE_HELP },
+	{ "x,dontcache=1", "bad value for key 'dontcache' " DONTCACHE_HELP },
+	{ "x,block-size", "no value for key 'block-size' " BLOCK_SIZE_HELP },
+	{ "x,block-size=1024", "bad value for key 'block-size' " BLOCK_SIZE_HELP },
+	{ "x,block-size=4k", "bad value for key 'block-size' " BLOCK_SIZE_HELP },
 	{ "x,serial", "no value for key 'serial' " SERIAL_HELP },
 	{ "x,serial=", "bad value for key 'serial' " SERIAL_HELP },
 	{ "x,serial=0123456789abcdefghijk", "bad value for key 'serial' " SERIAL_HELP },
@@ -258,7 +274,7 @@ static const struct {
 START_TEST(errors_name_the_key)
 {
 	struct blk_config config;
-	char expected[512], *said;
+	char expected[1024], *said;
 	int ret;
 
 	files_capture();
@@ -274,6 +290,26 @@ START_TEST(errors_name_the_key)
 	ck_assert_int_eq(ret, -EINVAL);
 	ck_assert_ptr_null(config.disk.path);
 	free(said);
+}
+END_TEST
+
+START_TEST(direct_or_dontcache)
+{
+	static const char *const specs[] = { "x,direct,dontcache=on", "x,dontcache=on,direct=on" };
+	struct blk_config config;
+	char *said;
+
+	for (unsigned i = 0; i < array_size(specs); i++) {
+		files_capture();
+		ck_assert_int_eq(disk_spec_parse(specs[i], &config), -EINVAL);
+		said = files_captured();
+		ck_assert_ptr_nonnull(strstr(said, "direct and dontcache exclude each other"));
+		ck_assert_ptr_null(config.disk.path);
+		free(said);
+	}
+	config = parse("x,direct=off,dontcache=on");
+	ck_assert(!config.disk.direct && config.disk.dontcache);
+	disk_spec_free(&config);
 }
 END_TEST
 
@@ -299,7 +335,8 @@ int main(void)
 	TCase *tables = tcase_create("tables");
 
 	unit_tcase(suite, "grammar", defaults, ring_switches, no_polling, all_keys,
-		   cache_modes, transports, underscore_and_doubled_commas_in_values);
+		   cache_modes, transports, direct_or_dontcache,
+		   underscore_and_doubled_commas_in_values);
 	tcase_add_loop_test(tables, path_forms, 0, array_size(paths));
 	tcase_add_loop_test(tables, switch_forms, 0, array_size(switches));
 	tcase_add_loop_test(tables, errors_name_the_key, 0, array_size(bad));

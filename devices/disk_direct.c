@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Direct I/O.  The host demands that offsets, lengths and addresses are
+ * multiples of something; what a guest asks for need not be.  Such a step goes
+ * through memory that fits, a window of the image at a time; a write that does
+ * not fill its window reads it first.
+ *
+ * That would undo another change of the same block, so where a block is more
+ * than a sector, each change has its range of the image to itself.
+ */
+#include "devices/disk_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hw/base/fence.h"
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+
+_Static_assert(DISK_BOUNCES == 32, "disk_direct.free has a bit for each");
+
+/* --- What the next step is --- */
+
+static bool is_change(const struct disk_request *request)
+{
+	return request->op != DISK_READ && request->op != DISK_FLUSH;
+}
+
+/* May all that is left go to the host as it is? */
+static bool fits(const struct disk_request *request)
+{
+	uint32_t memory_align = load_relaxed(&request->disk->direct->memory_align);
+	uint64_t bits = request->offset | request->len;
+	uintptr_t address = 0;
+
+	for (unsigned i = 0; i < request->iov_count; i++) {
+		bits |= request->iov[i].iov_len;
+		address |= (uintptr_t)request->iov[i].iov_base;
+	}
+	return !(bits & (request->align - 1)) && !(address & (memory_align - 1));
+}
+
+/* Copy @len bytes between the front of what is left and @memory. */
+static void copy(const struct disk_request *request, uint8_t *memory, size_t len, bool to_guest)
+{
+	for (const struct iovec *iov = request->iov; len; iov++) {
+		size_t n = min(len, iov->iov_len);
+
+		memcpy(to_guest ? iov->iov_base : memory, to_guest ? memory : iov->iov_base, n);
+		memory += n;
+		len -= n;
+	}
+}
+
+/* How far the request's bytes are into the window, and how many there are. */
+static uint32_t window_skip(const struct disk_request *request)
+{
+	return (uint32_t)(request->offset - request->bounce.offset);
+}
+
+static uint32_t window_use(const struct disk_request *request)
+{
+	return (uint32_t)min(request->len,
+			     (uint64_t)request->bounce.len - window_skip(request));
+}
+
+/* Put what is written where it belongs in the window. */
+static void fill_window(struct disk_request *request)
+{
+	uint8_t *to = request->bounce.memory + window_skip(request);
+
+	if (request->way == DISK_BY_WRITING_ZEROS)
+		memset(to, 0, window_use(request));
+	else
+		copy(request, to, window_use(request), false);
+	request->bounce.writing = true;
+	request->bounce.at = 0;
+}
+
+/* Whole blocks, as many of the request's as there is memory for, but for the tail. */
+static void open_window(struct disk_request *request, uint64_t tail)
+{
+	struct disk_bounce *bounce = &request->bounce;
+	uint64_t end = align_up(request->offset + request->len, request->align);
+
+	bounce->offset = align_down(request->offset, request->align);
+	end = min(min(end, tail), bounce->offset + DISK_BOUNCE_LEN);
+	bounce->len = (uint32_t)(end - bounce->offset);
+	bounce->at = 0;
+	bounce->writing = false;
+	if (is_change(request) && window_use(request) == bounce->len)
+		fill_window(request);
+}
+
+static bool take_range(struct disk_request *request)
+{
+	/* Should the host's answer become strict, the ranges are the same. */
+	uint32_t unit = max(request->align, (uint32_t)DISK_ALIGN_STRICT);
+
+	if (!request->has_range)
+		disk_turn_give_memory(request);
+	return disk_turn_take_range(request, align_down(request->offset, unit),
+				    align_up(request->offset + request->len, unit));
+}
+
+bool disk_direct_begin(struct disk_request *request)
+{
+	struct disk_direct *direct = request->disk->direct;
+	uint64_t end = load_relaxed(&request->disk->sectors) * DISK_SECTOR, tail;
+
+	/* The second half of a step, or the same once more. */
+	if (request->op == DISK_FLUSH || request->bounce.len)
+		return true;
+	request->align = load_relaxed(&direct->offset_align);
+	if (is_change(request) && request->align > DISK_SECTOR && !take_range(request))
+		return false;
+	if (request->step_len)
+		return true;
+	tail = align_down(end, request->align);
+	if (request->offset >= tail) {
+		request->fd = direct->tail_fd;
+		return true;
+	}
+	if (fits(request))
+		return true;
+	if (!disk_turn_take_memory(request))
+		return false;
+	open_window(request, tail);
+	return true;
+}
+
+/* --- What a step did --- */
+
+/* The host refused what its own answer allows: be strict from now on. */
+static void become_strict(struct disk *disk)
+{
+	struct disk_direct *direct = disk->direct;
+
+	store_relaxed(&direct->memory_align, DISK_ALIGN_STRICT);
+	if (__atomic_exchange_n(&direct->offset_align, DISK_ALIGN_STRICT, __ATOMIC_RELAXED) !=
+	    DISK_ALIGN_STRICT)
+		log_warn("disk '%s': the host refused direct I/O in the unit that it named; it is "
+			 "done in units of %d bytes", disk->path, DISK_ALIGN_STRICT);
+}
+
+static void close_window(struct disk_request *request)
+{
+	request->bounce.len = 0;
+	disk_turn_give_memory(request);
+}
+
+/*
+ * The window was read, to be written.  What lies beyond the end of an image
+ * that was truncated is zeros.
+ */
+static int window_read(struct disk_request *request, int result)
+{
+	struct disk_bounce *bounce = &request->bounce;
+
+	bounce->at += (uint32_t)result;
+	if (result == 0 || bounce->at % request->align) {
+		memset(bounce->memory + bounce->at, 0, bounce->len - bounce->at);
+		bounce->at = bounce->len;
+	}
+	if (bounce->at == bounce->len)
+		fill_window(request);
+	return -EAGAIN;
+}
+
+static int window_done(struct disk_request *request, uint32_t moved)
+{
+	uint32_t skip = window_skip(request);
+
+	moved = moved > skip ? min(moved - skip, window_use(request)) : 0;
+	if (request->op == DISK_READ)
+		copy(request, request->bounce.memory + skip, moved, true);
+	close_window(request);
+	return (int)moved;
+}
+
+int disk_direct_done(struct disk_request *request, int result)
+{
+	if (result == -EINVAL && request->align < DISK_ALIGN_STRICT) {
+		become_strict(request->disk);
+		close_window(request);
+		return -EAGAIN;
+	}
+	if (!request->bounce.len || result < 0)
+		return result;
+	if (is_change(request) && !request->bounce.writing)
+		return window_read(request, result);
+	return window_done(request, (uint32_t)result);
+}
+
+void disk_direct_end(struct disk_request *request)
+{
+	close_window(request);
+	disk_turn_give_range(request);
+}
+
+/* --- Open and close --- */
+
+/* A second description of the file: flags and locks of the first are not its own. */
+static int open_tail(const struct disk *disk)
+{
+	int fd = open(disk->path, (disk->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+	struct stat first = { 0 }, second = { 0 };
+
+	if (fd < 0)
+		return -errno;
+	fstat(disk->fd, &first);
+	fstat(fd, &second);
+	if (first.st_dev != second.st_dev || first.st_ino != second.st_ino) {
+		close(fd);
+		return -ESTALE;
+	}
+	fcntl(fd, F_SETFL, 0);
+	return fd;
+}
+
+int disk_direct_open(struct disk *disk)
+{
+	struct disk_direct *direct = calloc(1, sizeof(*direct));
+	void *pool = mmap(NULL, DISK_BOUNCES * DISK_BOUNCE_LEN, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int ret;
+
+	if (!direct || pool == MAP_FAILED) {
+		free(direct);
+		if (pool != MAP_FAILED)
+			munmap(pool, DISK_BOUNCES * DISK_BOUNCE_LEN);
+		log_error("disk '%s': out of memory", disk->path);
+		return -ENOMEM;
+	}
+	direct->pool = pool;
+	disk_turn_init(direct);
+	disk->direct = direct;
+	direct->tail_fd = open_tail(disk);
+	if (direct->tail_fd < 0) {
+		ret = direct->tail_fd;
+		log_error("disk '%s': cannot open it again: %s", disk->path, strerror(-ret));
+	} else {
+		ret = disk_align_find(disk);
+	}
+	if (ret)
+		disk_direct_close(disk);
+	return ret;
+}
+
+void disk_direct_close(struct disk *disk)
+{
+	struct disk_direct *direct = disk->direct;
+
+	if (!direct)
+		return;
+	disk->direct = NULL;
+	if (direct->tail_fd >= 0)
+		close(direct->tail_fd);
+	munmap(direct->pool, DISK_BOUNCES * DISK_BOUNCE_LEN);
+	disk_turn_destroy(direct);
+	free(direct);
+}

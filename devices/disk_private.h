@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Inside the disk.  disk_open.c opens the image; disk.c runs requests, step by
+ * step; with direct I/O, disk_direct.c makes their steps fit what the host
+ * demands, and disk_turn.c has them wait for each other.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "devices/disk.h"
+
+/* Linux 6.14; the page cache keeps nothing of what is read or written so. */
+#ifndef RWF_DONTCACHE
+#define RWF_DONTCACHE 0x00000080
+#endif
+
+/* What is asked for where the host refuses what its own answer allows. */
+#define DISK_ALIGN_STRICT 4096
+/* The largest unit that can be served, in offsets and in memory. */
+#define DISK_ALIGN_MAX DISK_BOUNCE_LEN
+#define DISK_ALIGN_MEMORY_MAX 4096
+
+/* Memory that requests go through which do not fit: 2 MiB at most, if used. */
+#define DISK_BOUNCE_LEN (64u << 10)
+#define DISK_BOUNCES 32
+
+/* So many changes run at once; more wait. */
+#define DISK_RANGES_MAX 256
+
+struct disk_waiters {
+	struct disk_request *first, **end;
+};
+
+/* Of a disk with direct I/O, shared by all of its threads. */
+struct disk_direct {
+	/* Powers of two; atomic: they become strict if the host's answer was wrong. */
+	uint32_t offset_align; /* of offsets, and of the length of each part */
+	uint32_t memory_align; /* of the address of each part */
+	/*
+	 * The image once more, by the page cache: for the part of a block at its
+	 * end, which cannot be written without making the image longer.
+	 */
+	int tail_fd;
+	uint8_t *pool; /* DISK_BOUNCES of DISK_BOUNCE_LEN bytes */
+
+	pthread_mutex_t lock; /* for all that follows */
+	uint32_t free;        /* of the pool, a bit each */
+	struct disk_waiters for_memory, for_range;
+	unsigned range_count;
+	struct disk_range range[DISK_RANGES_MAX];
+};
+
+/* --- disk_align.c: what the host can do.  0, or -errno having printed why. --- */
+
+/* Turn direct I/O on, and find what it demands. */
+int disk_align_find(struct disk *disk);
+/* Is RWF_DONTCACHE known to the host? */
+int disk_try_dontcache(const struct disk *disk);
+
+/* --- disk_direct.c --- */
+
+/* Turn direct I/O on.  0, or -errno having printed why. */
+int disk_direct_open(struct disk *disk);
+void disk_direct_close(struct disk *disk);
+
+/*
+ * Prepare the next step: fd and bounce of the request say how it is done.
+ * False: it waits for its turn, and its step completes with -EAGAIN then.
+ */
+bool disk_direct_begin(struct disk_request *request);
+
+/*
+ * A transfer's system call is done.  Returns how many bytes of the request that
+ * moved, -EAGAIN if the step goes on, or the error.
+ */
+int disk_direct_done(struct disk_request *request, int result);
+
+/* The request is done: give back what it has. */
+void disk_direct_end(struct disk_request *request);
+
+/* --- disk_turn.c: any thread. --- */
+
+void disk_turn_init(struct disk_direct *direct);
+void disk_turn_destroy(struct disk_direct *direct);
+
+/*
+ * Take bytes @start to @end of the image, or memory, which are given to the
+ * request if they are not its own already.  False: it waits, in order, and is
+ * woken having them.  Who has memory takes no range, so nobody waits in a circle.
+ */
+bool disk_turn_take_range(struct disk_request *request, uint64_t start, uint64_t end);
+bool disk_turn_take_memory(struct disk_request *request);
+
+/* Give back what the request has, if anything, on its own thread. */
+void disk_turn_give_range(struct disk_request *request);
+void disk_turn_give_memory(struct disk_request *request);

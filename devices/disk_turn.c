@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Who waits for what in direct I/O. */
+#include "devices/disk_private.h"
+
+#include <errno.h>
+
+#include "hw/base/util.h"
+
+/* --- Waiting --- */
+
+static void wait_in(struct disk_waiters *waiters, struct disk_request *request)
+{
+	request->next_waiting = NULL;
+	*waiters->end = request;
+	waiters->end = &request->next_waiting;
+}
+
+static struct disk_request *take_out(struct disk_waiters *waiters, struct disk_request **at)
+{
+	struct disk_request *request = *at;
+
+	*at = request->next_waiting;
+	if (!*at)
+		waiters->end = at;
+	return request;
+}
+
+/* On the request's own thread: its step begins again. */
+static void go_on(struct disk_request *request)
+{
+	io_thread_complete(request->thread, &request->step, -EAGAIN);
+}
+
+static void go_on_here(struct io_order *order)
+{
+	go_on(container_of(order, struct disk_request, go_on));
+}
+
+/* Called on @thread. */
+static void wake(struct io_thread *thread, struct disk_request *request)
+{
+	if (request->thread == thread) {
+		go_on(request);
+	} else {
+		request->go_on.run = go_on_here;
+		io_thread_order(request->thread, &request->go_on);
+	}
+}
+
+/* --- Ranges --- */
+
+static bool may_have(const struct disk_direct *direct, const struct disk_range *wanted)
+{
+	if (direct->range_count == DISK_RANGES_MAX)
+		return false;
+	for (unsigned i = 0; i < direct->range_count; i++)
+		if (wanted->start < direct->range[i].end && direct->range[i].start < wanted->end)
+			return false;
+	return true;
+}
+
+static void have(struct disk_direct *direct, struct disk_request *request)
+{
+	direct->range[direct->range_count++] = request->range;
+	request->has_range = true;
+}
+
+/* Strictly in order: a long one must not wait while brief ones keep coming. */
+static void serve_ranges(struct disk_direct *direct, struct io_thread *thread)
+{
+	struct disk_waiters *waiters = &direct->for_range;
+
+	while (waiters->first && may_have(direct, &waiters->first->range)) {
+		struct disk_request *request = take_out(waiters, &waiters->first);
+
+		have(direct, request);
+		wake(thread, request);
+	}
+}
+
+bool disk_turn_take_range(struct disk_request *request, uint64_t start, uint64_t end)
+{
+	struct disk_direct *direct = request->disk->direct;
+	bool mine;
+
+	if (request->has_range)
+		return true;
+	request->range = (struct disk_range){ start, end, request };
+	pthread_mutex_lock(&direct->lock);
+	mine = !direct->for_range.first && may_have(direct, &request->range);
+	if (mine)
+		have(direct, request);
+	else
+		wait_in(&direct->for_range, request);
+	pthread_mutex_unlock(&direct->lock);
+	return mine;
+}
+
+void disk_turn_give_range(struct disk_request *request)
+{
+	struct disk_direct *direct = request->disk->direct;
+	struct disk_range *range = direct->range;
+
+	if (!request->has_range)
+		return;
+	request->has_range = false;
+	pthread_mutex_lock(&direct->lock);
+	while (range->owner != request)
+		range++;
+	*range = direct->range[--direct->range_count];
+	serve_ranges(direct, request->thread);
+	pthread_mutex_unlock(&direct->lock);
+}
+
+/* --- Memory --- */
+
+bool disk_turn_take_memory(struct disk_request *request)
+{
+	struct disk_direct *direct = request->disk->direct;
+	unsigned slot;
+	bool mine;
+
+	if (request->bounce.memory)
+		return true;
+	pthread_mutex_lock(&direct->lock);
+	mine = direct->free;
+	if (mine) {
+		slot = (unsigned)__builtin_ctz(direct->free);
+		direct->free &= ~(1u << slot);
+		request->bounce.memory = direct->pool + slot * DISK_BOUNCE_LEN;
+	} else {
+		wait_in(&direct->for_memory, request);
+	}
+	pthread_mutex_unlock(&direct->lock);
+	return mine;
+}
+
+void disk_turn_give_memory(struct disk_request *request)
+{
+	struct disk_direct *direct = request->disk->direct;
+	uint8_t *memory = request->bounce.memory;
+
+	if (!memory)
+		return;
+	request->bounce.memory = NULL;
+	pthread_mutex_lock(&direct->lock);
+	if (direct->for_memory.first) {
+		struct disk_request *next = take_out(&direct->for_memory,
+						     &direct->for_memory.first);
+
+		next->bounce.memory = memory;
+		wake(request->thread, next);
+	} else {
+		direct->free |= 1u << ((size_t)(memory - direct->pool) / DISK_BOUNCE_LEN);
+	}
+	pthread_mutex_unlock(&direct->lock);
+}
+
+/* --- Stop --- */
+
+static void wake_cancelled(struct disk_waiters *waiters, struct io_thread *thread,
+			   const bool *cancel)
+{
+	struct disk_request **at = &waiters->first;
+
+	while (*at)
+		if ((*at)->cancel == cancel)
+			wake(thread, take_out(waiters, at));
+		else
+			at = &(*at)->next_waiting;
+}
+
+void disk_cancelled(struct disk *disk, struct io_thread *thread, const bool *cancel)
+{
+	struct disk_direct *direct = disk->direct;
+
+	if (!direct)
+		return;
+	pthread_mutex_lock(&direct->lock);
+	wake_cancelled(&direct->for_memory, thread, cancel);
+	wake_cancelled(&direct->for_range, thread, cancel);
+	/* What is first now may have been waiting for its place only. */
+	serve_ranges(direct, thread);
+	pthread_mutex_unlock(&direct->lock);
+}
+
+/* --- Life --- */
+
+void disk_turn_init(struct disk_direct *direct)
+{
+	pthread_mutex_init(&direct->lock, NULL);
+	direct->free = ~0u;
+	direct->for_memory.end = &direct->for_memory.first;
+	direct->for_range.end = &direct->for_range.first;
+}
+
+void disk_turn_destroy(struct disk_direct *direct)
+{
+	pthread_mutex_destroy(&direct->lock);
+}
