@@ -124,12 +124,12 @@ static void parse_segments(struct blk_command *command, uint32_t type,
 {
 	bool discard = type == VIRTIO_BLK_T_DISCARD;
 	unsigned feature = discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES;
-	uint64_t count = len / sizeof(command->segment[0]);
+	uint64_t count = len / sizeof(*command->segment);
 	uint8_t result = VIRTIO_BLK_S_OK;
 
 	if (!(limits->features & VIRTIO_BIT(feature)))
 		result = VIRTIO_BLK_S_UNSUPP;
-	else if (limits->read_only || len % sizeof(command->segment[0]) || count == 0 ||
+	else if (limits->read_only || len % sizeof(*command->segment) || count == 0 ||
 		 count > BLK_SEGMENTS_MAX)
 		result = VIRTIO_BLK_S_IOERR;
 	else
@@ -160,9 +160,10 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 	struct parts writable = { chain->iov + chain->readable, chain->writable };
 	struct virtio_blk_outhdr header;
 
-	/* Not the segments: that would take longer than all else. */
-	memset(command, 0, offsetof(struct blk_command, segment));
-	command->action = BLK_NO_STATUS;
+	*command = (struct blk_command){
+		.action = BLK_NO_STATUS,
+		.segment = command->segment,
+	};
 	if (!chain->writable || !writable.iov[writable.count - 1].iov_base)
 		return;
 	command->status = take_last_byte(&writable);
