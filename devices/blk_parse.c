@@ -19,24 +19,29 @@ struct parts {
 	unsigned count;
 };
 
+/* Take @len bytes, which are there, off the first part. */
+static inline void take_from_first(struct parts *parts, void *to, size_t len)
+{
+	struct iovec *iov = parts->iov;
+
+	copy_once(to, iov->iov_base, len);
+	iov->iov_base = (uint8_t *)iov->iov_base + len;
+	iov->iov_len -= len;
+	if (iov->iov_len == 0) {
+		parts->iov++;
+		parts->count--;
+	}
+}
+
 /* Take @len bytes, which are there, off the front. */
 static void take_front(struct parts *parts, void *to, size_t len)
 {
-	uint8_t *out = to;
+	for (uint8_t *out = to; len;) {
+		size_t n = min(len, parts->iov->iov_len);
 
-	while (len) {
-		struct iovec *iov = parts->iov;
-		size_t n = min(len, iov->iov_len);
-
-		copy_once(out, iov->iov_base, n);
+		take_from_first(parts, out, n);
 		out += n;
 		len -= n;
-		iov->iov_base = (uint8_t *)iov->iov_base + n;
-		iov->iov_len -= n;
-		if (iov->iov_len == 0) {
-			parts->iov++;
-			parts->count--;
-		}
 	}
 }
 
@@ -124,12 +129,12 @@ static void parse_segments(struct blk_command *command, uint32_t type,
 {
 	bool discard = type == VIRTIO_BLK_T_DISCARD;
 	unsigned feature = discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES;
-	uint64_t count = len / sizeof(command->segment[0]);
+	uint64_t count = len / sizeof(*command->segment);
 	uint8_t result = VIRTIO_BLK_S_OK;
 
 	if (!(limits->features & VIRTIO_BIT(feature)))
 		result = VIRTIO_BLK_S_UNSUPP;
-	else if (limits->read_only || len % sizeof(command->segment[0]) || count == 0 ||
+	else if (limits->read_only || len % sizeof(*command->segment) || count == 0 ||
 		 count > BLK_SEGMENTS_MAX)
 		result = VIRTIO_BLK_S_IOERR;
 	else
@@ -160,9 +165,10 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 	struct parts writable = { chain->iov + chain->readable, chain->writable };
 	struct virtio_blk_outhdr header;
 
-	/* Not the segments: that would take longer than all else. */
-	memset(command, 0, offsetof(struct blk_command, segment));
-	command->action = BLK_NO_STATUS;
+	*command = (struct blk_command){
+		.action = BLK_NO_STATUS,
+		.segment = command->segment,
+	};
 	if (!chain->writable || !writable.iov[writable.count - 1].iov_base)
 		return;
 	command->status = take_last_byte(&writable);
@@ -172,7 +178,11 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 		finish(command, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	take_front(&readable, &header, sizeof(header));
+	/* It is seldom cut, and then its length is known here. */
+	if (readable.iov->iov_len >= sizeof(header))
+		take_from_first(&readable, &header, sizeof(header));
+	else
+		take_front(&readable, &header, sizeof(header));
 
 	switch (header.type) {
 	case VIRTIO_BLK_T_IN:

@@ -37,8 +37,9 @@ struct blk_command {
 	uint64_t len;
 	struct iovec *iov;  /* the data; part of the chain's */
 	unsigned iov_count;
-	unsigned segment_count; /* of a discard or write zeroes */
-	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
+	/* Of a discard or write zeroes; the caller provides BLK_SEGMENTS_MAX of them. */
+	struct virtio_blk_discard_write_zeroes *segment;
+	unsigned segment_count;
 };
 
 /* What a request is judged by. */
@@ -50,8 +51,9 @@ struct blk_limits {
 };
 
 /*
- * Parse @chain, whose iov[] is changed to leave the data only.  GET_ID, which
- * needs no disk, is carried out.  Of segments, all are checked before any is done.
+ * Parse @chain, whose iov[] is changed to leave the data only.  All of @command
+ * but segment is written.  GET_ID, which needs no disk, is carried out.  Of
+ * segments, all are checked before any is done.
  */
 void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 	       const struct blk_limits *limits);

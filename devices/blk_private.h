@@ -6,15 +6,23 @@
 #pragma once
 
 #include "devices/blk.h"
+#include "devices/blk_parse.h"
 #include "hw/base/log.h"
 
 struct blk_request;
+
+/* As large as the guest may make them, so that most are never touched: a page each. */
+union blk_parts {
+	struct iovec iov[VIRTQUEUE_CHAIN_MAX];
+	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
+};
 
 /* A queue; all but the orders belongs to its thread from start to stop. */
 struct blk_queue {
 	struct io_queue io;
 	struct io_order start, stop;
 	struct io_thread *thread;
+	struct virtqueue *ring;
 	struct blk *blk;
 	unsigned index;
 	bool running, stopping;
@@ -26,6 +34,7 @@ struct blk_queue {
 	struct blk_request *requests;
 	struct blk_request *free;
 	unsigned fresh; /* how many were ever used: the others cost no memory */
+	union blk_parts *parts; /* the first for the chain in hand, then one a request */
 } on_cache_lines;
 
 /*

@@ -14,6 +14,9 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 
+/* Of data; Linux seldom makes more for what it reads and writes in small pieces. */
+#define PARTS_FEW 4
+
 /* In bytes of the thread's round: to walk the longest chain takes time, too. */
 #define CHAIN_COST (16u << 10)
 
@@ -21,17 +24,15 @@ struct blk_request {
 	struct disk_request disk; /* first: the I/O of this request */
 	struct blk_queue *queue;
 	struct blk_request *next_free;
-	struct virtqueue_chain chain;
+	struct virtqueue_chain chain; /* its iov[] is the queue's, till the next chain */
 	struct blk_command command;
-	struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 	unsigned next_segment;
 	bool sync_after; /* a flush follows the last segment */
+	union blk_parts *parts;        /* those of a long transfer, or segments */
+	struct iovec few[PARTS_FEW];   /* those of a short one */
 };
 
-static struct virtqueue *ring_of(struct blk_queue *queue)
-{
-	return &queue->blk->virtio.queue[queue->index].ring;
-}
+static void disk_done(struct disk_request *disk, int result);
 
 static struct blk_request *take_free(struct blk_queue *queue)
 {
@@ -39,9 +40,14 @@ static struct blk_request *take_free(struct blk_queue *queue)
 
 	if (request) {
 		queue->free = request->next_free;
-	} else if (queue->fresh < ring_of(queue)->size) {
+	} else if (queue->fresh < queue->ring->size) {
 		request = &queue->requests[queue->fresh++];
-		request->queue = queue;
+		*request = (struct blk_request){
+			.disk = { .cancel = &queue->stopping, .done = disk_done },
+			.queue = queue,
+			.parts = &queue->parts[queue->fresh],
+		};
+		request->command.segment = request->parts->segment;
 	}
 	return request;
 }
@@ -58,7 +64,7 @@ static void complete(struct blk_request *request, uint8_t result, uint64_t data)
 	struct blk_queue *queue = request->queue;
 
 	*request->command.status = result;
-	virtqueue_push(ring_of(queue), &request->chain,
+	virtqueue_push(queue->ring, &request->chain,
 		       blk_used_len(request->chain.writable_len, data));
 	put_free(queue, request);
 	io_thread_want_flush(queue->thread, &queue->io);
@@ -87,25 +93,31 @@ static void report_failure(const struct blk_request *request, int result)
 		    range, strerror(-result));
 }
 
-static void disk_done(struct disk_request *disk, int result);
-
 /* Start what the command says, as @op. */
 static void start_disk(struct blk_request *request, enum disk_op op)
 {
 	struct blk_queue *queue = request->queue;
 	const struct blk_command *command = &request->command;
 
-	request->disk = (struct disk_request){
-		.op = op,
-		.offset = command->offset,
-		.len = command->len,
-		.iov = command->iov,
-		.iov_count = command->iov_count,
-		.cancel = &queue->stopping,
-		.done = disk_done,
-	};
+	request->disk.op = op;
+	request->disk.offset = command->offset;
+	request->disk.len = command->len;
+	request->disk.iov = command->iov;
+	request->disk.iov_count = command->iov_count;
 	queue->in_flight++;
 	disk_queue(queue->blk->disk, queue->thread, &request->disk);
+}
+
+/* The data of a read or write, whose parts the next chain would overwrite. */
+static void start_transfer(struct blk_request *request, enum disk_op op)
+{
+	struct blk_command *command = &request->command;
+	struct iovec *parts = command->iov_count <= PARTS_FEW ? request->few :
+		request->parts->iov;
+
+	memcpy(parts, command->iov, command->iov_count * sizeof(*parts));
+	command->iov = parts;
+	start_disk(request, op);
 }
 
 static bool is_range(const struct blk_request *request)
@@ -181,13 +193,13 @@ static void start_io(struct blk_request *request)
 
 	switch (request->command.action) {
 	case BLK_READ:
-		start_disk(request, DISK_READ);
+		start_transfer(request, DISK_READ);
 		break;
 	case BLK_FLUSH:
 		start_disk(request, DISK_FLUSH);
 		break;
 	case BLK_WRITE:
-		start_disk(request, stable ? DISK_WRITE_STABLE : DISK_WRITE);
+		start_transfer(request, stable ? DISK_WRITE_STABLE : DISK_WRITE);
 		break;
 	default:
 		request->next_segment = 0;
@@ -212,7 +224,7 @@ static void execute(struct blk_request *request)
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
-		virtqueue_push(ring_of(queue), &request->chain, 0);
+		virtqueue_push(queue->ring, &request->chain, 0);
 		put_free(queue, request);
 		io_thread_want_flush(queue->thread, &queue->io);
 		break;
@@ -233,7 +245,7 @@ static void execute(struct blk_request *request)
 static void queue_serve(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
-	struct virtqueue *ring = ring_of(queue);
+	struct virtqueue *ring = queue->ring;
 	struct virtio_device *dev = &queue->blk->virtio;
 
 	for (unsigned budget = ring->size; budget; budget--) {
@@ -244,7 +256,7 @@ static void queue_serve(struct io_queue *io)
 			queue->starved = true;
 			return;
 		}
-		request->chain.iov = request->iov;
+		request->chain.iov = queue->parts[0].iov;
 		ret = virtqueue_pop(ring, &request->chain);
 		if (ret <= 0) {
 			put_free(queue, request);
@@ -270,14 +282,14 @@ static bool queue_has_work(const struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 
-	return may_pop(queue) && virtqueue_has_work(ring_of(queue));
+	return may_pop(queue) && virtqueue_has_work(queue->ring);
 }
 
 static bool queue_arm(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 
-	return may_pop(queue) && virtqueue_rearm(ring_of(queue));
+	return may_pop(queue) && virtqueue_rearm(queue->ring);
 }
 
 static void queue_flush(struct io_queue *io)
@@ -285,7 +297,7 @@ static void queue_flush(struct io_queue *io)
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 	struct virtio_device *dev = &queue->blk->virtio;
 
-	if (virtqueue_publish(ring_of(queue)))
+	if (virtqueue_publish(queue->ring))
 		virtio_queue_notify(dev, queue->index);
 	queue->starved = false;
 	/* After this the queue is no longer ours. */
@@ -321,8 +333,10 @@ static void stop_on_thread(struct io_order *order)
 int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 {
 	struct blk_queue *queue = &blk->queue[index];
+	size_t size = blk->virtio.queue_size_max;
 
 	queue->thread = thread;
+	queue->ring = &blk->virtio.queue[index].ring;
 	queue->blk = blk;
 	queue->index = index;
 	queue->start.run = start_on_thread;
@@ -335,11 +349,15 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 		.arm = queue_arm,
 		.flush = queue_flush,
 	};
-	queue->requests = calloc(blk->virtio.queue_size_max, sizeof(*queue->requests));
-	return queue->requests ? 0 : -ENOMEM;
+	/* Not cleared: memory that no request needs stays untouched. */
+	queue->requests = aligned_alloc(CACHE_LINE, align_up(size * sizeof(*queue->requests),
+							     CACHE_LINE));
+	queue->parts = aligned_alloc(sizeof(*queue->parts), (size + 1) * sizeof(*queue->parts));
+	return queue->requests && queue->parts ? 0 : -ENOMEM;
 }
 
 void blk_queue_free(struct blk_queue *queue)
 {
+	free(queue->parts);
 	free(queue->requests);
 }

@@ -24,8 +24,28 @@ int ring_broken(struct virtqueue *vq, const char *why);
 void *ring_area(const struct virtqueue *vq, uint64_t gpa, uint64_t align, uint64_t len);
 
 /* Append a part; the caller has checked that there is room.  0 or -EBADMSG. */
-int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t addr, uint32_t len,
-	      bool writable);
+static inline int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t addr, uint32_t len,
+	      bool writable)
+{
+	struct iovec *iov = &chain->iov[chain->readable + chain->writable];
+
+	if (!writable && chain->writable_len)
+		return ring_broken(vq, "readable descriptor after a writable one");
+	if (len == 0)
+		return 0;
+	iov->iov_base = guest_memory_ptr(vq->mem, addr, len);
+	iov->iov_len = len;
+	if (!iov->iov_base)
+		chain->bad = true;
+	if (writable) {
+		chain->writable++;
+		chain->writable_len += len;
+	} else {
+		chain->readable++;
+		chain->readable_len += len;
+	}
+	return 0;
+}
 
 /* *@table: the indirect table of @len bytes at @addr.  0 or -EBADMSG. */
 int chain_table(struct virtqueue *vq, uint64_t addr, uint32_t len, const void **table);

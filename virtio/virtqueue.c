@@ -32,29 +32,6 @@ void *ring_area(const struct virtqueue *vq, uint64_t gpa, uint64_t align, uint64
 	return gpa % align ? NULL : guest_memory_ptr(vq->mem, gpa, len);
 }
 
-int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t addr, uint32_t len,
-	      bool writable)
-{
-	struct iovec *iov = &chain->iov[chain->readable + chain->writable];
-
-	if (!writable && chain->writable_len)
-		return ring_broken(vq, "readable descriptor after a writable one");
-	if (len == 0)
-		return 0;
-	iov->iov_base = guest_memory_ptr(vq->mem, addr, len);
-	iov->iov_len = len;
-	if (!iov->iov_base)
-		chain->bad = true;
-	if (writable) {
-		chain->writable++;
-		chain->writable_len += len;
-	} else {
-		chain->readable++;
-		chain->readable_len += len;
-	}
-	return 0;
-}
-
 int chain_table(struct virtqueue *vq, uint64_t addr, uint32_t len, const void **table)
 {
 	if (!vq->indirect)

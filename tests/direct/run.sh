@@ -243,8 +243,7 @@ qemu_command() {
 	[[ $1 != two ]] || command_line+=(-drive "file=$work/1.img,id=d1,$drive" -device "$device,drive=d1")
 }
 
-# can_run CONFIG: older QEMUs do not know IN_ORDER; what a disk and the threads do on the host is
-# tested for vmm
+# can_run CONFIG: older QEMUs do not know IN_ORDER; what is done on the host is tested for vmm
 can_run() {
 	[[ $monitor == qemu ]] || return 0
 	case $1 in

@@ -18,7 +18,8 @@
 static uint8_t readable[AREA], writable[AREA];
 static struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 static struct virtqueue_chain chain;
-static struct blk_command command;
+static struct virtio_blk_discard_write_zeroes segment_room[BLK_SEGMENTS_MAX];
+static struct blk_command command = { .segment = segment_room };
 static uint64_t features = /* accepted */
 	VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
 
@@ -61,6 +62,7 @@ static void parse(bool read_only)
 	};
 
 	memset(&command, 0xaa, sizeof(command));
+	command.segment = segment_room;
 	blk_parse(&command, &chain, &limits);
 }
 
