@@ -182,6 +182,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 	blk->thread = thread;
 	blk->discard = config->discard;
 	blk->cache = config->cache;
+	blk->poll_max_ns = config->poll_max_us * NS_PER_US;
 	blk->writeback = config->cache != BLK_CACHE_WRITETHROUGH;
 	memcpy(blk->serial, config->serial, sizeof(blk->serial));
 	blk->virtio = (struct virtio_device){

@@ -20,6 +20,8 @@
 #define BLK_QUEUE_SIZE_DEFAULT 256
 #define BLK_QUEUE_SIZE_MIN 2
 #define BLK_QUEUE_SIZE_MAX 1024
+#define BLK_POLL_US_DEFAULT 32
+#define BLK_POLL_US_MAX 1000
 #define BLK_PCI_CLASS 0x010000 /* mass storage */
 #define BLK_PCI_TRANSITIONAL_ID 0x1001
 
@@ -42,6 +44,7 @@ struct blk_config {
 	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
 	uint16_t queues;                 /* BLK_QUEUES_MAX at most */
 	uint16_t queue_size;             /* a power of two */
+	uint32_t poll_max_us;            /* to spin before sleep at most; 0: not at all */
 	bool discard;                    /* the driver may deallocate */
 	enum blk_cache cache;
 	enum blk_transport transport;

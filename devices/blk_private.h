@@ -32,6 +32,7 @@ struct blk {
 	struct disk *disk;
 	struct io_thread *thread;
 	char serial[BLK_SERIAL_LEN + 1];
+	uint64_t poll_max_ns;
 	bool discard;
 	enum blk_cache cache;
 	bool writeback;  /* atomic: writes may wait for a flush; device lock to write */

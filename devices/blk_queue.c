@@ -61,7 +61,7 @@ static void complete(struct blk_request *request, uint8_t result, uint64_t data)
 	virtqueue_push(ring_of(queue), &request->chain,
 		       blk_used_len(request->chain.writable_len, data));
 	put_free(queue, request);
-	io_thread_want_flush(&queue->io);
+	io_thread_want_flush(queue->blk->thread, &queue->io);
 }
 
 /* The guest learns no more than IOERR; here is why. */
@@ -214,7 +214,7 @@ static void execute(struct blk_request *request)
 		/* Given back unanswered: a driver must not wait for it forever. */
 		virtqueue_push(ring_of(queue), &request->chain, 0);
 		put_free(queue, request);
-		io_thread_want_flush(&queue->io);
+		io_thread_want_flush(queue->blk->thread, &queue->io);
 		break;
 	case BLK_DONE:
 		complete(request, request->command.result, request->command.written);
@@ -230,8 +230,9 @@ static void execute(struct blk_request *request)
  * the thread's round is spent, so that a driver that never stops adding, or
  * that asks for much at once, cannot keep other queues waiting.
  */
-static void queue_serve(struct blk_queue *queue)
+static void queue_serve(struct io_queue *io)
 {
+	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 	struct virtqueue *ring = ring_of(queue);
 	struct virtio_device *dev = &queue->blk->virtio;
 
@@ -245,35 +246,38 @@ static void queue_serve(struct blk_queue *queue)
 		}
 		request->chain.iov = request->iov;
 		ret = virtqueue_pop(ring, &request->chain);
-		if (ret > 0) {
-			io_thread_spend(queue->blk->thread, CHAIN_COST);
-			execute(request);
-			if (io_thread_is_spent(queue->blk->thread))
-				break;
-			continue;
+		if (ret <= 0) {
+			put_free(queue, request);
+			if (ret < 0)
+				virtio_device_broken(dev, ring->why);
+			return;
 		}
-		put_free(queue, request);
-		if (ret < 0)
-			virtio_device_broken(dev, ring->why);
-		else if (virtqueue_rearm(ring))
-			continue;
-		return;
+		io_thread_spend(queue->blk->thread, CHAIN_COST);
+		execute(request);
+		if (io_thread_is_spent(queue->blk->thread))
+			return;
 	}
-	io_thread_ring_again(queue->blk->thread, &queue->io);
 }
 
+/* A starved queue goes on when it is flushed, whatever comes meanwhile. */
 static bool may_pop(const struct blk_queue *queue)
 {
-	return queue->running && !queue->stopping &&
+	return queue->running && !queue->stopping && !queue->starved &&
 		!virtio_device_is_broken(&queue->blk->virtio);
 }
 
-static void queue_rung(struct io_queue *io)
+static bool queue_has_work(const struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 
-	if (may_pop(queue))
-		queue_serve(queue);
+	return may_pop(queue) && virtqueue_has_work(ring_of(queue));
+}
+
+static bool queue_arm(struct io_queue *io)
+{
+	struct blk_queue *queue = container_of(io, struct blk_queue, io);
+
+	return may_pop(queue) && virtqueue_rearm(ring_of(queue));
 }
 
 static void queue_flush(struct io_queue *io)
@@ -283,10 +287,7 @@ static void queue_flush(struct io_queue *io)
 
 	if (virtqueue_publish(ring_of(queue)))
 		virtio_queue_notify(dev, queue->index);
-	if (queue->starved) {
-		queue->starved = false;
-		io_thread_ring_again(queue->blk->thread, io);
-	}
+	queue->starved = false;
 	/* After this the queue is no longer ours. */
 	if (queue->stopping && !queue->in_flight) {
 		queue->running = false;
@@ -297,16 +298,14 @@ static void queue_flush(struct io_queue *io)
 static void start_on_thread(struct io_order *order)
 {
 	struct blk_queue *queue = container_of(order, struct blk_queue, start);
-	struct io_thread *thread = queue->blk->thread;
 
 	queue->running = true;
 	queue->stopping = false;
 	queue->starved = false;
 	queue->free = NULL;
 	queue->fresh = 0;
-	io_thread_add_queue(thread, &queue->io);
 	/* The driver may have added requests before it had a doorbell to ring. */
-	io_thread_ring_again(thread, &queue->io);
+	io_thread_add_queue(queue->blk->thread, &queue->io);
 }
 
 static void stop_on_thread(struct io_order *order)
@@ -316,7 +315,7 @@ static void stop_on_thread(struct io_order *order)
 	/* What completed in this round must be published first. */
 	queue->stopping = true;
 	disk_cancelled(queue->blk->disk, queue->blk->thread, &queue->stopping);
-	io_thread_want_flush(&queue->io);
+	io_thread_want_flush(queue->blk->thread, &queue->io);
 }
 
 int blk_queue_init(struct blk *blk, unsigned index)
@@ -329,7 +328,10 @@ int blk_queue_init(struct blk *blk, unsigned index)
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){
 		.doorbell = blk->virtio.queue[index].doorbell,
-		.rung = queue_rung,
+		.poll_max_ns = blk->poll_max_ns,
+		.has_work = queue_has_work,
+		.serve = queue_serve,
+		.arm = queue_arm,
 		.flush = queue_flush,
 	};
 	queue->requests = calloc(blk->virtio.queue_size_max, sizeof(*queue->requests));

@@ -10,17 +10,26 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "devices/io_poll.h"
+#include "hw/base/fence.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 
 /*
- * Submissions beyond these go to the kernel early; completions beyond twice as
- * many wait there until there is room.
+ * Submissions beyond these go to the kernel early; completions beyond those wait
+ * there until there is room, which costs more.
  */
-#define RING_ENTRIES 256
+#define SQ_ENTRIES 256
+#define CQ_ENTRIES 1024
+
+/* As many new submissions are worth a call that does not wait. */
+#define BATCH 4
 
 /* Of the ring's table of files, whose index is the descriptor. */
 #define FILES_MAX 1024
+
+/* Looks between two at the clock. */
+#define SPINS 16
 
 enum file_state { FILE_UNKNOWN, FILE_REGISTERED, FILE_REFUSED };
 
@@ -30,18 +39,19 @@ struct io_thread {
 	int wake;      /* eventfd: there are orders */
 
 	pthread_mutex_t lock;
-	struct io_order *orders, **orders_end; /* lock */
+	struct io_order *orders, **orders_end; /* lock; to look at orders needs none */
 
 	/* The thread's own. */
 	bool use_uring;
 	struct io_uring ring;
-	struct pollfd *poll; /* the wake eventfd, then one a queue */
-	struct io_queue *queues;
+	struct pollfd *pollfd; /* the wake eventfd, then one a queue */
+	struct io_queue *queues, *awake;
 	struct io_completion *completed, **completed_end;
-	bool wake_watched;
+	struct io_poll for_guests, for_disks; /* while none, or some, of the I/O is in flight */
+	unsigned in_flight;                   /* in the ring */
+	bool wake_watched, all_watched;
 	unsigned files;                /* slots of the table: 0 or FILES_MAX */
 	uint8_t file_state[FILES_MAX]; /* enum file_state */
-	bool work_left; /* do not sleep before the next round */
 	uint64_t spent; /* bytes begun in this round */
 	bool stop;
 	struct io_order stop_order;
@@ -54,7 +64,7 @@ void io_thread_order(struct io_thread *thread, struct io_order *order)
 {
 	order->next = NULL;
 	pthread_mutex_lock(&thread->lock);
-	*thread->orders_end = order;
+	store_relaxed(thread->orders_end, order);
 	thread->orders_end = &order->next;
 	pthread_mutex_unlock(&thread->lock);
 	eventfd_write(thread->wake, 1);
@@ -64,9 +74,11 @@ static void run_orders(struct io_thread *thread)
 {
 	struct io_order *order, *next;
 
+	if (!load_relaxed(&thread->orders))
+		return;
 	pthread_mutex_lock(&thread->lock);
 	order = thread->orders;
-	thread->orders = NULL;
+	store_relaxed(&thread->orders, NULL);
 	thread->orders_end = &thread->orders;
 	pthread_mutex_unlock(&thread->lock);
 	for (; order; order = next) {
@@ -106,46 +118,45 @@ static void run_completed(struct io_thread *thread)
 			thread->completed_end = &thread->completed;
 		completion->done(completion, completion->result);
 	}
-	if (thread->completed)
-		thread->work_left = true;
+}
+
+static void wake(struct io_thread *thread, struct io_queue *queue)
+{
+	if (queue->awake)
+		return;
+	queue->awake = true;
+	queue->next_awake = thread->awake;
+	thread->awake = queue;
 }
 
 void io_thread_add_queue(struct io_thread *thread, struct io_queue *queue)
 {
+	wake(thread, queue);
 	if (queue->added)
 		return;
 	queue->added = true;
 	queue->next = thread->queues;
 	thread->queues = queue;
+	thread->all_watched = false;
 }
 
-void io_thread_ring_again(struct io_thread *thread, struct io_queue *queue)
-{
-	queue->ring_again = true;
-	thread->work_left = true;
-}
-
-void io_thread_want_flush(struct io_queue *queue)
+void io_thread_want_flush(struct io_thread *thread, struct io_queue *queue)
 {
 	queue->flush_wanted = true;
+	wake(thread, queue);
 }
 
-/* What follows each wait. */
 static void serve(struct io_thread *thread)
 {
 	struct io_queue *queue;
 
-	thread->work_left = false;
 	run_orders(thread);
 	run_completed(thread); /* what earlier rounds left */
-	for (queue = thread->queues; queue; queue = queue->next) {
-		if (!queue->ring_again)
-			continue;
-		queue->ring_again = false;
-		queue->rung(queue);
-	}
+	for (queue = thread->awake; queue; queue = queue->next_awake)
+		if (queue->has_work(queue))
+			queue->serve(queue);
 	run_completed(thread);
-	for (queue = thread->queues; queue; queue = queue->next) {
+	for (queue = thread->awake; queue; queue = queue->next_awake) {
 		if (!queue->flush_wanted)
 			continue;
 		queue->flush_wanted = false;
@@ -158,15 +169,23 @@ static void serve(struct io_thread *thread)
 /* What user_data points to is told by its lowest bit; the wake eventfd is 0. */
 #define IS_QUEUE 1
 
+static struct io_uring_sqe *get_sqe(struct io_thread *thread)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&thread->ring);
+
+	if (!sqe && io_uring_submit(&thread->ring) > 0)
+		sqe = io_uring_get_sqe(&thread->ring);
+	return sqe;
+}
+
 struct io_uring_sqe *io_thread_sqe(struct io_thread *thread)
 {
 	struct io_uring_sqe *sqe;
 
 	if (!thread->use_uring)
 		return NULL;
-	sqe = io_uring_get_sqe(&thread->ring);
-	if (!sqe && io_uring_submit(&thread->ring) > 0)
-		sqe = io_uring_get_sqe(&thread->ring);
+	sqe = get_sqe(thread);
+	thread->in_flight += sqe != NULL;
 	return sqe;
 }
 
@@ -206,7 +225,7 @@ void io_thread_forget_file(struct io_thread *thread, int fd)
  */
 static bool watch(struct io_thread *thread, int fd, uintptr_t data)
 {
-	struct io_uring_sqe *sqe = io_thread_sqe(thread);
+	struct io_uring_sqe *sqe = get_sqe(thread);
 
 	if (!sqe)
 		return false;
@@ -219,10 +238,13 @@ static void watch_all(struct io_thread *thread)
 {
 	if (!thread->wake_watched)
 		thread->wake_watched = watch(thread, thread->wake, 0);
-	for (struct io_queue *queue = thread->queues; queue; queue = queue->next)
+	thread->all_watched = thread->wake_watched;
+	for (struct io_queue *queue = thread->queues; queue; queue = queue->next) {
 		if (!queue->watched)
 			queue->watched = watch(thread, queue->doorbell,
 					       (uintptr_t)queue | IS_QUEUE);
+		thread->all_watched &= queue->watched;
+	}
 }
 
 static void take(struct io_thread *thread, const struct io_uring_cqe *cqe)
@@ -232,27 +254,33 @@ static void take(struct io_thread *thread, const struct io_uring_cqe *cqe)
 
 	if (!data) {
 		thread->wake_watched = still_watched;
+		thread->all_watched &= still_watched;
 	} else if (data & IS_QUEUE) {
 		struct io_queue *queue = (struct io_queue *)(data & ~(uintptr_t)IS_QUEUE);
 
 		queue->watched = still_watched;
-		queue->ring_again = true;
+		thread->all_watched &= still_watched;
+		wake(thread, queue);
 	} else {
 		struct io_completion *completion = (struct io_completion *)data;
 
+		thread->in_flight--;
 		completion->done(completion, cqe->res);
 	}
 }
 
-static void wait_uring(struct io_thread *thread)
+/* Submit, wait for @wanted completions, and take all that are there: how many? */
+static unsigned enter(struct io_thread *thread, unsigned wanted)
 {
 	struct io_uring_cqe *cqe;
 	unsigned head, count = 0;
 	int ret;
 
-	watch_all(thread);
-	ret = thread->work_left ? io_uring_submit_and_get_events(&thread->ring) :
-				  io_uring_submit_and_wait(&thread->ring, 1);
+	if (!thread->all_watched)
+		watch_all(thread);
+	/* Without any, this is a system call only if there is something to do. */
+	ret = wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
+		       io_uring_submit(&thread->ring);
 	/* EAGAIN and EBUSY: the kernel wants completions taken first. */
 	if (ret < 0 && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY)
 		log_limited(&thread->messages, "%s: io_uring: %s", thread->name, strerror(-ret));
@@ -261,43 +289,69 @@ static void wait_uring(struct io_thread *thread)
 		count++;
 	}
 	io_uring_cq_advance(&thread->ring, count);
+	return count;
 }
 
 /*
  * The cheapest mode first: completions are then posted only when the thread
  * asks for them, so nothing interrupts it (6.1); else without an interrupt to
- * a thread in user space (5.19); else plain.
+ * a thread in user space (5.19); else plain, but for what an entry that the
+ * kernel refuses does to those after it (5.18).
  */
+static const struct {
+	unsigned flags;
+	const char *name;
+} ring_modes[] = {
+	{ IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+	  IORING_SETUP_SUBMIT_ALL, "DEFER_TASKRUN" },
+	{ IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
+	  "COOP_TASKRUN" },
+	{ IORING_SETUP_SUBMIT_ALL, "SUBMIT_ALL" },
+	{ 0, "no" },
+};
+
+static int init_ring(struct io_thread *thread)
+{
+	int ret = -EINVAL;
+	unsigned i;
+
+	for (i = 0; ret == -EINVAL && i < array_size(ring_modes); i++) {
+		struct io_uring_params params = {
+			.flags = ring_modes[i].flags | IORING_SETUP_CQSIZE,
+			.cq_entries = CQ_ENTRIES,
+		};
+
+		ret = io_uring_queue_init_params(SQ_ENTRIES, &thread->ring, &params);
+	}
+	if (ret == 0 && i > 1)
+		log_info("%s: this kernel's io_uring has %s mode", thread->name,
+			 ring_modes[i - 1].name);
+	return ret;
+}
+
 static int make_ring(struct io_thread *thread)
 {
-	static const unsigned modes[] = {
-		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-		IORING_SETUP_COOP_TASKRUN,
-		0,
-	};
-	int ret = 0;
+	int ret = init_ring(thread);
 
-	for (unsigned i = 0; i < array_size(modes); i++) {
-		ret = io_uring_queue_init(RING_ENTRIES, &thread->ring, modes[i]);
-		if (ret != -EINVAL)
-			break;
-	}
 	/* A feature of the kernel that brought multishot polls (5.13). */
 	if (ret == 0 && !(thread->ring.features & IORING_FEAT_RSRC_TAGS)) {
 		io_uring_queue_exit(&thread->ring);
 		ret = -ENOSYS;
 	}
-	/* 5.19, and the limit of open files: without it, look-ups. */
-	if (ret == 0 && io_uring_register_files_sparse(&thread->ring, FILES_MAX) == 0)
+	if (ret)
+		return ret;
+	/* Each saves look-ups: of the ring (5.18), of files (5.19; limited as open files are). */
+	io_uring_register_ring_fd(&thread->ring);
+	if (io_uring_register_files_sparse(&thread->ring, FILES_MAX) == 0)
 		thread->files = FILES_MAX;
-	return ret;
+	return 0;
 }
 
 /* --- The poll(2) kind --- */
 
-static void wait_poll(struct io_thread *thread)
+static void sleep_in_poll(struct io_thread *thread)
 {
-	struct pollfd *pfd = thread->poll;
+	struct pollfd *pfd = thread->pollfd;
 	struct io_queue *queue;
 	eventfd_t count;
 	nfds_t fds = 0;
@@ -305,7 +359,7 @@ static void wait_poll(struct io_thread *thread)
 	pfd[fds++] = (struct pollfd){ .fd = thread->wake, .events = POLLIN };
 	for (queue = thread->queues; queue; queue = queue->next)
 		pfd[fds++] = (struct pollfd){ .fd = queue->doorbell, .events = POLLIN };
-	if (poll(pfd, fds, thread->work_left ? 0 : -1) <= 0)
+	if (poll(pfd, fds, -1) <= 0)
 		return;
 	if (pfd->revents)
 		eventfd_read(thread->wake, &count);
@@ -313,8 +367,106 @@ static void wait_poll(struct io_thread *thread)
 		if (!(++pfd)->revents)
 			continue;
 		eventfd_read(queue->doorbell, &count);
-		queue->ring_again = true;
+		wake(thread, queue);
 	}
+}
+
+/* --- Rounds --- */
+
+static bool has_work(const struct io_thread *thread)
+{
+	if (thread->completed)
+		return true;
+	for (const struct io_queue *queue = thread->awake; queue; queue = queue->next_awake)
+		if (queue->has_work(queue))
+			return true;
+	return false;
+}
+
+/* Submit, and take what is done by now: was there any? */
+static bool look(struct io_thread *thread)
+{
+	return thread->use_uring && enter(thread, 0);
+}
+
+/* Completions are posted only in an enter; until then a flag tells of them. */
+static bool is_ring_ready(const struct io_thread *thread)
+{
+	const unsigned flags = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+
+	return thread->use_uring && (io_uring_cq_ready(&thread->ring) ||
+				     (load_relaxed(thread->ring.sq.kflags) & flags));
+}
+
+/* Spin until @deadline, or until there is something to do: is there? */
+static bool spin(const struct io_thread *thread, uint64_t deadline)
+{
+	do {
+		for (unsigned i = 0; i < SPINS; i++) {
+			if (is_ring_ready(thread) || has_work(thread) ||
+			    load_relaxed(&thread->orders))
+				return true;
+			cpu_relax();
+		}
+	} while (clock_ns() < deadline);
+	return false;
+}
+
+static uint64_t poll_max_ns(const struct io_thread *thread)
+{
+	uint64_t ns = 0;
+
+	for (const struct io_queue *queue = thread->awake; queue; queue = queue->next_awake)
+		ns = max(ns, queue->poll_max_ns);
+	return ns;
+}
+
+/*
+ * Let the queues sleep; true: there is work after all.  In the poll(2) kind they
+ * stay awake, since nothing but their rings would tell while the thread spins.
+ */
+static bool arm_all(struct io_thread *thread)
+{
+	struct io_queue **link = &thread->awake, *queue;
+	bool more = false;
+
+	while ((queue = *link)) {
+		bool has_more = queue->arm(queue);
+
+		more |= has_more;
+		if (has_more || !thread->use_uring) {
+			link = &queue->next_awake;
+		} else {
+			queue->awake = false;
+			*link = queue->next_awake;
+		}
+	}
+	return more;
+}
+
+/* Nothing is left to do: spin if that pays, then sleep. */
+static void idle(struct io_thread *thread)
+{
+	struct io_poll *poll = thread->in_flight ? &thread->for_disks : &thread->for_guests;
+	uint64_t longest = poll_max_ns(thread), begin = 0;
+	bool spins = longest && poll->ns;
+
+	/* What completes at once is published before drivers are asked to ring. */
+	if (thread->use_uring && (spins || io_uring_sq_ready(&thread->ring) >= BATCH) &&
+	    look(thread))
+		return;
+	if (longest)
+		begin = clock_ns();
+	if ((spins && spin(thread, begin + min(poll->ns, longest))) || arm_all(thread)) {
+		look(thread);
+		return;
+	}
+	if (thread->use_uring)
+		enter(thread, 1);
+	else
+		sleep_in_poll(thread);
+	if (longest)
+		io_poll_slept(poll, clock_ns() - begin, longest);
 }
 
 /* --- Life --- */
@@ -334,10 +486,10 @@ static void *thread_main(void *opaque)
 	}
 	while (!thread->stop) {
 		thread->spent = 0;
-		if (thread->use_uring)
-			wait_uring(thread);
+		if (has_work(thread))
+			look(thread);
 		else
-			wait_poll(thread);
+			idle(thread);
 		serve(thread);
 	}
 	if (thread->use_uring)
@@ -350,7 +502,7 @@ static void io_thread_free(struct io_thread *thread)
 	if (thread->wake >= 0)
 		close(thread->wake);
 	pthread_mutex_destroy(&thread->lock);
-	free(thread->poll);
+	free(thread->pollfd);
 	free(thread);
 }
 
@@ -381,9 +533,9 @@ int io_thread_create(struct io_thread **result, const struct io_thread_config *c
 	thread->orders_end = &thread->orders;
 	thread->completed_end = &thread->completed;
 	pthread_mutex_init(&thread->lock, NULL);
-	thread->poll = calloc(1 + config->queues, sizeof(*thread->poll));
+	thread->pollfd = calloc(1 + config->queues, sizeof(*thread->pollfd));
 	thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!thread->poll)
+	if (!thread->pollfd)
 		ret = -ENOMEM;
 	else if (thread->wake < 0)
 		ret = -errno;

@@ -5,13 +5,18 @@
  *
  * With io_uring, all of these are completions of one ring, which the thread
  * makes itself (a ring belongs to its creator): one io_uring_enter submits
- * everything and waits.  Where io_uring is refused, the thread waits in
- * poll(2) on the same eventfds, and disks do their I/O inline.
+ * everything and takes what is done.  Where io_uring is refused, the thread
+ * waits in poll(2) on the same eventfds, and disks do their I/O inline.
  *
- * One round: wait; call done() for what completed; run orders; let the queues
- * that rang pop their requests; call done() for what was done inline; then
+ * One round: submit; call done() for what completed; run orders; let the queues
+ * that have work pop their requests; call done() for what was done inline; then
  * flush each queue that asked for it, so that a batch is published once and
  * interrupts at most once.
+ *
+ * A queue that rang, or was flushed, is awake: its ring is looked at in each
+ * round, and its driver need not ring.  Before the thread sleeps, it spins for a
+ * while if that pays (devices/io_poll.h), looking at the rings of the queues that
+ * are awake and at its own; then it arms those queues.
  *
  * What is begun in a round is bounded, so that one guest's largest requests keep
  * neither orders nor other queues waiting for long: see io_thread_spend().
@@ -43,14 +48,18 @@ struct io_order {
 
 /* A queue that the thread serves. */
 struct io_queue {
-	int doorbell;                          /* eventfd; borrowed */
-	void (*rung)(struct io_queue *queue);  /* the doorbell may have rung */
+	int doorbell;         /* eventfd; borrowed */
+	uint64_t poll_max_ns; /* how long the thread may spin for it; 0: not at all */
+	/* A cheap look, which may err: is there work to begin? */
+	bool (*has_work)(const struct io_queue *queue);
+	void (*serve)(struct io_queue *queue); /* begin some of it */
 	void (*flush)(struct io_queue *queue); /* the round ends */
+	/* Ask the driver to ring from now on.  True: there is work already. */
+	bool (*arm)(struct io_queue *queue);
 
 	/* The thread's. */
-	struct io_queue *next;
-	bool added, watched;
-	bool ring_again, flush_wanted;
+	struct io_queue *next, *next_awake;
+	bool added, watched, awake, flush_wanted;
 };
 
 struct io_thread_config {
@@ -77,17 +86,14 @@ void io_thread_order(struct io_thread *thread, struct io_order *order);
 /* --- On the thread itself only. --- */
 
 /*
- * Watch a queue's doorbell from now on.  It stays until the thread ends, so
- * that stopping a queue need not wait for the poll to be cancelled; a queue
- * that is added already is left as it is.
+ * Serve a queue from now on: it is awake, and its doorbell is watched.  It stays
+ * until the thread ends, so that stopping a queue need not wait for the poll to be
+ * cancelled; one that is there already is only woken.
  */
 void io_thread_add_queue(struct io_thread *thread, struct io_queue *queue);
 
-/* Call queue->rung() in the next round, as if the doorbell had rung. */
-void io_thread_ring_again(struct io_thread *thread, struct io_queue *queue);
-
-/* Call queue->flush() once at the end of this round. */
-void io_thread_want_flush(struct io_queue *queue);
+/* Call queue->flush() once at the end of this round; the queue is awake. */
+void io_thread_want_flush(struct io_thread *thread, struct io_queue *queue);
 
 /*
  * An empty submission entry; once prepared, its data is set to a struct

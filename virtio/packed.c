@@ -57,7 +57,7 @@ static void write_device_event(struct virtqueue *vq, struct packed_position at, 
 
 /* --- Pop --- */
 
-static bool available(const struct virtqueue *vq)
+bool packed_has_work(const struct virtqueue *vq)
 {
 	const struct packed_position *at = &vq->packed.next_avail;
 	/* Pairs with the driver's barrier before it writes the flags. */
@@ -120,7 +120,7 @@ int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	struct packed_ring *ring = &vq->packed;
 	int ret;
 
-	if (!available(vq))
+	if (!packed_has_work(vq))
 		return 0;
 	/*
 	 * Also with EVENT_IDX: the old offset and wrap counter come round again
@@ -215,5 +215,5 @@ bool packed_rearm(struct virtqueue *vq)
 	 * either it rings or this sees its list.
 	 */
 	fence_full();
-	return available(vq);
+	return packed_has_work(vq);
 }

@@ -44,10 +44,12 @@ int split_start(struct virtqueue *vq, const struct virtqueue_config *config);
 int split_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 void split_push(struct virtqueue *vq, const struct virtqueue_used *used);
 bool split_publish(struct virtqueue *vq);
+bool split_has_work(const struct virtqueue *vq);
 bool split_rearm(struct virtqueue *vq);
 
 int packed_start(struct virtqueue *vq, const struct virtqueue_config *config);
 int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 void packed_push(struct virtqueue *vq, const struct virtqueue_used *used);
 bool packed_publish(struct virtqueue *vq);
+bool packed_has_work(const struct virtqueue *vq);
 bool packed_rearm(struct virtqueue *vq);

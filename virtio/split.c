@@ -154,6 +154,12 @@ bool split_publish(struct virtqueue *vq)
 	return vring_need_event(load_relaxed(used_event(vq)), vq->pushed, before);
 }
 
+bool split_has_work(const struct virtqueue *vq)
+{
+	return vq->split.avail_seen != vq->popped ||
+		load_relaxed(&vq->split.avail->idx) != vq->popped;
+}
+
 bool split_rearm(struct virtqueue *vq)
 {
 	if (vq->event_idx)

@@ -164,6 +164,11 @@ bool virtqueue_publish(struct virtqueue *vq)
 	return wanted;
 }
 
+bool virtqueue_has_work(const struct virtqueue *vq)
+{
+	return vq->is_packed ? packed_has_work(vq) : split_has_work(vq);
+}
+
 bool virtqueue_rearm(struct virtqueue *vq)
 {
 	bool more = vq->is_packed ? packed_rearm(vq) : split_rearm(vq);

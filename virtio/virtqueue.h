@@ -139,6 +139,11 @@ void virtqueue_push(struct virtqueue *vq, const struct virtqueue_chain *chain, u
 bool virtqueue_publish(struct virtqueue *vq);
 
 /*
+ * Is there a chain to pop, as far as one look tells?  Cheap enough to spin upon.
+ */
+bool virtqueue_has_work(const struct virtqueue *vq);
+
+/*
  * Ask the driver to ring for what comes next.  Returns true if there is more
  * already; then it may not ring.
  */

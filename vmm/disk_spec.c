@@ -119,6 +119,17 @@ static bool set_queue_size(void *field, const char *value)
 	return true;
 }
 
+static bool set_poll(void *field, const char *value)
+{
+	const char *end;
+	uint64_t us;
+
+	if (!number_parse(value, &us, &end) || *end || us > BLK_POLL_US_MAX)
+		return false;
+	*(uint32_t *)field = (uint32_t)us;
+	return true;
+}
+
 #define FIELD(name) offsetof(struct blk_config, name)
 
 /* The path is the first item always, so as a key it is only ever repeated. */
@@ -142,6 +153,9 @@ static const struct disk_key keys[] = {
 	  NULL, set_queue_size, FIELD(queue_size) },
 	{ "queues", "num-queues", "queues=N", "1 to 255, default one a CPU; also: num_queues",
 	  NULL, set_queues, FIELD(queues) },
+	{ "poll-max-us", NULL, "poll-max-us=N",
+	  "spin so long at most before sleep, 0 (off) to 1000, default 32",
+	  NULL, set_poll, FIELD(poll_max_us) },
 	{ "discard", NULL, "discard=on|off", "let the guest deallocate (holes), default on",
 	  NULL, set_switch, FIELD(discard) },
 	{ "cache", NULL, "cache=writeback|writethrough|unsafe",
@@ -264,6 +278,7 @@ int disk_spec_parse(const char *spec, struct blk_config *config)
 		.disk.aio = DISK_AIO_IO_URING,
 		.disk.block_size = DISK_SECTOR,
 		.queue_size = BLK_QUEUE_SIZE_DEFAULT,
+		.poll_max_us = BLK_POLL_US_DEFAULT,
 		.discard = true,
 	};
 	ret = take_path(config, spec, &rest);

@@ -23,6 +23,16 @@ static inline void fence_full(void)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+/* Between two looks at what another thread will change. */
+static inline void cpu_relax(void)
+{
+#ifdef __x86_64__
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("yield");
+#endif
+}
+
 /*
  * Copy what a guest may change meanwhile.  The compiler must not read the
  * original again: what was checked is what is used.

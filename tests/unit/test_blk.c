@@ -75,10 +75,25 @@ static struct blk_config config_of(const char *name, size_t size, bool uring)
 		.serial = "a serial",
 		.queues = 1,
 		.queue_size = 256,
+		/* The poll(2) kind of thread is tested without. */
+		.poll_max_us = uring ? BLK_POLL_US_DEFAULT : 0,
 		.packed = true,
 		.in_order = true,
 		.discard = true,
 	};
+}
+
+/* All threads have nothing to do, whatever stands in the rings. */
+static void check_idle(void)
+{
+	struct timespec before, after;
+	int64_t used;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	poll(NULL, 0, 200);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	used = (after.tv_sec - before.tv_sec) * NS_PER_S + after.tv_nsec - before.tv_nsec;
+	ck_assert_int_lt(used, 70 * NS_PER_MS);
 }
 
 static void thread_begin(bool uring)
@@ -1084,6 +1099,8 @@ START_TEST(broken_ring)
 			}
 			/* It takes no more, however often it is rung. */
 			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
+			if (round == 0)
+				check_idle();
 			rig_reset_order(&rig);
 			rig_reset_wait(&rig);
 			text = files_captured();
@@ -1382,7 +1399,9 @@ START_TEST(many_queues)
 				must(!rig_poll(r, &result));
 			}
 		}
-		/* The used rings of the others are the device's to write. */
+		/* The used rings of the others are the device's to write, until now. */
+		rig_reset_order(&rig);
+		rig_reset_wait(&rig);
 		for (unsigned i = 0; i < QUEUES - 1; i++)
 			vq_ram_allow(&rig.ram, vq_driver_config(lane[i].driver)->device, 6 + 8 * 64);
 		rig_check(&rig);
@@ -1484,6 +1503,8 @@ START_TEST(more_chains_than_requests)
 		vq_split_avail(rig.driver, 0, 32, 0);
 		for (unsigned n = 0; n < 10; n++)
 			virtio_queue_kick(virtio_queue_at(rig.dev, 0));
+		/* No request is free by now, and the ring is not empty. */
+		check_idle();
 	}
 	ck_assert_uint_eq(virtio_get_status(rig.dev), 0xf);
 	slow_end(&slow, &rig.disk);

@@ -12,7 +12,8 @@
 
 #define VALID_KEYS \
 	"path=PATH, readonly[=on|off], aio=io_uring|sync, direct[=on|off], dontcache=on|off, " \
-	"block-size=512|4096, serial=TEXT, queue-size=N, queues=N, discard=on|off, cache=writeback|writethrough|unsafe, " \
+	"block-size=512|4096, serial=TEXT, queue-size=N, queues=N, poll-max-us=N, " \
+	"discard=on|off, cache=writeback|writethrough|unsafe, " \
 	"transport=pci|pci-transitional|mmio, " \
 	"packed=on|off, in-order=on|off, notification-data=on|off"
 
@@ -37,6 +38,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(config.disk.block_size, 512);
 	ck_assert(!config.packed && !config.in_order && !config.notification_data);
 	ck_assert_uint_eq(config.queues, 0);
+	ck_assert_uint_eq(config.poll_max_us, BLK_POLL_US_DEFAULT);
 	ck_assert(config.discard);
 	ck_assert_int_eq(config.cache, BLK_CACHE_WRITEBACK);
 	ck_assert_int_eq(config.transport, BLK_TRANSPORT_PCI);
@@ -66,11 +68,21 @@ START_TEST(ring_switches)
 }
 END_TEST
 
+START_TEST(no_polling)
+{
+	struct blk_config config = parse("x,poll-max-us=0");
+
+	ck_assert_uint_eq(config.poll_max_us, 0);
+	disk_spec_free(&config);
+}
+END_TEST
+
 START_TEST(all_keys)
 {
 	struct blk_config config =
 		parse("path=a/b,readonly=true,aio=sync,serial=0123456789abcdef ~!9,queue-size=1024,"
-		      "discard=off,cache=unsafe,queues=255,direct,block-size=4096,dontcache=off");
+		      "discard=off,cache=unsafe,queues=255,direct,block-size=4096,dontcache=off,"
+		      "poll_max_us=1000");
 
 	ck_assert_str_eq(config.disk.path, "a/b");
 	ck_assert(config.disk.read_only);
@@ -78,6 +90,7 @@ START_TEST(all_keys)
 	ck_assert_str_eq(config.serial, "0123456789abcdef ~!9");
 	ck_assert_uint_eq(config.queue_size, 1024);
 	ck_assert_uint_eq(config.queues, 255);
+	ck_assert_uint_eq(config.poll_max_us, 1000);
 	ck_assert(!config.discard);
 	ck_assert(config.disk.direct && !config.disk.dontcache);
 	ck_assert_uint_eq(config.disk.block_size, 4096);
@@ -174,6 +187,7 @@ END_TEST
 #define AIO_HELP "(how I/O is done, default io_uring)"
 #define SERIAL_HELP "(1 to 20 printable ASCII characters, default none)"
 #define PACKED_HELP "(offer RING_PACKED, default off)"
+#define POLL_HELP "(spin so long at most before sleep, 0 (off) to 1000, default 32)"
 #define QUEUES_HELP "(1 to 255, default one a CPU; also: num_queues)"
 #define CACHE_HELP "(safe after a flush, at once, or never; default writeback)"
 #define TRANSPORT_HELP "(how the guest reaches it, default pci)"
@@ -238,6 +252,12 @@ static const struct {
 	{ "x,queues=256", "bad value for key 'queues' " QUEUES_HELP },
 	{ "x,queues=65537", "bad value for key 'queues' " QUEUES_HELP },
 	{ "x,queues=1,num-queues=2", "repeated key 'num-queues'" },
+	{ "x,poll-max-us", "no value for key 'poll-max-us' " POLL_HELP },
+	{ "x,poll-max-us=", "bad value for key 'poll-max-us' " POLL_HELP },
+	{ "x,poll-max-us=1001", "bad value for key 'poll-max-us' " POLL_HELP },
+	{ "x,poll-max-us=4294967296", "bad value for key 'poll-max-us' " POLL_HELP },
+	{ "x,poll-max-us=off", "bad value for key 'poll-max-us' " POLL_HELP },
+	{ "x,poll-max-us=0,poll_max_us=0", "repeated key 'poll_max_us'" },
 	{ "x,cache", "no value for key 'cache' " CACHE_HELP },
 	{ "x,cache=none", "bad value for key 'cache' " CACHE_HELP },
 	{ "x,cache=writeback ", "bad value for key 'cache' " CACHE_HELP },
@@ -314,8 +334,8 @@ int main(void)
 	Suite *suite = suite_create("disk_spec");
 	TCase *tables = tcase_create("tables");
 
-	unit_tcase(suite, "grammar", defaults, ring_switches, all_keys, cache_modes, transports,
-		   direct_or_dontcache, underscore_and_doubled_commas_in_values);
+	unit_tcase(suite, "grammar", defaults, ring_switches, no_polling, all_keys, cache_modes,
+		   transports, direct_or_dontcache, underscore_and_doubled_commas_in_values);
 	tcase_add_loop_test(tables, path_forms, 0, array_size(paths));
 	tcase_add_loop_test(tables, switch_forms, 0, array_size(switches));
 	tcase_add_loop_test(tables, errors_name_the_key, 0, array_size(bad));

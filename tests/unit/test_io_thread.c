@@ -15,11 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hw/base/clock.h"
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 #include "tests/unit/leaks.h"
 #include "tests/unit/on-thread.h"
 #include "tests/unit/unit.h"
+#include "tests/unit/vq-driver.h"
 
 #define DEADLINE_MS 20000
 #define QUEUES 8
@@ -164,73 +166,130 @@ END_TEST
 
 /* --- Queues --- */
 
-struct counter {
+/*
+ * A ring of nothing but numbers, in memory: the driver adds work, and rings if it
+ * was asked to; the thread takes one a round.
+ */
+struct work {
 	struct io_queue queue;
-	unsigned rung, flushed; /* atomic */
-	unsigned again;         /* rounds to ask for */
-	int told;
+	int told;       /* a semaphore: flushed */
+	unsigned added; /* atomic; the driver's */
+	bool asks;      /* atomic; the device wants to be rung for */
+	unsigned rings; /* the driver's */
+
+	/* The thread's; atomic. */
+	unsigned taken, served, flushed;
+	unsigned lies; /* times to speak of work that is not there */
 };
 
-static struct counter counters[QUEUES];
+static struct work works[QUEUES];
+static uint64_t poll_max_ns;
 
-static void counter_rung(struct io_queue *queue)
+static struct work *work_of(const struct io_queue *queue)
 {
-	struct counter *counter = container_of(queue, struct counter, queue);
+	return container_of(queue, struct work, queue);
+}
 
-	__atomic_fetch_add(&counter->rung, 1, __ATOMIC_RELEASE);
-	if (counter->again) {
-		counter->again--;
-		io_thread_ring_again(thread, queue);
-	}
+static bool is_left(struct work *work)
+{
+	return load_acquire(&work->added) != load_relaxed(&work->taken);
+}
+
+static bool work_lies(struct work *work)
+{
+	unsigned lies = load_relaxed(&work->lies);
+
+	if (lies)
+		store_relaxed(&work->lies, lies - 1);
+	return lies;
+}
+
+static bool work_has_work(const struct io_queue *queue)
+{
+	return is_left(work_of(queue)) || work_lies(work_of(queue));
+}
+
+static void work_serve(struct io_queue *queue)
+{
+	struct work *work = work_of(queue);
+
+	store_release(&work->served, work->served + 1);
+	if (!is_left(work))
+		return;
+	store_relaxed(&work->asks, false);
+	store_release(&work->taken, work->taken + 1);
 	/* However often it is asked for, it comes once a round. */
-	io_thread_want_flush(queue);
-	io_thread_want_flush(queue);
+	io_thread_want_flush(thread, queue);
+	io_thread_want_flush(thread, queue);
 }
 
-static void counter_flush(struct io_queue *queue)
+static bool work_arm(struct io_queue *queue)
 {
-	struct counter *counter = container_of(queue, struct counter, queue);
+	struct work *work = work_of(queue);
 
-	__atomic_fetch_add(&counter->flushed, 1, __ATOMIC_RELEASE);
-	post(counter->told);
+	store_relaxed(&work->asks, true);
+	fence_full(); /* with that in work_add() */
+	return is_left(work) || work_lies(work);
 }
 
-static void add_counters(void *opaque)
+static void work_flush(struct io_queue *queue)
+{
+	struct work *work = work_of(queue);
+
+	store_release(&work->flushed, work->flushed + 1);
+	post(work->told);
+}
+
+static void work_add(struct work *work)
+{
+	__atomic_fetch_add(&work->added, 1, __ATOMIC_RELEASE);
+	fence_full(); /* with that in work_arm() */
+	if (load_relaxed(&work->asks)) {
+		work->rings++;
+		post(work->queue.doorbell);
+	}
+}
+
+static void add_works(void *opaque)
 {
 	(void)opaque;
 	for (unsigned i = 0; i < QUEUES; i++) {
-		io_thread_add_queue(thread, &counters[i].queue);
-		io_thread_add_queue(thread, &counters[i].queue); /* as it was */
+		io_thread_add_queue(thread, &works[i].queue);
+		io_thread_add_queue(thread, &works[i].queue); /* as it was */
 	}
 }
 
-static void make_counters(void)
+static void make_works(void)
 {
 	for (unsigned i = 0; i < QUEUES; i++)
-		counters[i] = (struct counter){
+		works[i] = (struct work){
 			.queue = {
 				.doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
-				.rung = counter_rung,
-				.flush = counter_flush,
+				.poll_max_ns = poll_max_ns,
+				.has_work = work_has_work,
+				.serve = work_serve,
+				.arm = work_arm,
+				.flush = work_flush,
 			},
 			.told = semaphore(),
+			.asks = true,
 		};
 }
 
-static void start_counters(void)
+static void start_works(void)
 {
-	make_counters();
-	on_thread(thread, add_counters, NULL);
+	make_works();
+	on_thread(thread, add_works, NULL);
 }
 
 /* The thread ends first: it would go on watching the doorbells. */
-static void stop_counters(void)
+static void stop_works(void)
 {
 	io_thread_destroy(thread);
 	thread = NULL;
 	for (unsigned i = 0; i < QUEUES; i++) {
-		close(counters[i].told);
-		close(counters[i].queue.doorbell);
+		close(works[i].told);
+		close(works[i].queue.doorbell);
 	}
 }
 
@@ -239,28 +298,34 @@ static void nothing(void *opaque)
 	(void)opaque;
 }
 
-/* Each ring is followed by a round, and by none of a queue that did not ring. */
-static void ring_each(void)
+/* Without polling, and with much of it. */
+static void for_all(void (*test)(void))
 {
-	start_counters();
+	static const uint64_t longest[] = { 0, 50 * NS_PER_US, 20 * NS_PER_S };
+
+	for (unsigned i = 0; i < array_size(longest); i++) {
+		poll_max_ns = longest[i];
+		for_both(test);
+	}
+}
+
+/* All that is added is done, and flushed once a round; of other queues, nothing. */
+static void do_each(void)
+{
+	start_works();
 	for (unsigned round = 1; round <= 500; round++)
 		for (unsigned i = 0; i < QUEUES; i++) {
-			post(counters[i].queue.doorbell);
-			wait_for(counters[i].told);
-			ck_assert_uint_ge(load_acquire(&counters[i].rung), round);
+			work_add(&works[i]);
+			wait_for(works[i].told);
+			ck_assert_uint_eq(load_acquire(&works[i].taken), round);
+			ck_assert_uint_eq(load_acquire(&works[i].flushed), round);
 		}
-	/* One signal may be seen twice, by poll's rules; not much more often. */
-	for (unsigned i = 0; i < QUEUES; i++) {
-		ck_assert_uint_le(load_acquire(&counters[i].rung), 1001);
-		ck_assert_uint_eq(load_acquire(&counters[i].rung),
-				  load_acquire(&counters[i].flushed));
-	}
-	stop_counters();
+	stop_works();
 }
 
 START_TEST(doorbells)
 {
-	for_both(ring_each);
+	for_all(do_each);
 }
 END_TEST
 
@@ -270,11 +335,11 @@ static void rung_before(void)
 	io_thread_destroy(thread);
 	for (unsigned round = 0; round < 100; round++) {
 		begin(use_uring);
-		make_counters();
-		post(counters[0].queue.doorbell);
-		on_thread(thread, add_counters, NULL);
-		wait_for(counters[0].told);
-		stop_counters();
+		make_works();
+		work_add(&works[0]);
+		on_thread(thread, add_works, NULL);
+		wait_for(works[0].told);
+		stop_works();
 	}
 }
 
@@ -284,33 +349,111 @@ START_TEST(doorbell_at_once)
 }
 END_TEST
 
-static void ask_again(void *opaque)
+/* The driver adds at any moment of the thread's; what is lost is never done. */
+static void add_at_random(void)
 {
-	struct counter *counter = opaque;
+	const unsigned times = 30000;
+	uint64_t state = 7;
 
-	counter->again = 1000;
-	io_thread_ring_again(thread, &counter->queue);
+	start_works();
+	for (unsigned i = 0; i < times; i++) {
+		work_add(&works[vq_random(&state, QUEUES)]);
+		for (unsigned pause = vq_random(&state, 1U << vq_random(&state, 14)); pause; pause--)
+			cpu_relax();
+	}
+	for (unsigned i = 0; i < QUEUES; i++)
+		for (unsigned told = 0; told < works[i].added; told++)
+			wait_for(works[i].told);
+	stop_works();
 }
 
-/* A queue that asks for round after round does not keep the others out. */
-static void rounds_on_request(void)
+START_TEST(no_work_is_lost)
 {
-	struct counter *busy = &counters[0], *other = &counters[QUEUES - 1];
+	for_all(add_at_random);
+}
+END_TEST
 
-	start_counters();
-	on_thread(thread, ask_again, busy);
-	post(other->queue.doorbell);
+static void add_thousand(void *opaque)
+{
+	__atomic_fetch_add(&((struct work *)opaque)->added, 1000, __ATOMIC_RELEASE);
+}
+
+/* A queue with work for round after round does not keep the others out. */
+static void work_for_rounds(void)
+{
+	struct work *busy = &works[0], *other = &works[QUEUES - 1];
+
+	start_works();
+	add_thousand(busy);
+	post(busy->queue.doorbell);
+	work_add(other);
 	wait_for(other->told);
-	for (unsigned i = 0; i < 1001; i++)
+	for (unsigned i = 0; i < 1000; i++)
 		wait_for(busy->told);
 	on_thread(thread, nothing, NULL);
-	ck_assert_uint_eq(load_acquire(&busy->rung), 1001);
-	stop_counters();
+	ck_assert_uint_eq(load_acquire(&busy->served), 1000);
+	stop_works();
 }
 
-START_TEST(ring_again)
+START_TEST(rounds)
 {
-	for_both(rounds_on_request);
+	for_all(work_for_rounds);
+}
+END_TEST
+
+/* While the thread has work, drivers are not asked to ring, nor need they. */
+static void add_while_busy(void)
+{
+	struct work *busy = &works[0], *other = &works[1];
+	unsigned rings;
+
+	start_works();
+	store_release(&busy->lies, UINT32_MAX);
+	work_add(busy);
+	wait_for(busy->told);
+	work_add(other);
+	wait_for(other->told);
+	rings = other->rings;
+	for (unsigned i = 0; i < 1000; i++) {
+		work_add(other);
+		wait_for(other->told);
+	}
+	ck_assert_uint_eq(other->rings, rings);
+	store_release(&busy->lies, 0);
+	stop_works();
+}
+
+START_TEST(no_rings_while_busy)
+{
+	for_all(add_while_busy);
+}
+END_TEST
+
+/* A queue that always speaks of work, and has none, keeps nothing else out. */
+static void one_lies(void)
+{
+	struct work *liar = &works[0], *other = &works[1];
+
+	start_works();
+	store_release(&liar->lies, UINT32_MAX);
+	work_add(liar);
+	wait_for(liar->told);
+	for (unsigned i = 0; i < 500; i++) {
+		on_thread(thread, nothing, NULL);
+		work_add(other);
+		wait_for(other->told);
+		work_add(liar);
+		wait_for(liar->told);
+	}
+	ck_assert_uint_gt(load_acquire(&liar->served), 501);
+	ck_assert_uint_eq(load_acquire(&liar->taken), 501);
+	ck_assert_uint_eq(load_acquire(&other->served), 500);
+	stop_works();
+}
+
+START_TEST(work_that_is_not_there)
+{
+	for_all(one_lies);
 }
 END_TEST
 
@@ -321,24 +464,77 @@ static void sleeps(void)
 	int64_t used;
 	int never = semaphore();
 
-	start_counters();
+	start_works();
 	for (unsigned i = 0; i < QUEUES; i++) {
-		post(counters[i].queue.doorbell);
-		wait_for(counters[i].told);
+		work_add(&works[i]);
+		wait_for(works[i].told);
 	}
 	on_thread(thread, nothing, NULL);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
 	ck_assert(!wait_ms(never, 300));
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-	used = (after.tv_sec - before.tv_sec) * 1000000000LL + after.tv_nsec - before.tv_nsec;
-	ck_assert_int_lt(used, 100 * 1000 * 1000);
+	used = (after.tv_sec - before.tv_sec) * NS_PER_S + after.tv_nsec - before.tv_nsec;
+	ck_assert_int_lt(used, 100 * NS_PER_MS);
 	close(never);
-	stop_counters();
+	stop_works();
 }
 
 START_TEST(idle_thread_sleeps)
 {
+	poll_max_ns = 0;
 	for_both(sleeps);
+	poll_max_ns = NS_PER_MS;
+	for_both(sleeps);
+}
+END_TEST
+
+/* The driver rings for each, once the thread has gone to sleep. */
+static void ring_for_each(void)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+
+	start_works();
+	for (unsigned i = 1; i <= 100; i++) {
+		while (!load_acquire(&works[0].asks))
+			must(clock_ns() < deadline);
+		work_add(&works[0]);
+		wait_for(works[0].told);
+		ck_assert_uint_eq(works[0].rings, i);
+	}
+	stop_works();
+}
+
+START_TEST(without_polling)
+{
+	poll_max_ns = 0;
+	for_both(ring_for_each);
+}
+END_TEST
+
+/* Sleeps that are short beside what may be spun make the thread spin in the end. */
+static void spin_in_the_end(void)
+{
+	start_works();
+	for (unsigned i = 0; i < 200; i++) {
+		work_add(&works[0]);
+		wait_for(works[0].told);
+		/* While it spins, it takes orders. */
+		on_thread(thread, nothing, NULL);
+		poll(NULL, 0, 1);
+	}
+	/* Each ring made it spin twice as long. */
+	ck_assert_uint_gt(works[0].rings, 0);
+	ck_assert_uint_lt(works[0].rings, 40);
+	/* The doorbells of those that sleep are heard. */
+	work_add(&works[1]);
+	wait_for(works[1].told);
+	stop_works();
+}
+
+START_TEST(with_polling)
+{
+	poll_max_ns = 20 * NS_PER_S;
+	for_both(spin_in_the_end);
 }
 END_TEST
 
@@ -426,20 +622,23 @@ END_TEST
 static int pair[2];
 static unsigned given;
 
+static void queue_read(void *opaque)
+{
+	struct step *step = opaque;
+	struct io_uring_sqe *sqe = io_thread_sqe(thread);
+
+	must(sqe);
+	step->iov = (struct iovec){ &step->byte, 1 };
+	io_uring_prep_readv(sqe, pair[0], &step->iov, 1, 0);
+	io_uring_sqe_set_data(sqe, &step->completion);
+}
+
 static void queue_reads(void *opaque)
 {
 	unsigned *from = opaque;
 
-	for (; *from < STEPS; (*from)++) {
-		struct step *step = &steps[*from];
-		struct io_uring_sqe *sqe = io_thread_sqe(thread);
-
-		if (!sqe)
-			break;
-		step->iov = (struct iovec){ &step->byte, 1 };
-		io_uring_prep_readv(sqe, pair[0], &step->iov, 1, 0);
-		io_uring_sqe_set_data(sqe, &step->completion);
-	}
+	for (; *from < STEPS; (*from)++)
+		queue_read(&steps[*from]);
 }
 
 START_TEST(more_in_flight_than_the_ring_holds)
@@ -466,6 +665,34 @@ START_TEST(more_in_flight_than_the_ring_holds)
 	close(pair[0]);
 	close(pair[1]);
 	close(steps_told);
+}
+END_TEST
+
+/* Reads wait for what we write: the thread sleeps, and spins after some of that. */
+static void read_done(struct io_completion *completion, int result)
+{
+	(void)completion;
+	must(result == 1);
+	io_thread_want_flush(thread, &works[0].queue);
+}
+
+START_TEST(spins_for_disks)
+{
+	struct step step = { .completion.done = read_done };
+
+	poll_max_ns = 20 * NS_PER_S;
+	begin(true);
+	start_works();
+	ck_assert_int_eq(pipe2(pair, O_CLOEXEC), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		on_thread(thread, queue_read, &step);
+		poll(NULL, 0, 1);
+		ck_assert_int_eq(write(pair[1], "x", 1), 1);
+		wait_for(works[0].told);
+	}
+	stop_works();
+	close(pair[0]);
+	close(pair[1]);
 }
 END_TEST
 
@@ -647,7 +874,9 @@ int main(void)
 	Suite *suite = suite_create("io_thread");
 
 	unit_tcase(suite, "orders", each_order_once_in_turn, orders_on_the_thread);
-	unit_tcase(suite, "queues", doorbells, doorbell_at_once, ring_again, idle_thread_sleeps);
+	unit_tcase(suite, "queues", doorbells, doorbell_at_once, no_work_is_lost, rounds,
+		   no_rings_while_busy, work_that_is_not_there, idle_thread_sleeps);
+	unit_tcase(suite, "polling", without_polling, with_polling, spins_for_disks);
 	unit_tcase(suite, "completions", completions_without_a_ring, poll_kind_has_no_entries,
 		   more_in_flight_than_the_ring_holds);
 	unit_tcase(suite, "files", files_of_the_ring, file_beyond_the_table);

@@ -215,12 +215,14 @@ static void echo_batch(unsigned count, uint64_t buffers)
 	must(n > 0);
 	vq_driver_publish(driver);
 	for (unsigned i = 0; i < n; i++) {
+		must(virtqueue_has_work(&vq));
 		must(virtqueue_pop(&vq, &chain) == 1);
 		must(!chain.bad && chain.writable == 1 && chain.readable == (i % 2 && vq.size > 1));
 		must(iov[chain.readable].iov_len == chain.writable_len);
 		memset(iov[chain.readable].iov_base, 0xee, chain.writable_len);
 		virtqueue_push(&vq, &chain, (uint32_t)chain.writable_len);
 	}
+	must(!virtqueue_has_work(&vq));
 	must(virtqueue_pop(&vq, &chain) == 0);
 	must(!virtqueue_rearm(&vq));
 	must(!vq_driver_get(driver, &used));
@@ -1480,13 +1482,16 @@ START_TEST(garbage)
 			(vq_random(&state, 8) ? INDIRECT : 0);
 		uint16_t ahead = (uint16_t)vq_random(&state, vq_random(&state, 16) ? 64 : 65536);
 		struct vring_desc desc = plausible();
+		bool has_work;
 		int ret;
 
 		vq_split_desc(driver, vq_random(&state, 64), &desc);
 		vq_split_head(driver, vq.popped % 64,
 			      (uint16_t)vq_random(&state, vq_random(&state, 16) ? 64 : UINT16_MAX));
 		vq_split_avail(driver, 0, vq.popped + ahead, 0);
+		has_work = virtqueue_has_work(&vq);
 		ret = virtqueue_pop(&vq, &chain);
+		must(has_work == (ret != 0));
 		if (ret > 0) {
 			must(chain_is_sound());
 			virtqueue_push(&vq, &chain, 0);
@@ -1552,10 +1557,13 @@ START_TEST(packed_garbage)
 		vq_ram_put(&ram, at, &desc, sizeof(desc));
 	}
 	for (unsigned i = 0; i < 1000000; i++) {
+		bool has_work;
 		int ret;
 
 		show_packed_garbage();
+		has_work = virtqueue_has_work(&vq);
 		ret = virtqueue_pop(&vq, &chain);
+		must(has_work == (ret != 0));
 		if (ret > 0) {
 			must(chain_is_sound());
 			must(chain.descs && chain.descs <= 61 && vq.packed.in_flight <= 61);
