@@ -12,7 +12,7 @@ wanted=(
 	gcc make pkg-config libc6-dev linux-libc-dev liburing-dev # vmm
 	acpica-tools musl-tools                                   # its DSDT and init
 	check                                                     # unit tests
-	e2fsprogs kmod cpio util-linux mount procps               # the tests' scripts
+	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts
 	xz-utils zstd fio
 )
 [ "${1-}" != bench ] || wanted=(perl qemu-system-x86 gnuplot-nox)

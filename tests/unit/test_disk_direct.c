@@ -34,7 +34,8 @@ static const struct fault_direct
 	small = { 512, 512, true, 512, 512 },
 	silent = { BLOCK, BLOCK, false, 0, 0 },
 	silent_small = { 512, 512, false, 0, 0 },
-	wrong = { BLOCK, BLOCK, true, 512, 4 };
+	wrong = { BLOCK, BLOCK, true, 512, 4 },
+	real = { BLOCK, BLOCK, true, BLOCK, BLOCK };
 
 static char *folder;
 static struct disk disk;
@@ -47,7 +48,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	fault_direct(NULL);
+	fault_direct(NULL, false);
 	files_remove(folder);
 }
 
@@ -122,7 +123,7 @@ START_TEST(alignments)
 	unsigned fds = leaks_fds();
 
 	for (unsigned i = 0; i < array_size(table); i++) {
-		fault_direct(&table[i].host);
+		fault_direct(&table[i].host, false);
 		fault_device(table[i].is_device ? &device : NULL);
 		opens(&config);
 		ck_assert_uint_eq(disk.direct->offset_align, table[i].offset);
@@ -152,24 +153,24 @@ START_TEST(hosts_without_direct_io)
 	ck_assert_int_eq(statfs(folder, &fs), 0);
 	snprintf(why, sizeof(why), "its file system (%s) refuses direct I/O: Invalid argument",
 		 fs.f_type == 0x01021994 ? "tmpfs" : "ext4");
-	fault_direct(&none);
+	fault_direct(&none, false);
 	refused(&config, -EINVAL, why);
-	fault_direct(&unreadable);
+	fault_direct(&unreadable, false);
 	refused(&config, -EINVAL, why);
 	fault_device(&device);
-	fault_direct(&none);
+	fault_direct(&none, false);
 	refused(&config, -EINVAL, "the block device refuses direct I/O: Invalid argument");
 	fault_device(NULL);
 	strcpy(strstr(why, "Invalid"), "Operation not supported");
-	fault_direct(&never);
+	fault_direct(&never, false);
 	refused(&config, -EOPNOTSUPP, why);
-	fault_direct(&huge);
+	fault_direct(&huge, false);
 	refused(&config, -EOPNOTSUPP, "direct I/O is in units of 131072 bytes there, from addresses "
 		"in units of 512; at most 65536 and 4096 can be done");
-	fault_direct(&odd);
+	fault_direct(&odd, false);
 	refused(&config, -EOPNOTSUPP, "direct I/O is in units of 520 bytes there, from addresses "
 		"in units of 8; at most 65536 and 4096 can be done");
-	fault_direct(&page);
+	fault_direct(&page, false);
 	refused(&config, -EOPNOTSUPP, "direct I/O is in units of 512 bytes there, from addresses "
 		"in units of 8192; at most 65536 and 4096 can be done");
 	ck_assert_uint_eq(leaks_fds(), fds);
@@ -226,7 +227,7 @@ static void begin(const struct kind *kind, const struct fault_direct *host, size
 	};
 	struct io_thread_config thread = { .queues = 1, .use_uring = kind->uring_thread };
 
-	fault_direct(host);
+	fault_direct(host, host == &real);
 	opens(&config);
 	thread.name = "io-a";
 	ck_assert_int_eq(io_thread_create(&threads[0], &thread), 0);
@@ -334,7 +335,7 @@ static off_t image_length(void)
 
 /* The hosts that are pretended, and the machine's own. */
 static const struct fault_direct *const hosts[] = {
-	&large, &small, &silent, &silent_small, NULL,
+	&large, &small, &silent, &silent_small, &real, NULL,
 };
 
 /* Any offset, length and address, one at a time, against a copy in memory. */
@@ -456,8 +457,10 @@ START_TEST(neighbours)
 	static struct job jobs[JOBS];
 	uint64_t state = 11, from[JOBS + 1];
 
-	for (unsigned k = 0; k < array_size(kinds) * 2; k++) {
-		begin(&kinds[k / 2], k % 2 ? &small : &large, SIZE);
+	static const struct fault_direct *const three[] = { &large, &small, &real };
+
+	for (unsigned k = 0; k < array_size(kinds) * 3; k++) {
+		begin(&kinds[k / 3], three[k % 3], SIZE);
 		read_image(model, SIZE);
 		for (unsigned round = 0; round < 60; round++) {
 			int told = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
@@ -715,8 +718,8 @@ START_TEST(resized)
 	static uint8_t buffer[4 * BLOCK], now[80 * BLOCK];
 	static const uint64_t sizes[] = { 70 * BLOCK + 512, 70 * BLOCK, 65 * BLOCK + 3584, SIZE };
 
-	for (unsigned k = 0; k < array_size(kinds); k++) {
-		begin(&kinds[k], &large, SIZE);
+	for (unsigned k = 0; k < 2 * array_size(kinds); k++) {
+		begin(&kinds[k / 2], k % 2 ? &real : &large, SIZE);
 		for (unsigned i = 0; i < array_size(sizes); i++) {
 			uint64_t end = sizes[i], sectors;
 
