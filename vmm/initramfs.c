@@ -64,19 +64,6 @@ static int list_disk_module(struct initramfs *plan, const char *kernel, const ch
 	return ret;
 }
 
-static int list_modules(struct initramfs *plan, const struct initramfs_request *request)
-{
-	int ret = 0;
-
-	for (size_t i = 0; !ret && request->transports[i]; i++)
-		ret = list_disk_module(plan, request->kernel, request->transports[i]);
-	if (!ret)
-		ret = list_disk_module(plan, request->kernel, "virtio_blk");
-	for (size_t i = EXT4; !ret && i < TARGETS; i++)
-		ret = modules_add(plan->modules, targets[i], &plan->list[i]);
-	return ret;
-}
-
 /* The value of the last word @key=VALUE in @cmdline, up to a blank; or NULL. */
 static const char *find_option(const char *cmdline, const char *key)
 {
@@ -92,34 +79,44 @@ static const char *find_option(const char *cmdline, const char *key)
 	return value;
 }
 
-static bool fstype_is_modular(const struct initramfs *plan, const char *fstype)
+/* Is @type, which a blank may end, served by the driver of @target? */
+static bool is_fstype(const char *type, const char *target)
 {
-	size_t len = strcspn(fstype, " ");
+	size_t len = strcspn(type, " ");
 
 	/* The ext4 driver is that of its predecessors. */
-	if (len == 4 && (!memcmp(fstype, "ext2", 4) || !memcmp(fstype, "ext3", 4)))
-		fstype = "ext4";
-	for (size_t i = EXT4; i < TARGETS; i++) {
-		if (len == strlen(targets[i]) && !memcmp(fstype, targets[i], len))
-			return plan->list[i].count;
+	if (len == 4 && (!memcmp(type, "ext2", 4) || !memcmp(type, "ext3", 4)))
+		type = "ext4";
+	return len == strlen(target) && !memcmp(type, target, len);
+}
+
+/* The root's file system is the one that rootfstype= names, or any of ours. */
+static int list_modules(struct initramfs *plan, const struct initramfs_request *request)
+{
+	const char *fstype = find_option(request->cmdline, "rootfstype=");
+	int ret = 0;
+
+	for (size_t i = 0; !ret && request->transports[i]; i++)
+		ret = list_disk_module(plan, request->kernel, request->transports[i]);
+	if (!ret)
+		ret = list_disk_module(plan, request->kernel, "virtio_blk");
+	for (size_t i = EXT4; !ret && i < TARGETS; i++) {
+		if (!fstype || is_fstype(fstype, targets[i]))
+			ret = modules_add(plan->modules, targets[i], &plan->list[i]);
 	}
-	return false;
+	return ret;
 }
 
 /*
  * Can the kernel not mount its root by itself?  If it has the disk's drivers
  * built in that depends on the root's file system, which vmm does not look at:
- * it is the one that rootfstype= names, and else taken to be ext4.
+ * unless rootfstype= names it, it is taken to be ext4.
  */
 static bool is_needed(const struct initramfs *plan, const char *cmdline)
 {
-	const char *fstype = find_option(cmdline, "rootfstype=");
-
 	if (plan->list[DISK].count)
 		return true;
-	if (fstype)
-		return fstype_is_modular(plan, fstype);
-	if (modules_is_builtin(plan->modules, "ext4"))
+	if (!find_option(cmdline, "rootfstype=") && modules_is_builtin(plan->modules, "ext4"))
 		return false;
 	for (size_t i = EXT4; i < TARGETS; i++) {
 		if (plan->list[i].count)

@@ -2,11 +2,13 @@
 #include "vmm/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "devices/blk.h"
 #include "hw/acpi_pm.h"
@@ -34,6 +36,7 @@
 
 #define GIB (1ULL << 30)
 #define PLACE_LEN 64 /* of the text that says where a device is */
+#define DESCRIPTORS 1024 /* more than most VMs use */
 
 struct machine_disk {
 	char *name; /* for messages */
@@ -711,15 +714,23 @@ static int run(struct machine *m)
 	return status;
 }
 
-/* Each disk takes a few descriptors; the default limit is for one's own files. */
-static void raise_descriptor_limit(void)
+/*
+ * Each disk takes a few descriptors; the default limit is for one's own files.
+ * The kernel's table of them grows now: as soon as there are threads, it waits
+ * for an RCU grace period, which takes milliseconds, each time that it doubles.
+ */
+static void make_room_for_descriptors(void)
 {
 	struct rlimit limit;
+	int fd;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
+	fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, DESCRIPTORS - 1);
+	if (fd >= 0)
+		close(fd);
 }
 
 int machine_run(const struct options *options)
@@ -728,7 +739,7 @@ int machine_run(const struct options *options)
 	int status = STATUS_ERROR;
 	size_t made;
 
-	raise_descriptor_limit();
+	make_room_for_descriptors();
 	for (made = 0; made < array_size(parts); made++)
 		if (parts[made].up(&m))
 			break;

@@ -120,6 +120,10 @@ static void check_file(const uint8_t *archive, size_t size, const char *name, co
 		ck_assert_mem_eq(entry.data, text, entry.size);
 }
 
+#define DISK "disk virtio.ko\ndisk virtio_pci.ko\ndisk virtio-blk.ko\n"
+#define EXT4 "ext4 crc32c_generic.ko\next4 jbd2.ko.xz\next4 ext4.ko.xz\n"
+#define BTRFS "btrfs crc32c_generic.ko\nbtrfs btrfs.ko\n"
+
 START_TEST(stock_kernel)
 {
 	static const char *const folders[] = { "dev", "proc", "sys", "root", "vmm" };
@@ -135,10 +139,7 @@ START_TEST(stock_kernel)
 	size = initramfs_size(plan);
 	archive = write_archive(plan, 0);
 
-	check_file(archive, size, "vmm/modules",
-		   "disk virtio.ko\ndisk virtio_pci.ko\ndisk virtio-blk.ko\n"
-		   "ext4 crc32c_generic.ko\next4 jbd2.ko.xz\next4 ext4.ko.xz\n"
-		   "btrfs crc32c_generic.ko\nbtrfs btrfs.ko\n");
+	check_file(archive, size, "vmm/modules", DISK EXT4 BTRFS);
 	check_file(archive, size, "vmm/virtio.ko", "the virtio module");
 	check_file(archive, size, "vmm/virtio_pci.ko", "transport");
 	check_file(archive, size, "vmm/virtio-blk.ko", "blk");
@@ -164,6 +165,29 @@ START_TEST(stock_kernel)
 	ck_assert_uint_eq(entries, 5 + 1 + 1 + 1 + 7);
 	free(archive);
 	initramfs_free(plan);
+}
+END_TEST
+
+static void check_modules(const char *cmdline, const char *index)
+{
+	struct initramfs *plan = plan_tree(cmdline);
+	uint8_t *archive = write_archive(plan, 0);
+
+	check_file(archive, initramfs_size(plan), "vmm/modules", index);
+	free(archive);
+	initramfs_free(plan);
+}
+
+START_TEST(named_file_system_only)
+{
+	make_tree();
+	check_modules("rw", DISK EXT4 BTRFS);
+	check_modules("rootfstype=btrfs rw", DISK BTRFS);
+	check_modules("rw rootfstype=ext4", DISK EXT4);
+	check_modules("rootfstype=ext3", DISK EXT4);
+	check_modules("rootfstype=btrfs rootfstype=ext2 rw", DISK EXT4);
+	check_modules("rootfstype=ext", DISK);
+	check_modules("rootfstype=xfs", DISK);
 }
 END_TEST
 
@@ -372,8 +396,9 @@ int main(void)
 {
 	Suite *suite = suite_create("initramfs");
 	const TTest *const tests[] = {
-		stock_kernel, needed_only_for_modules, no_modules_lists_every_place,
-		depmod_not_run, transports_of_the_disks, module_cannot_be_read, kernel_without_virtio,
+		stock_kernel, named_file_system_only, needed_only_for_modules,
+		no_modules_lists_every_place, depmod_not_run, transports_of_the_disks,
+		module_cannot_be_read, kernel_without_virtio,
 		room_is_too_small, module_gets_shorter,
 	};
 	TCase *tcase = tcase_create("initramfs");
