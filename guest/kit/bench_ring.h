@@ -14,6 +14,7 @@
 enum {
 	BENCH_RING_EMPTY = -1,
 	BENCH_RING_BAD = -2,
+	BENCH_DEPTH_MAX = 128,
 	BENCH_PIECES_MAX = 258, /* 1 MiB in pages */
 };
 
