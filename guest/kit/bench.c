@@ -13,7 +13,7 @@
 enum {
 	SIZE_MAX_BYTES = 1 << 20,
 	QUEUE_ENTRIES_MAX = 1024,
-	MS_MAX = 50000, /* the local APIC timer ends 68 s after its start */
+	MS_MAX = 50000,               /* the local APIC timer ends 68 s after its start */
 	HALT_MS = PATIENCE_MS + 1000, /* what wakes the driver has come, or never does */
 };
 
@@ -24,11 +24,13 @@ struct bench_case {
 };
 
 static const char *const op_names[BENCH_OPS] = {
-	[BENCH_RANDREAD] = "randread",	 [BENCH_READ] = "read",	    [BENCH_RANDWRITE] = "randwrite",
-	[BENCH_WRITE] = "write",	 [BENCH_RANDRW] = "randrw", [BENCH_FLUSH] = "flush",
+	[BENCH_RANDREAD] = "randread", [BENCH_READ] = "read",     [BENCH_RANDWRITE] = "randwrite",
+	[BENCH_WRITE] = "write",       [BENCH_RANDRW] = "randrw", [BENCH_FLUSH] = "flush",
 };
 static const char *const wait_names[BENCH_WAITS] = {
-	[BENCH_POLL] = "poll", [BENCH_INTERRUPT] = "interrupt", [BENCH_HALT] = "halt",
+	[BENCH_POLL] = "poll",
+	[BENCH_INTERRUPT] = "interrupt",
+	[BENCH_HALT] = "halt",
 };
 
 static struct bench_load load;
@@ -100,7 +102,8 @@ static bool case_parse(const char **text, struct bench_case *it)
 	it->queues = number_parse(text);
 	return it->size >= SECTOR_SIZE && it->size <= SIZE_MAX_BYTES &&
 	       it->size % SECTOR_SIZE == 0 && it->depth >= 1 && it->depth <= BENCH_DEPTH_MAX &&
-	       it->queues >= 1 && it->queues <= BENCH_QUEUES_MAX && (!**text || (skip(text, ',') && **text));
+	       it->queues >= 1 && it->queues <= BENCH_QUEUES_MAX &&
+	       (!**text || (skip(text, ',') && **text));
 }
 
 static enum bench_wait wait_parse(void)

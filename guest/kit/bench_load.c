@@ -288,7 +288,8 @@ void bench_load_prepare(void *argument)
 	struct bench_load *load = argument;
 
 	for (unsigned i = 0; i < load->queues; i++)
-		bench_ring_fill(&load->rings[i], load->op != BENCH_RANDWRITE && load->op != BENCH_WRITE);
+		bench_ring_fill(&load->rings[i],
+				load->op != BENCH_RANDWRITE && load->op != BENCH_WRITE);
 }
 
 void bench_load_run(void *argument)
