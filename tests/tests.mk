@@ -2,8 +2,8 @@
 # The tests' part of the Makefile, and the demo.
 
 .PHONY: deps demo check conformance bench
-.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-stock
-.PHONY: check-bench check-conformance
+.PHONY: check-unit check-sanitized check-cli check-bench check-direct check-lifecycle check-load
+.PHONY: check-stock check-conformance
 
 # What a tier prints is kept for the table of requirements.
 KEEP := tests/conformance/keep.sh $(O)/results
@@ -35,6 +35,9 @@ check-direct: $(O)/vmm $(KIT_ELF)
 
 check-lifecycle: $(O)/vmm $(KIT_ELF)
 	tests/direct/lifecycle.sh $(O)/vmm $(KIT_ELF)
+
+check-load: $(O)/vmm $(KIT_ELF)
+	tests/direct/load.sh $(O)/vmm $(KIT_ELF)
 
 check-stock: $(O)/vmm
 	@$(KEEP)/stock.tap tests/stock/run.sh $(O)

@@ -12,9 +12,8 @@
 
 enum {
 	SIZE_MAX_BYTES = 1 << 20,
-	DEPTH_MAX = 128,
 	QUEUE_ENTRIES_MAX = 1024,
-	MS_MAX = 50000, /* the local APIC timer ends 68 s after its start */
+	MS_MAX = 50000,               /* the local APIC timer ends 68 s after its start */
 	HALT_MS = PATIENCE_MS + 1000, /* what wakes the driver has come, or never does */
 };
 
@@ -25,11 +24,13 @@ struct bench_case {
 };
 
 static const char *const op_names[BENCH_OPS] = {
-	[BENCH_RANDREAD] = "randread",	 [BENCH_READ] = "read",	    [BENCH_RANDWRITE] = "randwrite",
-	[BENCH_WRITE] = "write",	 [BENCH_RANDRW] = "randrw", [BENCH_FLUSH] = "flush",
+	[BENCH_RANDREAD] = "randread", [BENCH_READ] = "read",     [BENCH_RANDWRITE] = "randwrite",
+	[BENCH_WRITE] = "write",       [BENCH_RANDRW] = "randrw", [BENCH_FLUSH] = "flush",
 };
 static const char *const wait_names[BENCH_WAITS] = {
-	[BENCH_POLL] = "poll", [BENCH_INTERRUPT] = "interrupt", [BENCH_HALT] = "halt",
+	[BENCH_POLL] = "poll",
+	[BENCH_INTERRUPT] = "interrupt",
+	[BENCH_HALT] = "halt",
 };
 
 static struct bench_load load;
@@ -84,7 +85,7 @@ static unsigned name_parse(const char **text, const char *const *names, unsigned
 	return count;
 }
 
-/* One case of bench=; *text moves behind it and its comma. False if it is malformed. */
+/* One case of bench=; *text moves to the next. False if one of the two is missing or wrong. */
 static bool case_parse(const char **text, struct bench_case *it)
 {
 	unsigned op = name_parse(text, op_names, BENCH_OPS);
@@ -100,8 +101,9 @@ static bool case_parse(const char **text, struct bench_case *it)
 		return false;
 	it->queues = number_parse(text);
 	return it->size >= SECTOR_SIZE && it->size <= SIZE_MAX_BYTES &&
-	       it->size % SECTOR_SIZE == 0 && it->depth >= 1 && it->depth <= DEPTH_MAX &&
-	       it->queues >= 1 && it->queues <= BENCH_QUEUES_MAX && (skip(text, ',') || !**text);
+	       it->size % SECTOR_SIZE == 0 && it->depth >= 1 && it->depth <= BENCH_DEPTH_MAX &&
+	       it->queues >= 1 && it->queues <= BENCH_QUEUES_MAX &&
+	       (!**text || (skip(text, ',') && **text));
 }
 
 static enum bench_wait wait_parse(void)
@@ -230,6 +232,7 @@ static void load_prepare(struct blk *disk, const struct bench_case *it)
 	load.blocks = disk->capacity / (it->size / SECTOR_SIZE);
 	load.queues = it->queues;
 	load.patience = PATIENCE_MS * tsc_khz;
+	load.next_block = 0;
 	load.random = 0x9e3779b97f4a7c15; /* the same requests in every run; any number but 0 */
 	if (!load.blocks)
 		test_give_up("bench: the disk is smaller than a request");

@@ -13,6 +13,12 @@ enum {
 	BUCKETS_PER_POWER = 1 << BUCKET_BITS,
 };
 
+/* Slots whose requests have ended. */
+struct slots {
+	unsigned count;
+	uint16_t slots[BENCH_DEPTH_MAX];
+};
+
 /* --- Times --- */
 
 /* Below 2^7 a bucket a tick, above it the same number of buckets for every power of two. */
@@ -33,7 +39,7 @@ static uint64_t bucket_ticks(unsigned bucket)
 	if (bucket < 2 * BUCKETS_PER_POWER)
 		return bucket;
 	shift = (bucket >> BUCKET_BITS) - 1;
-	return (((uint64_t)bucket - (shift << BUCKET_BITS)) << shift) + (1ull << shift >> 1);
+	return ((bucket - ((uint64_t)shift << BUCKET_BITS)) << shift) + (1ull << shift >> 1);
 }
 
 static void time_note(struct bench_load *load, uint64_t ticks)
@@ -46,16 +52,16 @@ static void time_note(struct bench_load *load, uint64_t ticks)
 		result->max = ticks;
 }
 
+/* What so many of a thousand requests took at most, as near as the buckets tell. */
 static uint64_t time_below(const struct bench_load *load, unsigned permille)
 {
-	uint64_t wanted = (load->result.requests * permille + 999) / 1000, seen = 0;
+	uint64_t wanted = (load->result.requests * permille + 999) / 1000, seen = 0, ticks;
+	unsigned bucket = 0;
 
-	for (unsigned i = 0; i < BENCH_BUCKETS; i++) {
-		seen += load->buckets[i];
-		if (seen && seen >= wanted)
-			return bucket_ticks(i);
-	}
-	return 0;
+	while (bucket < BENCH_BUCKETS - 1 && (seen += load->buckets[bucket]) < wanted)
+		bucket++;
+	ticks = bucket_ticks(bucket);
+	return ticks < load->result.max ? ticks : load->result.max;
 }
 
 /* --- Requests --- */
@@ -111,7 +117,7 @@ static bool ends_are_right(const struct bench_load *load, const struct bench_slo
 	return data[0] == word && data[size / 8 - 1] == word + size / 8 - 1;
 }
 
-static void submit(struct bench_load *load, struct bench_ring *ring, unsigned index, uint64_t now)
+static void submit(struct bench_load *load, struct bench_ring *ring, unsigned index)
 {
 	struct bench_slot *slot = &ring->slots[index];
 	struct bench_message *message = slot->message;
@@ -124,13 +130,13 @@ static void submit(struct bench_load *load, struct bench_ring *ring, unsigned in
 		bench_ring_turn(ring, index, message->type == BLK_IN);
 	if (load->verify && message->type == BLK_OUT)
 		ends_write(load, slot, size);
-	slot->started = now;
 	slot->in_flight = true;
 	load->in_flight++;
 	load->result.requests++;
 	bench_ring_add(ring, index);
 }
 
+/* The slot's next request begins with the end of this one. */
 static void complete(struct bench_load *load, struct bench_ring *ring, unsigned index, uint64_t now)
 {
 	struct bench_slot *slot = &ring->slots[index];
@@ -143,6 +149,7 @@ static void complete(struct bench_load *load, struct bench_ring *ring, unsigned 
 	slot->in_flight = false;
 	load->in_flight--;
 	time_note(load, now - slot->started);
+	slot->started = now;
 	if (message->status != BLK_OK || (load->verify && message->type == BLK_IN &&
 					  !ends_are_right(load, slot, ring->shape.size)))
 		load->result.errors++;
@@ -150,37 +157,58 @@ static void complete(struct bench_load *load, struct bench_ring *ring, unsigned 
 
 /* --- The load --- */
 
-/* Takes what one ring has, and puts the same slots in again. False if there was nothing. */
-static bool ring_serve(struct bench_load *load, struct bench_ring *ring, bool again)
+/* Ends all requests that the device has used by now; their slots are added to `free`. */
+static void ring_take(struct bench_load *load, struct bench_ring *ring, struct slots *free)
 {
-	unsigned taken = 0;
 	uint64_t now = 0;
 	int slot = 0;
 
-	for (; taken < ring->shape.depth && !load->result.failure; taken++) {
+	while (free->count < ring->shape.depth && !load->result.failure) {
 		slot = bench_ring_take(ring);
 		if (slot < 0)
 			break;
-		if (!taken)
+		if (!now)
 			now = cpu_tsc();
 		complete(load, ring, (unsigned)slot, now);
-		if (again)
-			submit(load, ring, (unsigned)slot, now);
+		free->slots[free->count++] = (uint16_t)slot;
 	}
 	if (slot == BENCH_RING_BAD)
 		load->result.failure = "the device used what it was not given";
-	if (taken && again)
-		bench_ring_offer(ring);
-	return taken;
 }
 
-/* One interrupt for all that comes until the ring is found empty, as the common drivers do it. */
+static void ring_give(struct bench_load *load, struct bench_ring *ring, const struct slots *free)
+{
+	for (unsigned i = 0; i < free->count; i++)
+		submit(load, ring, free->slots[i]);
+	bench_ring_offer(ring);
+}
+
+static bool ring_poll(struct bench_load *load, struct bench_ring *ring, bool again)
+{
+	struct slots free;
+
+	free.count = 0;
+	ring_take(load, ring, &free);
+	if (free.count && again)
+		ring_give(load, ring, &free);
+	return free.count;
+}
+
+/*
+ * As the common drivers do it: no more interrupts until the ring is found empty, and new requests
+ * after that.
+ */
 static void ring_interrupted(struct bench_load *load, struct bench_ring *ring, bool again)
 {
+	struct slots free;
+
+	free.count = 0;
 	do {
 		bench_ring_disarm(ring);
-		(void)ring_serve(load, ring, again);
+		ring_take(load, ring, &free);
 	} while (!load->result.failure && !bench_ring_arm(ring));
+	if (free.count && again)
+		ring_give(load, ring, &free);
 }
 
 static void rings_poll(struct bench_load *load, bool again)
@@ -188,7 +216,7 @@ static void rings_poll(struct bench_load *load, bool again)
 	bool any = false;
 
 	for (unsigned i = 0; i < load->queues; i++)
-		any |= ring_serve(load, &load->rings[i], again);
+		any |= ring_poll(load, &load->rings[i], again);
 	if (!any)
 		cpu_relax();
 }
@@ -228,8 +256,10 @@ static void rings_start(struct bench_load *load, uint64_t now)
 
 		if (load->wait != BENCH_POLL)
 			(void)bench_ring_arm(ring);
-		for (unsigned slot = 0; slot < ring->shape.depth; slot++)
-			submit(load, ring, slot, now);
+		for (unsigned slot = 0; slot < ring->shape.depth; slot++) {
+			ring->slots[slot].started = now;
+			submit(load, ring, slot);
+		}
 		bench_ring_offer(ring);
 	}
 }
@@ -258,7 +288,8 @@ void bench_load_prepare(void *argument)
 	struct bench_load *load = argument;
 
 	for (unsigned i = 0; i < load->queues; i++)
-		bench_ring_fill(&load->rings[i], load->op != BENCH_RANDWRITE && load->op != BENCH_WRITE);
+		bench_ring_fill(&load->rings[i],
+				load->op != BENCH_RANDWRITE && load->op != BENCH_WRITE);
 }
 
 void bench_load_run(void *argument)

@@ -33,7 +33,7 @@ struct bench_load {
 	enum bench_op op;
 	enum bench_wait wait;
 	bool verify;
-	uint64_t words;	 /* the disk's pattern at word 0 */
+	uint64_t words;  /* the disk's pattern at word 0 */
 	uint64_t blocks; /* of the requests' size on the disk */
 	unsigned queues;
 	uint64_t patience; /* ticks without an end after which the device is given up */

@@ -85,8 +85,9 @@ static void slot_fill(struct bench_ring *ring, unsigned slot, bool device_writes
 	for (unsigned i = 1; i < last; i++) {
 		uint32_t left = (uint32_t)((uint8_t *)it->data + shape->size - data);
 
-		pieces[i] = (struct virtq_buffer){ data, left < shape->segment ? left : shape->segment,
-						   device_writes };
+		pieces[i] =
+			(struct virtq_buffer){ data, left < shape->segment ? left : shape->segment,
+					       device_writes };
 		data += pieces[i].length;
 	}
 	pieces[last] = (struct virtq_buffer){ &it->message->status, 1, true };

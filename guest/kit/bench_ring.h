@@ -14,6 +14,7 @@
 enum {
 	BENCH_RING_EMPTY = -1,
 	BENCH_RING_BAD = -2,
+	BENCH_DEPTH_MAX = 128,
 	BENCH_PIECES_MAX = 258, /* 1 MiB in pages */
 };
 
@@ -27,17 +28,17 @@ struct bench_message {
 struct bench_slot {
 	struct bench_message *message;
 	void *data;
-	void *table;	  /* struct virtq_desc or, in a packed ring, struct packed_desc */
+	void *table;      /* struct virtq_desc or, in a packed ring, struct packed_desc */
 	uint64_t started; /* TSC */
-	bool in_flight;	  /* the user's */
+	bool in_flight;   /* the user's */
 };
 
 /* The requests of a case. */
 struct bench_shape {
-	uint32_t size;	   /* bytes of data */
-	uint32_t segment;  /* bytes of it in one descriptor, at most */
-	uint16_t depth;	   /* slots */
-	uint16_t pieces;   /* descriptors: message, data, status */
+	uint32_t size;    /* bytes of data */
+	uint32_t segment; /* bytes of it in one descriptor, at most */
+	uint16_t depth;   /* slots */
+	uint16_t pieces;  /* descriptors: message, data, status */
 	bool indirect;
 };
 
@@ -45,12 +46,12 @@ struct bench_ring {
 	struct virtq queue;
 	struct bench_shape shape;
 	struct bench_slot *slots;
-	uint16_t chain;	      /* entries of the ring that a request takes */
-	uint16_t avail;	      /* split: the next position; */
-	uint16_t offered;     /* what of it the device was told of, */
-	uint16_t used_idx;    /* the device's, when last read, */
+	uint16_t chain;        /* entries of the ring that a request takes */
+	uint16_t avail;        /* split: the next position; */
+	uint16_t offered;      /* what of it the device was told of, */
+	uint16_t used_idx;     /* the device's, when last read, */
 	uint16_t silent_until; /* and where bench_ring_disarm() holds no longer */
-	uint16_t added;	      /* packed: entries since the last bench_ring_offer() */
+	uint16_t added;        /* packed: entries since the last bench_ring_offer() */
 	bool event_idx;
 	uint64_t doorbells;
 };

@@ -7,7 +7,7 @@
 #include "guest/kit/memory.h"
 #include "guest/kit/print.h"
 
-static char options[1024];
+static char options[4096];
 static char context[128];
 static void *test_exit[5];
 static bool test_running;
@@ -24,7 +24,9 @@ void test_options(const char *command_line)
 {
 	size_t used = 0;
 
-	for (; *command_line && used < sizeof(options) - 2; command_line++) {
+	if (strlen(command_line) > sizeof(options) - 2)
+		test_give_up("the options are too long");
+	for (; *command_line; command_line++) {
 		if (*command_line != ' ')
 			options[used++] = *command_line;
 		else if (used && options[used - 1])

@@ -26,7 +26,7 @@ void user_run(void (*function)(void *argument), void *argument);
 unsigned user_event_vector(unsigned event);
 
 extern volatile uint8_t user_event[USER_EVENTS]; /* set; cleared by who saw it */
-extern volatile uint32_t user_event_count;	 /* of all events */
+extern volatile uint32_t user_event_count;       /* of all events */
 
 /*
  * At CPL 3: sleeps until the next interrupt of any kind, but not at all if user_event_count is no
