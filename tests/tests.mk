@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The tests' part of the Makefile, and the demo.
 
-.PHONY: deps demo check conformance bench
+.PHONY: deps demo check conformance
 .PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-stock
-.PHONY: check-bench check-conformance
+.PHONY: check-conformance
 
 # What a tier prints is kept for the table of requirements.
 KEEP := tests/conformance/keep.sh $(O)/results
@@ -42,6 +42,8 @@ check-stock: $(O)/vmm
 # After the other tiers: is the table of requirements complete, and what they say?
 check-conformance:
 	@tests/conformance/table.pl $(O) --check
+
+.PHONY: bench check-bench
 
 # What judges the benches' figures, on figures whose verdicts are known.
 check-bench:
