@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The tests' part of the Makefile, and the demo.
 
-.PHONY: deps demo check conformance bench
-.PHONY: check-unit check-sanitized check-cli check-bench check-direct check-lifecycle check-load
+.PHONY: deps demo check conformance
+.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-load
 .PHONY: check-stock check-conformance
 
 # What a tier prints is kept for the table of requirements.
@@ -45,6 +45,8 @@ check-stock: $(O)/vmm
 # After the other tiers: is the table of requirements complete, and what they say?
 check-conformance:
 	@tests/conformance/table.pl $(O) --check
+
+.PHONY: bench check-bench
 
 # What judges the benches' figures, on figures whose verdicts are known.
 check-bench:

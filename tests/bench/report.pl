@@ -65,15 +65,16 @@ my @targets = (
 	{ text => 'the same: interrupts a request',
 	  case => 'cached/randread/4k/32/interrupt', metric => 'interrupts_per_request', most => 0.2 },
 	(map { (
-		{ text => "stock guest, depth $_: requests a second, of the best of QEMU",
-		  case => "stock/fio-randread-4k-d$_", metric => 'iops', to => \@stock_qemus, least => 1 },
+		{ text => "stock guest, $_->[1]: requests a second, of the best of QEMU",
+		  case => "stock/fio-randread-4k-$_->[0]", metric => 'iops', to => \@stock_qemus,
+		  least => 1 },
 		{ text => 'the same: exits a request, of the fewest of QEMU',
-		  case => "stock/fio-randread-4k-d$_", metric => 'exits_per_request', to => \@stock_qemus,
-		  below => 1 },
-		{ text => 'the same: interrupts a request, of the fewest of QEMU',
-		  case => "stock/fio-randread-4k-d$_", metric => 'interrupts_per_request',
+		  case => "stock/fio-randread-4k-$_->[0]", metric => 'exits_per_request',
 		  to => \@stock_qemus, below => 1 },
-	) } 1, 32),
+		{ text => 'the same: interrupts a request, of the fewest of QEMU',
+		  case => "stock/fio-randread-4k-$_->[0]", metric => 'interrupts_per_request',
+		  to => \@stock_qemus, below => 1 },
+	) } ['d1', 'depth 1'], ['d32', 'depth 32'], ['d32-b16', 'depth 32 by 16s']),
 	{ text => 'stock kernel, exec to init, of QEMU q35',
 	  case => 'boot/init', metric => 'ms', to => ['qemu-q35'], most => 0.7 },
 	{ text => 'the same, of QEMU microvm',
@@ -198,17 +199,17 @@ my %unit = ( # metric => title, what a value is divided by
 	total_cpu_us_per_request => ['CPU time a request, all threads, µs', 1],
 	ms => ['Time, ms', 1],
 	kib => ['Size, KiB', 1],
-	count => ['Number', 1],
+	count => ['Exits', 1],
 	syscalls_per_request => ['Syscalls a thousand requests, all threads', 0.001],
 	io_syscalls_per_request => ['Syscalls a thousand requests, I/O thread', 0.001],
 	exits_per_request => ['Exits a thousand requests', 0.001],
 	doorbells_per_request => ['Doorbells a thousand requests', 0.001],
 	interrupts_per_request => ['Interrupts a thousand requests', 0.001],
-	injections_per_request => ['Interrupts of all kinds a thousand requests', 0.001],
+	disk_interrupts_per_request => ["Interrupts of the disk a thousand requests", 0.001],
 );
 my @metrics = qw(iops p50_ns p99_ns p999_ns cpu_us_per_request total_cpu_us_per_request ms kib
 	count syscalls_per_request io_syscalls_per_request exits_per_request
-	doorbells_per_request interrupts_per_request injections_per_request);
+	doorbells_per_request interrupts_per_request disk_interrupts_per_request);
 
 my @groups = (
 	['Bench guest, image in the page cache', qr{^cached/}],
@@ -219,19 +220,20 @@ my @groups = (
 
 my %case_name = (
 	'boot/init' => 'stock kernel, exec to init',
-	'boot/exits' => 'exits until then',
+	'boot/exits' => 'stock kernel, exec to init',
+	'memory' => "private memory beyond the guest's, test kit",
 	'memory/stock' => "private memory beyond the guest's, stock guest",
-	'memory' => 'the same, bench guest',
 	'first-output' => "exec to a guest's first instruction",
-	'first-run' => 'exec to the first KVM_RUN with a stock kernel',
-	'first-run-disk' => 'the same, with a disk',
+	'first-run' => 'exec to the first KVM_RUN with a stock kernel; host: a bare program',
+	'first-run-disk' => 'exec to the first KVM_RUN with a stock kernel and a disk',
 	'binary' => 'stripped program',
 );
 
 sub case_name {
 	my ($case) = @_;
 	return $case_name{$case} if $case_name{$case};
-	return "randread 4k, depth $1" if $case =~ m{^stock/fio-randread-4k-d(\d+)$};
+	return "randread 4k, depth $1" . ($2 ? ", by ${2}s" : '')
+		if $case =~ m{^stock/fio-randread-4k-d(\d+)(?:-b(\d+))?$};
 	my (undef, $op, $size, $depth, @more) = split m{/}, $case;
 	return $case unless defined $depth;
 	s/^queues=(.*)/$1 queues/, s/^interrupt$/interrupts/ for @more;
@@ -274,8 +276,17 @@ sub metric_text {
 	return "\n### $unit{$metric}[0]\n\n" . table(['', map { $monitor_name{$_} } @columns], @rows);
 }
 
+# What is known by no title has its own name.
+sub all_metrics {
+	my %seen = map { map { map { $_ => 1 } keys %$_ } values %$_ } values %value;
+	my @others = sort grep { !$unit{$_} } keys %seen;
+	$unit{$_} = [$_, 1] for @others;
+	return (@metrics, @others);
+}
+
 sub details_text {
 	my $text = '';
+	my @metrics = all_metrics();
 	for my $group (@groups) {
 		my @cases = sort { by_case($a) cmp by_case($b) } grep { $_ =~ $group->[1] } keys %value;
 		next unless @cases;
@@ -297,7 +308,9 @@ sub facts_text {
 		}
 	}
 	return table(['', ''], @facts) . "\n## The commands\n\n" .
-		"One case of each kind; the others differ in operation, size, depth and time.\n\n" .
+		"One case of the bench guest; the others differ in operation, size, depth and the like.\n" .
+		"Those of the stock guest and of the start are in tests/bench, in stock.pl and\n" .
+		"start.sh.\n\n" .
 		join("\n", @lines);
 }
 

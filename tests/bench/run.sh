@@ -80,11 +80,13 @@ image() {
 }
 
 status=0
-# part NAME COMMAND...: the others go on without it
+# part NAME COMMAND...: if it fails, the others go on without it
 part() {
-	local begin=$SECONDS
+	local begin=$SECONDS ended=0
 	echo "== $1"
-	"${@:2}" || { status=1; echo "${0##*/}: $1 failed with status $?" >&2; }
+	"${@:2}" || ended=$?
+	[ "$ended" -le 128 ] || exit "$ended" # by a signal
+	[ "$ended" -eq 0 ] || { status=1; echo "${0##*/}: $1 failed with status $ended" >&2; }
 	echo "== $1 took $((SECONDS - begin)) s"
 }
 
