@@ -6,14 +6,15 @@
 # Run by stock.sh where stock kernels can run, as root, in an empty folder. FOLDER
 # holds what stock.sh made. Prints lines of case, monitor, metric, round and value:
 #
-# boot/init                    exec to the init of a stock kernel and initrd, ms
-# boot/exits                   KVM exits until then, count
-# memory/stock                 private memory beyond the guest's, kib
-# stock/fio-randread-4k-dDEPTH fio in the guest, on an image in the page cache:
-#                              iops, and per request: exits, interrupts (as the
-#                              guest counts them), injections (as KVM does, the
-#                              timer's too), cpu_us (all threads but the vCPU's),
-#                              total_cpu_us, syscalls (all threads)
+# boot/init                exec to the init of a stock kernel and initrd, ms
+# boot/exits               KVM exits until then, count
+# memory/stock             private memory beyond the guest's, kib
+# stock/fio-randread-4k-*  fio in the guest, on an image in the page cache; d1 and d32:
+#                          its depth, b16: it submits and reaps up to 16 at once, which
+#                          with one CPU is what makes requests wait together.
+#                          Metrics: iops, and per request: exits, interrupts (that KVM
+#                          injects, the timer's too), disk_interrupts, cpu_us (of all
+#                          threads but the vCPU's), total_cpu_us, syscalls (of all)
 #
 # A run that fails is told with the end of its console, the others go on, and the
 # status is 1.
@@ -27,8 +28,7 @@ $| = 1;
 @ARGV == 4 or die "usage: stock.pl KERNEL FOLDER QEMU ROUNDS\n";
 my ($kernel, $folder, $qemu, $rounds) = @ARGV;
 my $starts = $rounds > 1 ? 2 : 1;   # a round
-my $seconds = $rounds > 1 ? 3 : 2;  # of fio
-my @depths = (1, 32);
+my $seconds = $rounds > 1 ? 2 : 1;  # of fio
 my $deadline = 90;                  # seconds a guest may take
 my $memory = 512;                   # MiB
 my $tracing = '/sys/kernel/tracing';
@@ -67,6 +67,10 @@ my %start = (
 			'virtio-blk-device', @_) },
 );
 my @start = qw(vmm qemu-q35 qemu-microvm);
+
+# Depth and batch of fio.
+my @cases = (['d1', 1, 1], ['d32', 32, 1], ['d32-b16', 32, 16]);
+pop @cases if $rounds == 1;
 
 my %fio = (
 	'vmm' => sub { vmm(@_[0, 1, 2], "$_[3],queues=1") },
@@ -163,15 +167,14 @@ sub count_syscalls {
 }
 
 sub look {
-	my %used = (cpu => 0, total_cpu => 0, syscalls => 0);
-	$used{exits} = statistic('exits');
-	$used{injections} = statistic('irq_injections');
+	my %used = (cpu_us => 0, total_cpu_us => 0, syscalls => 0,
+		exits => statistic('exits'), interrupts => statistic('irq_injections'));
 	my $count = syscalls();
 	for my $thread (glob("/proc/$child/task/*")) {
 		my ($ns) = split / /, text("$thread/schedstat");
 		my ($id) = $thread =~ /(\d+)$/;
-		$used{total_cpu} += $ns / 1000;
-		$used{cpu} += $ns / 1000 unless is_vcpu($thread);
+		$used{total_cpu_us} += $ns / 1000;
+		$used{cpu_us} += $ns / 1000 unless is_vcpu($thread);
 		$used{syscalls} += $count->{$id} // 0;
 	}
 	return \%used;
@@ -204,14 +207,15 @@ sub run_start {
 	result('memory/stock', $monitor, 'kib', $round, private());
 }
 
-# Each depth twice: the second time system calls are counted, which slows them down.
+# Each case twice: the second time system calls are counted, which slows them down.
 sub run_fio {
 	my ($monitor, $round) = @_;
-	my @runs = ((map { [$_, $seconds] } @depths), map { [$_, 1, 'counted'] } @depths);
-	my $line = "$console test=bench bench=" . join(',', map { "$_->[0]/$_->[1]" } @runs);
-	start($fio{$monitor}->("$folder/initrd-fio", $line, 'tools.img', 'disk.img'));
+	my @runs = ((map { [@$_, $seconds, 0] } @cases), map { [@$_, 1, 1] } @cases);
+	my $bench = join(',', map { join('/', @$_[1 .. 3]) } @runs);
+	start($fio{$monitor}->("$folder/initrd-fio", "$console test=bench bench=$bench",
+		'tools.img', 'disk.img'));
 	for my $run (@runs) {
-		my ($depth, undef, $counted) = @$run;
+		my ($case, $counted) = @$run[0, 4];
 		count_syscalls(1) if $counted;
 		wait_for('# bench-begin');
 		my $begin = look();
@@ -219,24 +223,21 @@ sub run_fio {
 		my $end = look();
 		count_syscalls(0) if $counted;
 		my %bench = wait_for('bench: ') =~ /(\w+)=(\d+)/g;
-		$bench{requests} or die "no requests\n";
-		report("stock/fio-randread-4k-d$depth", $monitor, $round, \%bench, $begin, $end,
-			$counted);
+		my %metric = per_request(\%bench, $begin, $end, $counted);
+		result("stock/fio-randread-4k-$case", $monitor, $_, $round,
+			sprintf('%.6g', $metric{$_})) for sort keys %metric;
 	}
 }
 
-sub report {
-	my ($case, $monitor, $round, $bench, $begin, $end, $counted) = @_;
-	my %used = map { ($_ => ($end->{$_} - $begin->{$_}) / $bench->{requests}) } keys %$end;
-	my %metric = $counted ? (syscalls_per_request => $used{syscalls}) : (
-		iops => $bench->{requests} / $bench->{ms} * 1000,
-		interrupts_per_request => $bench->{interrupts} / $bench->{requests},
-		exits_per_request => $used{exits},
-		injections_per_request => $used{injections},
-		cpu_us_per_request => $used{cpu},
-		total_cpu_us_per_request => $used{total_cpu},
-	);
-	result($case, $monitor, $_, $round, sprintf('%.6g', $metric{$_})) for sort keys %metric;
+sub per_request {
+	my ($bench, $begin, $end, $counted) = @_;
+	my $requests = $bench->{requests} or die "no requests\n";
+	my %used = map { ("${_}_per_request" => ($end->{$_} - $begin->{$_}) / $requests) }
+		keys %$end;
+	my $syscalls = delete $used{syscalls_per_request};
+	return (syscalls_per_request => $syscalls) if $counted;
+	return (%used, iops => $requests / $bench->{ms} * 1000,
+		disk_interrupts_per_request => $bench->{interrupts} / $requests);
 }
 
 sub try {
