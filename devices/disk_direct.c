@@ -136,7 +136,11 @@ bool disk_direct_begin(struct disk_request *request)
 
 /* --- What a step did --- */
 
-/* The host refused what its own answer allows: be strict from now on. */
+/*
+ * The host refused what its own answer allows: be strict from now on.  Changes
+ * that are in flight have no range, but what is read and written back now is
+ * theirs only where the guest has two of them overlap.
+ */
 static void become_strict(struct disk *disk)
 {
 	struct disk_direct *direct = disk->direct;

@@ -10,7 +10,7 @@ wanted=(
 	gcc make pkg-config libc6-dev linux-libc-dev liburing-dev # vmm
 	acpica-tools musl-tools                                   # its DSDT and init
 	check                                                     # unit tests
-	e2fsprogs kmod cpio util-linux mount procps               # the tests' scripts
+	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts
 	xz-utils zstd fio
 )
 missing=()

@@ -270,8 +270,8 @@ refused "read-only file opened for reading" 1 "vmm: $missing" \
 	"${nobody[@]}" "$vmm" run -k bz -d readonly.img,ro -d none
 
 keys="valid keys: path=PATH, readonly[=on|off], aio=io_uring|sync, direct[=on|off], \
-dontcache=on|off, block-size=512|4096, serial=TEXT, queue-size=N, queues=N, poll-max-us=N, \
-discard=on|off, cache=writeback|writethrough|unsafe, \
+dontcache=on|off, block-size=512|4096, serial=TEXT, queue-size=N, queues=N, \
+poll-max-us=N, discard=on|off, cache=writeback|writethrough|unsafe, \
 transport=pci|pci-transitional|mmio, packed=on|off, in-order=on|off, notification-data=on|off"
 usage "SPEC without a path" "disk ',ro': no path" -k bz -d ,ro
 usage "unknown key" "disk 'disk.img,color=red': unknown key 'color'; $keys" \

@@ -372,6 +372,53 @@ case_verify_mmio()	{ verify ,transport=mmio; expect mmio 1; }
 case_verify_older()	{ kernel=$older verify; }
 case_verify_newer()	{ kernel=$newer verify; expect notification-data 0; }
 
+case_verify_direct()	{ verify ,direct; }
+case_verify_direct_sync()	{ verify ,direct,aio=sync; }
+case_verify_large_blocks()	{ verify ,direct,block-size=4096; }
+
+# Direct I/O to sectors of 4096 bytes, of requests that are none of these.
+case_direct_sectors()
+{
+	truncate -s 32M behind.img
+	loop_over behind.img
+	boot sectors --kernel "$cloud" --cpus 2 --disk "$out/tools.img,ro" --disk "$loop,direct"
+	expect complaints 0
+	expect sizes "512 4096 4096"
+	expect fio 0
+	expect direct "$(sum behind.img)"
+}
+
+# The same below a file system whose every block lies across two of the host's.
+case_direct_file_tree()
+{
+	root
+	mkfs.ext4 -q -F tree.img 48M
+	truncate -s 49M behind.img
+	echo start=63 | sfdisk -q behind.img
+	dd if=tree.img of=behind.img bs=512 seek=63 conv=notrunc
+	loop_over behind.img
+	boot tree --kernel "$generic" --cpus 2 --disk root.img --disk "$loop,direct"
+	expect copy 0
+	expect umount 0
+	sync "$loop"
+	dd if=behind.img of=tree.img bs=512 skip=63 count=$((48 << 11))
+	check_tree tree.img
+}
+
+# This kernel, or this file system on it, may be without it.
+case_dontcache()
+{
+	truncate -s 32M written.img
+	if [ "$(printf '%s\n' 6.14 "$(uname -r)" | sort -V | head -n 1)" = 6.14 ]; then
+		verify ,dontcache=on
+		return
+	fi
+	start --kernel "$cloud" --disk written.img,dontcache=on
+	finish 1
+	[ "$(cat errors)" = "vmm: disk 'written.img': its file system (ext4) refuses dontcache \
+(RWF_DONTCACHE): Operation not supported" ] || fail "no clear message"
+}
+
 # Linux knows this feature since 6.4.
 # Rows: GEN-37, PCIN-08
 case_notification_data()
@@ -473,15 +520,21 @@ case_settings()
 	expect direct "$(sum back.img)"
 }
 
-# The image is a device, whose blocks are as large as the guest's then, and which
-# frees and zeroes what lies behind it. It takes root: it is a loop device.
+# loop_over FILE: $loop is a device with sectors of 4096 bytes. It takes root.
+loop_over()
+{
+	loop=$(losetup --find --show --sector-size 4096 "$1")
+	trap '[ -z "$pid" ] || kill "$pid"; losetup --detach "$loop"' EXIT
+}
+
+# The image is a device, which frees and zeroes what lies behind it. Its blocks are
+# told as the physical ones.
 case_block_device()
 {
 	local mib=$((1 << 20))
 	cp "$out/random-8M.img" behind.img
 	sync
-	loop=$(losetup --find --show --sector-size 4096 behind.img)
-	trap '[ -z "$pid" ] || kill "$pid"; losetup --detach "$loop"' EXIT
+	loop_over behind.img
 	start -p "quiet test=device" --kernel "$cloud" --cpus 2 --disk "$out/tools.img,ro" \
 		--disk "$loop"
 	until_true grep -q ^size=16384 console
@@ -491,7 +544,7 @@ case_block_device()
 	finish 0
 	[ ! -s errors ] || fail "unexpected messages"
 	expect complaints 0
-	expect sizes "4096 4096 4096"
+	expect sizes "512 4096 4096"
 	expect vdb "0 0 0"
 	expect size 49152
 	cp "$out/random-8M.img" wanted.img
@@ -563,6 +616,19 @@ case_suspend()
 	expect direct "$(sum written.img)"
 }
 
+# check_tree IMAGE: it holds what the guest's root does.
+check_tree()
+{
+	e2fsck -fn "$1" || fail "fsck found errors"
+	mkdir copy
+	debugfs -R "rdump / copy" "$1"
+	rm -r copy/lost+found
+	cp "$out/root/sbin/init" copy/sbin-init
+	for folder in bin test tree; do
+		diff -r --no-dereference "$out/root/$folder" "copy/$folder"
+	done
+}
+
 case_file_tree()
 {
 	root
@@ -570,14 +636,7 @@ case_file_tree()
 	boot tree --kernel "$generic" --cpus 2 --disk root.img --disk tree.img
 	expect copy 0
 	expect umount 0
-	e2fsck -fn tree.img || fail "fsck found errors"
-	mkdir copy
-	debugfs -R "rdump / copy" tree.img
-	rm -r copy/lost+found
-	cp "$out/root/sbin/init" copy/sbin-init
-	for folder in bin test tree; do
-		diff -r --no-dereference "$out/root/$folder" "copy/$folder"
-	done
+	check_tree tree.img
 }
 
 case_reboot()

@@ -72,12 +72,14 @@ static int strike(enum fault_call call, size_t *limit)
 #define FDS 1024
 
 static const struct fault_direct *direct;
+static bool direct_is_real;
 static bool is_direct[FDS]; /* atomic */
 static unsigned misfits;
 
-void fault_direct(const struct fault_direct *host)
+void fault_direct(const struct fault_direct *host, bool real)
 {
 	direct = host;
+	direct_is_real = real;
 	for (unsigned fd = 0; fd < FDS; fd++)
 		store_relaxed(&is_direct[fd], false);
 	store_release(&misfits, 0);
@@ -103,7 +105,8 @@ int fcntl(int fd, int command, ...)
 		if ((flags & O_DIRECT) && !direct->offset)
 			return -1;
 		store_relaxed(&is_direct[fd], flags & O_DIRECT);
-		arg = (void *)(intptr_t)(flags & ~O_DIRECT);
+		if (!direct_is_real)
+			arg = (void *)(intptr_t)(flags & ~O_DIRECT);
 	}
 	return (int)syscall(SYS_fcntl, fd, command, arg);
 }

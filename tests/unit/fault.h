@@ -48,9 +48,9 @@ struct fault_direct {
 };
 
 /*
- * From now on O_DIRECT, when it is set, is this host's; the file's own is not
- * asked.  A call that does not fit fails with EINVAL, and is counted.  NULL:
+ * From now on O_DIRECT, when it is set, is this host's, and if @real the file's
+ * own, too.  A call that does not fit fails with EINVAL, and is counted.  NULL:
  * none; the count begins anew.
  */
-void fault_direct(const struct fault_direct *direct);
+void fault_direct(const struct fault_direct *direct, bool real);
 unsigned fault_count_misfits(void);

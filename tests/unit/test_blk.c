@@ -1434,9 +1434,9 @@ START_TEST(many_queues)
 				must(!rig_poll(r, &result));
 			}
 		}
-		/* It may still ask for what comes next. */
-		rig_stop(&rig);
-		/* The used rings of the others are the device's to write. */
+		/* The used rings of the others are the device's to write, until now. */
+		rig_reset_order(&rig);
+		rig_reset_wait(&rig);
 		for (unsigned i = 0; i < QUEUES - 1; i++)
 			vq_ram_allow(&rig.ram, vq_driver_config(lane[i].driver)->device, 6 + 8 * 64);
 		rig_check(&rig);

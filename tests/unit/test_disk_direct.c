@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Disks past the page cache: what the host demands, and what the guest asks for. */
+/*
+ * Disks past the page cache: what the host demands, and what the guest asks for;
+ * and whatever has requests wait for each other.
+ */
 #include "devices/disk.h"
 
 #include <errno.h>
@@ -34,7 +37,8 @@ static const struct fault_direct
 	small = { 512, 512, true, 512, 512 },
 	silent = { BLOCK, BLOCK, false, 0, 0 },
 	silent_small = { 512, 512, false, 0, 0 },
-	wrong = { BLOCK, BLOCK, true, 512, 4 };
+	wrong = { BLOCK, BLOCK, true, 512, 4 },
+	real = { BLOCK, BLOCK, true, BLOCK, BLOCK };
 
 static char *folder;
 static struct disk disk;
@@ -47,7 +51,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	fault_direct(NULL);
+	fault_direct(NULL, false);
 	files_remove(folder);
 }
 
@@ -122,7 +126,7 @@ START_TEST(alignments)
 	unsigned fds = leaks_fds();
 
 	for (unsigned i = 0; i < array_size(table); i++) {
-		fault_direct(&table[i].host);
+		fault_direct(&table[i].host, false);
 		fault_device(table[i].is_device ? &device : NULL);
 		opens(&config);
 		ck_assert_uint_eq(disk.direct->offset_align, table[i].offset);
@@ -152,24 +156,24 @@ START_TEST(hosts_without_direct_io)
 	ck_assert_int_eq(statfs(folder, &fs), 0);
 	snprintf(why, sizeof(why), "its file system (%s) refuses direct I/O: Invalid argument",
 		 fs.f_type == 0x01021994 ? "tmpfs" : "ext4");
-	fault_direct(&none);
+	fault_direct(&none, false);
 	refused(&config, -EINVAL, why);
-	fault_direct(&unreadable);
+	fault_direct(&unreadable, false);
 	refused(&config, -EINVAL, why);
 	fault_device(&device);
-	fault_direct(&none);
+	fault_direct(&none, false);
 	refused(&config, -EINVAL, "the block device refuses direct I/O: Invalid argument");
 	fault_device(NULL);
 	strcpy(strstr(why, "Invalid"), "Operation not supported");
-	fault_direct(&never);
+	fault_direct(&never, false);
 	refused(&config, -EOPNOTSUPP, why);
-	fault_direct(&huge);
+	fault_direct(&huge, false);
 	refused(&config, -EOPNOTSUPP, "direct I/O is in units of 131072 bytes there, from addresses "
 		"in units of 512; at most 65536 and 4096 can be done");
-	fault_direct(&odd);
+	fault_direct(&odd, false);
 	refused(&config, -EOPNOTSUPP, "direct I/O is in units of 520 bytes there, from addresses "
 		"in units of 8; at most 65536 and 4096 can be done");
-	fault_direct(&page);
+	fault_direct(&page, false);
 	refused(&config, -EOPNOTSUPP, "direct I/O is in units of 512 bytes there, from addresses "
 		"in units of 8192; at most 65536 and 4096 can be done");
 	ck_assert_uint_eq(leaks_fds(), fds);
@@ -226,7 +230,7 @@ static void begin(const struct kind *kind, const struct fault_direct *host, size
 	};
 	struct io_thread_config thread = { .queues = 1, .use_uring = kind->uring_thread };
 
-	fault_direct(host);
+	fault_direct(host, host == &real);
 	opens(&config);
 	thread.name = "io-a";
 	ck_assert_int_eq(io_thread_create(&threads[0], &thread), 0);
@@ -334,7 +338,7 @@ static off_t image_length(void)
 
 /* The hosts that are pretended, and the machine's own. */
 static const struct fault_direct *const hosts[] = {
-	&large, &small, &silent, &silent_small, NULL,
+	&large, &small, &silent, &silent_small, &real, NULL,
 };
 
 /* Any offset, length and address, one at a time, against a copy in memory. */
@@ -456,8 +460,10 @@ START_TEST(neighbours)
 	static struct job jobs[JOBS];
 	uint64_t state = 11, from[JOBS + 1];
 
-	for (unsigned k = 0; k < array_size(kinds) * 2; k++) {
-		begin(&kinds[k / 2], k % 2 ? &small : &large, SIZE);
+	static const struct fault_direct *const three[] = { &large, &small, &real };
+
+	for (unsigned k = 0; k < array_size(kinds) * 3; k++) {
+		begin(&kinds[k / 3], three[k % 3], SIZE);
 		read_image(model, SIZE);
 		for (unsigned round = 0; round < 60; round++) {
 			int told = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
@@ -715,8 +721,8 @@ START_TEST(resized)
 	static uint8_t buffer[4 * BLOCK], now[80 * BLOCK];
 	static const uint64_t sizes[] = { 70 * BLOCK + 512, 70 * BLOCK, 65 * BLOCK + 3584, SIZE };
 
-	for (unsigned k = 0; k < array_size(kinds); k++) {
-		begin(&kinds[k], &large, SIZE);
+	for (unsigned k = 0; k < 2 * array_size(kinds); k++) {
+		begin(&kinds[k / 2], k % 2 ? &real : &large, SIZE);
 		for (unsigned i = 0; i < array_size(sizes); i++) {
 			uint64_t end = sizes[i], sectors;
 
@@ -739,6 +745,156 @@ START_TEST(resized)
 		}
 		ck_assert_uint_eq(fault_count_misfits(), 0);
 		end();
+	}
+}
+END_TEST
+
+/* --- Stable writes and flushes --- */
+
+static void begin_plain(const struct kind *kind)
+{
+	const struct disk_config config = { .path = image(SIZE), .aio = kind->aio };
+	struct io_thread_config thread = { .queues = 1, .use_uring = kind->uring_thread };
+
+	opens(&config);
+	for (unsigned i = 0; i < 2; i++) {
+		thread.name = i ? "io-b" : "io-a";
+		ck_assert_int_eq(io_thread_create(&threads[i], &thread), 0);
+	}
+}
+
+static void end_plain(void)
+{
+	io_thread_destroy(threads[0]);
+	io_thread_destroy(threads[1]);
+	ck_assert(!disk.sync.busy && !disk.sync.waiting.first && !disk.sync.covered.first);
+	disk_close(&disk);
+}
+
+/* Somebody else makes stable. */
+static void hold_turn(void *opaque)
+{
+	struct disk_request *request = opaque;
+
+	*request = (struct disk_request){ .disk = &disk, .thread = threads[0] };
+	must(disk_sync_take(request));
+}
+
+static void let_turn_go(void *opaque)
+{
+	disk_sync_give(opaque, true);
+}
+
+/* On both threads: three stable writes and two flushes. */
+#define STABLES 5
+
+static void stables_start(struct job *jobs, uint8_t *data)
+{
+	for (unsigned i = 0; i < STABLES; i++) {
+		job_init(&jobs[i], i < 3 ? DISK_WRITE_STABLE : DISK_FLUSH, i * BLOCK, data,
+			 i < 3 ? BLOCK : 0);
+		jobs[i].request.iov_count = i < 3;
+		jobs[i].thread = threads[i % 2];
+		on_thread(jobs[i].thread, job_start, &jobs[i]);
+	}
+}
+
+/*
+ * One fdatasync() covers all that was written when its turn came, and its error
+ * is theirs.  Nobody is told of success before.
+ */
+START_TEST(one_sync_for_all)
+{
+	static uint8_t data[BLOCK];
+	struct disk_request holder;
+	struct job jobs[STABLES];
+
+	for (unsigned k = 0; k < 2 * array_size(kinds); k++) {
+		int error = k % 2 ? EIO : 0;
+		unsigned syncs, dsyncs = fault_count_dsync();
+
+		begin_plain(&kinds[k / 2]);
+		on_thread(threads[0], hold_turn, &holder);
+		memset(data, (int)k, sizeof(data));
+		syncs = fault_count(FAULT_FLUSH);
+		stables_start(jobs, data);
+		for (unsigned i = 0; i < STABLES; i++)
+			ck_assert(!is_done(&jobs[i]));
+		if (error && kinds[k / 2].aio == DISK_AIO_SYNC)
+			fault_inject(FAULT_FLUSH, 1, error, 0);
+		else
+			error = 0;
+		on_thread(threads[0], let_turn_go, &holder);
+		for (unsigned i = 0; i < STABLES; i++) {
+			jobs_wait(jobs[i].told, 1);
+			ck_assert_int_eq(jobs[i].result, -error);
+		}
+		if (kinds[k / 2].aio == DISK_AIO_SYNC)
+			ck_assert_uint_eq(fault_count(FAULT_FLUSH) - syncs, 1);
+		ck_assert_uint_eq(fault_count_dsync(), dsyncs);
+		/* For good. */
+		ck_assert_int_eq(transfer(DISK_WRITE_STABLE, 0, data, BLOCK), -error);
+		end_plain();
+	}
+}
+END_TEST
+
+/* Who comes while an fdatasync() runs is not covered by it, but hears of its error. */
+START_TEST(late_for_a_sync)
+{
+	static uint8_t data[BLOCK];
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+	unsigned syncs = fault_count(FAULT_FLUSH);
+	struct disk_request holder;
+	struct job first, late;
+
+	begin_plain(&kinds[1]);
+	on_thread(threads[0], hold_turn, &holder);
+	job_init(&first, DISK_WRITE_STABLE, 0, data, BLOCK);
+	on_thread(threads[0], job_start, &first);
+	fault_gate(gate);
+	fault_inject(FAULT_FLUSH, 1, EIO, 0);
+	on_thread(threads[0], let_turn_go, &holder);
+	job_init(&late, DISK_FLUSH, 0, NULL, 0);
+	late.thread = threads[1];
+	on_thread(threads[1], job_start, &late);
+	ck_assert(!is_done(&first) && !is_done(&late));
+	eventfd_write(gate, 2);
+	jobs_wait(first.told, 1);
+	jobs_wait(late.told, 1);
+	fault_gate(-1);
+	ck_assert_int_eq(first.result, -EIO);
+	ck_assert_int_eq(late.result, -EIO);
+	ck_assert_uint_eq(fault_count(FAULT_FLUSH) - syncs, 2);
+	end_plain();
+	close(gate);
+}
+END_TEST
+
+/* A stop ends the wait of those that wait, of those that are covered, and of the next. */
+START_TEST(stopped_before_a_sync)
+{
+	static uint8_t data[BLOCK];
+	struct disk_request holder;
+	struct job jobs[STABLES];
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin_plain(&kinds[k]);
+		on_thread(threads[0], hold_turn, &holder);
+		stables_start(jobs, data);
+		on_thread(jobs[1].thread, cancel_job, &jobs[1]);
+		jobs_wait(jobs[1].told, 1);
+		ck_assert_int_eq(jobs[1].result, -ECANCELED);
+		/* The one that has the turn next stops before it begins: on its own thread. */
+		jobs[0].cancel = true;
+		on_thread(threads[0], let_turn_go, &holder);
+		for (unsigned i = 0; i < STABLES; i++) {
+			if (i == 1)
+				continue;
+			jobs_wait(jobs[i].told, 1);
+			ck_assert_int_eq(jobs[i].result, i ? 0 : -ECANCELED);
+		}
+		end_plain();
 	}
 }
 END_TEST
@@ -849,6 +1005,7 @@ int main(void)
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
 		waiting_behind_the_stopped, host_was_wrong, bounced_in_pieces, resized,
+		one_sync_for_all, late_for_a_sync, stopped_before_a_sync,
 		page_cache, dontcache_refused,
 	};
 	Suite *suite = suite_create("disk_direct");

@@ -81,8 +81,8 @@ START_TEST(all_keys)
 {
 	struct blk_config config =
 		parse("path=a/b,readonly=true,aio=sync,serial=0123456789abcdef ~!9,queue-size=1024,"
-		      "discard=off,cache=unsafe,queues=255,poll_max_us=1000,direct,block-size=4096,"
-		      "dontcache=off");
+		      "discard=off,cache=unsafe,queues=255,direct,block-size=4096,dontcache=off,"
+		      "poll_max_us=1000");
 
 	ck_assert_str_eq(config.disk.path, "a/b");
 	ck_assert(config.disk.read_only);
@@ -334,9 +334,8 @@ int main(void)
 	Suite *suite = suite_create("disk_spec");
 	TCase *tables = tcase_create("tables");
 
-	unit_tcase(suite, "grammar", defaults, ring_switches, no_polling, all_keys,
-		   cache_modes, transports, direct_or_dontcache,
-		   underscore_and_doubled_commas_in_values);
+	unit_tcase(suite, "grammar", defaults, ring_switches, no_polling, all_keys, cache_modes,
+		   transports, direct_or_dontcache, underscore_and_doubled_commas_in_values);
 	tcase_add_loop_test(tables, path_forms, 0, array_size(paths));
 	tcase_add_loop_test(tables, switch_forms, 0, array_size(switches));
 	tcase_add_loop_test(tables, errors_name_the_key, 0, array_size(bad));
