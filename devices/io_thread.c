@@ -300,14 +300,14 @@ static unsigned enter(struct io_thread *thread, unsigned wanted)
  */
 static const struct {
 	unsigned flags;
-	const char *name;
+	const char *since; /* Linux */
 } ring_modes[] = {
 	{ IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-	  IORING_SETUP_SUBMIT_ALL, "DEFER_TASKRUN" },
+	  IORING_SETUP_SUBMIT_ALL, "6.1" },
 	{ IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
-	  "COOP_TASKRUN" },
-	{ IORING_SETUP_SUBMIT_ALL, "SUBMIT_ALL" },
-	{ 0, "no" },
+	  "5.19" },
+	{ IORING_SETUP_SUBMIT_ALL, "5.18" },
+	{ 0, "5.13" },
 };
 
 static int init_ring(struct io_thread *thread)
@@ -324,8 +324,8 @@ static int init_ring(struct io_thread *thread)
 		ret = io_uring_queue_init_params(SQ_ENTRIES, &thread->ring, &params);
 	}
 	if (ret == 0 && i > 1)
-		log_info("%s: this kernel's io_uring has %s mode", thread->name,
-			 ring_modes[i - 1].name);
+		log_info("%s: this kernel's io_uring is as of Linux %s", thread->name,
+			 ring_modes[i - 1].since);
 	return ret;
 }
 

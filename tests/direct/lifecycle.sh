@@ -208,6 +208,39 @@ case_vcpu_waits_for_queue() {
 	silent
 }
 
+# ran: what the main thread and the I/O thread did so far, as switches and CPU time
+ran() {
+	local task
+	for task in "$pid" "$(task io0)"; do
+		grep ctxt_switches "/proc/$pid/task/$task/status"
+		cut -d' ' -f14,15 "/proc/$pid/task/$task/stat"
+	done
+}
+
+at_rest() {
+	local before
+	before=$(ran)
+	sleep 0.2
+	[ "$(ran)" = "$before" ]
+}
+
+# The guest has used its disk and halted: for 10 s, neither thread runs at all.
+case_idle() {
+	local before
+	truncate -s 1M disk.img
+	"$vmm" run -k "$kit" -m 64M -d disk.img -p 'tests=blk/get-id end=halt' \
+		</dev/null >console 2>errors &
+	pid=$!
+	until_thread grep -q '^ok 1 ' console
+	until_thread at_rest
+	before=$(ran)
+	sleep 10
+	[ "$(ran)" = "$before" ] || fail "$(diff <(echo "$before") <(ran))"
+	kill -TERM "$pid"
+	finish 143
+	silent
+}
+
 # stdout closed, or with nobody at the other end: the guest still runs to its end.
 case_no_stdout() {
 	truncate -s 1M disk.img

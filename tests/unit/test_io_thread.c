@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "devices/io_thread.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
@@ -17,7 +18,9 @@
 
 #include "hw/base/clock.h"
 #include "hw/base/fence.h"
+#include "hw/base/log.h"
 #include "hw/base/util.h"
+#include "tests/unit/files.h"
 #include "tests/unit/leaks.h"
 #include "tests/unit/on-thread.h"
 #include "tests/unit/unit.h"
@@ -696,6 +699,63 @@ START_TEST(spins_for_disks)
 }
 END_TEST
 
+/* --- Kernels that know less --- */
+
+static unsigned unknown_flags;
+
+/* This comes before liburing's. */
+int io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
+			       struct io_uring_params *params)
+{
+	int (*init)(unsigned, struct io_uring *, struct io_uring_params *) =
+		dlsym(RTLD_NEXT, "io_uring_queue_init_params");
+
+	return params->flags & unknown_flags ? -EINVAL : init(entries, ring, params);
+}
+
+/* One step down at a time, and -v says how far. */
+START_TEST(older_kernels)
+{
+	static const struct {
+		unsigned unknown;
+		const char *said;
+	} kernels[] = {
+		{ 0, "" },
+		{ IORING_SETUP_DEFER_TASKRUN,
+		  "vmm: io-test: this kernel's io_uring is as of Linux 5.19\n" },
+		{ IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN,
+		  "vmm: io-test: this kernel's io_uring is as of Linux 5.18\n" },
+		{ ~(unsigned)IORING_SETUP_CQSIZE,
+		  "vmm: io-test: this kernel's io_uring is as of Linux 5.13\n" },
+	};
+
+	log_set_verbose(true);
+	for (unsigned i = 0; i < array_size(kernels); i++) {
+		struct step step = { .completion.done = read_done };
+		char *said;
+
+		unknown_flags = kernels[i].unknown;
+		files_capture();
+		begin(true);
+		start_works();
+		said = files_captured();
+		ck_assert_str_eq(said, kernels[i].said);
+		free(said);
+		ck_assert_int_eq(pipe2(pair, O_CLOEXEC), 0);
+		for (unsigned round = 0; round < 100; round++) {
+			work_add(&works[1]);
+			wait_for(works[1].told);
+			on_thread(thread, queue_read, &step);
+			ck_assert_int_eq(write(pair[1], "x", 1), 1);
+			wait_for(works[0].told);
+		}
+		stop_works();
+		close(pair[0]);
+		close(pair[1]);
+	}
+}
+END_TEST
+
 /* --- Files --- */
 
 struct put {
@@ -879,6 +939,7 @@ int main(void)
 	unit_tcase(suite, "polling", without_polling, with_polling, spins_for_disks);
 	unit_tcase(suite, "completions", completions_without_a_ring, poll_kind_has_no_entries,
 		   more_in_flight_than_the_ring_holds);
+	unit_tcase(suite, "kernels", older_kernels);
 	unit_tcase(suite, "files", files_of_the_ring, file_beyond_the_table);
 	unit_tcase(suite, "life", thread_stays_on_its_cpus, thread_has_a_name, many_lives);
 	return unit_run(suite);
