@@ -106,10 +106,15 @@ static bool is_write(const struct disk_request *request)
 		request->way == DISK_BY_WRITING_ZEROS;
 }
 
-/* RWF_DSYNC: not just the data, also what is needed to read it back. */
+/*
+ * RWF_DSYNC: not just the data, also what is needed to read it back.  What has
+ * not got the turn is made stable later.  Direct I/O leaves nothing to be lost
+ * later: each of its writes hears of its own errors.
+ */
 static int step_flags(const struct disk_request *request)
 {
-	bool stable = is_write(request) && request->op == DISK_WRITE_STABLE;
+	bool stable = is_write(request) && request->op == DISK_WRITE_STABLE &&
+		(request->has_turn || request->disk->direct);
 
 	return request->disk->rw_flags | (stable ? RWF_DSYNC : 0);
 }
@@ -198,7 +203,7 @@ static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)
 {
 	if (request->step_len)
 		range_uring(request, sqe);
-	else if (request->op == DISK_FLUSH)
+	else if (request->must_sync)
 		io_uring_prep_fsync(sqe, request->fd, IORING_FSYNC_DATASYNC);
 	else
 		transfer_uring(request, sqe);
@@ -215,7 +220,7 @@ static int step_inline(struct disk_request *request)
 
 	if (request->step_len)
 		ret = range_inline(request);
-	else if (request->op == DISK_FLUSH)
+	else if (request->must_sync)
 		ret = fdatasync(request->fd);
 	else if (is_write(request))
 		ret = pwritev2(request->fd, iov, (int)count, offset, step_flags(request));
@@ -241,6 +246,8 @@ static void step_begin(struct disk_request *request)
 
 	request->fd = request->disk->fd;
 	request->step_len = way_step(request);
+	if (request->must_sync && !disk_sync_take(request))
+		return;
 	if (request->disk->direct && !disk_direct_begin(request))
 		return;
 	io_thread_spend(request->thread, step_cost(request));
@@ -290,7 +297,8 @@ static bool loses_data(const struct disk_request *request)
 /* Did the image shrink while the request ran?  What is left of it would make it grow. */
 static bool is_beyond_end(const struct disk_request *request)
 {
-	return request->offset + request->len > load_relaxed(&request->disk->sectors) * DISK_SECTOR;
+	return request->len &&
+		request->offset + request->len > load_relaxed(&request->disk->sectors) * DISK_SECTOR;
 }
 
 static void finish(struct disk_request *request, int result)
@@ -303,6 +311,7 @@ static void finish(struct disk_request *request, int result)
 	/* The host may refuse advice. */
 	if (request->op == DISK_DISCARD && result != -ECANCELED)
 		result = 0;
+	disk_sync_give(request, request->must_sync && result != -ECANCELED);
 	if (request->disk->direct)
 		disk_direct_end(request);
 	request->done(request, result < 0 ? result : 0);
@@ -314,6 +323,10 @@ static void step_done(struct io_completion *step, int result)
 	struct disk_request *request = container_of(step, struct disk_request, step);
 	bool again;
 
+	if (request->synced) {
+		finish(request, 0);
+		return;
+	}
 	if (request->disk->direct && request->len && !request->step_len)
 		result = disk_direct_done(request, result);
 	again = result == -EINTR || result == -EAGAIN || next_way(request, result);
@@ -323,6 +336,8 @@ static void step_done(struct io_completion *step, int result)
 		result = (int)request->step_len;
 	if (result > 0)
 		advance(request, (uint64_t)result);
+	if (result > 0 && !request->len && request->op == DISK_WRITE_STABLE)
+		again = request->must_sync = !request->has_turn && !request->disk->direct;
 	if (again || (result > 0 && request->len)) {
 		if (!*request->cancel && !is_beyond_end(request)) {
 			/* A round's bytes are for those that came first. */
@@ -344,6 +359,9 @@ void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request
 	request->step.done = step_done;
 	request->way = first_way(disk, request->op);
 	request->bounce = (struct disk_bounce){ 0 };
-	request->has_range = false;
+	request->has_range = request->has_turn = request->synced = false;
+	request->must_sync = request->op == DISK_FLUSH;
+	if (request->op == DISK_WRITE_STABLE && !disk->direct)
+		disk_sync_try(request);
 	step_begin(request);
 }

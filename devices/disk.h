@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "devices/disk_step.h"
 #include "devices/io_thread.h"
 
 #define DISK_SECTOR 512
@@ -45,12 +46,10 @@ struct disk_config {
 /* In bytes; what the guest is told. */
 struct disk_geometry {
 	uint32_t logical;   /* DISK_SECTOR or DISK_BLOCK_MAX; divides the size */
-	uint32_t physical;  /* likewise; what the host writes without reading first */
+	uint32_t physical;  /* a power of two; what the host writes without reading first */
 	uint32_t alignment; /* where the first whole physical block begins */
 	uint32_t io_min, io_opt; /* the sizes that it likes; 0: none */
 };
-
-struct disk_direct;
 
 struct disk {
 	const char *path; /* for messages; borrowed from the configuration */
@@ -65,6 +64,7 @@ struct disk {
 	void *zeros;      /* DISK_STEP_MAX of them, unless read-only */
 	int rw_flags;     /* of each read and write: RWF_* */
 	struct disk_direct *direct; /* NULL: not by direct I/O */
+	struct disk_sync sync;
 };
 
 enum disk_op {
@@ -75,20 +75,6 @@ enum disk_op {
 	DISK_DISCARD,      /* what is there is not needed: advice, never an error */
 	DISK_ZERO,         /* reads as zeros; stays allocated */
 	DISK_ZERO_UNMAP,   /* reads as zeros; may be deallocated */
-};
-
-/*
- * How a step is done; the disk's.  A way that the host refuses leads to the next:
- * discards of a device go by COMMAND, IOCTL, those of a file by PUNCH; zeroes by
- * PUNCH (with unmap), ZERO_RANGE, WRITING_ZEROS.
- */
-enum disk_way {
-	DISK_BY_TRANSFER, /* read, write or flush, as it says */
-	DISK_BY_DISCARD_COMMAND,
-	DISK_BY_DISCARD_IOCTL,
-	DISK_BY_PUNCH,
-	DISK_BY_ZERO_RANGE,
-	DISK_BY_WRITING_ZEROS,
 };
 
 struct disk_request {
@@ -105,7 +91,7 @@ struct disk_request {
 	/* @result is 0, or -errno when not all of it was done. */
 	void (*done)(struct disk_request *request, int result);
 
-	/* The disk's, while the request runs. */
+	/* The disk's, while the request runs: see disk_step.h. */
 	struct disk *disk;
 	struct io_thread *thread;
 	struct io_completion step;
@@ -113,23 +99,17 @@ struct disk_request {
 	enum disk_way way;
 	uint32_t step_len; /* of a step whose result does not tell */
 	int fd;            /* of the step */
-
-	/* The disk's, with direct I/O: see disk_private.h. */
-	uint32_t align; /* of offsets, when the step was prepared */
-	struct disk_bounce {
-		uint8_t *memory; /* that fits; NULL: none */
-		uint64_t offset; /* of the window that is in it, and its length; 0: none is */
-		uint32_t len;
-		uint32_t at;     /* how far into the window the next system call begins */
-		bool writing;
-	} bounce;
-	struct disk_range {
-		uint64_t start, end;
-		const struct disk_request *owner;
-	} range; /* has it, or waits for it */
-	bool has_range;
+	bool must_sync;    /* all is written, and an fdatasync() is to follow */
+	bool has_turn;     /* to make stable */
+	bool synced;       /* by another's turn */
 	struct disk_request *next_waiting;
 	struct io_order go_on;
+
+	/* Likewise, with direct I/O. */
+	uint32_t align; /* of offsets, when the step was prepared */
+	struct disk_bounce bounce;
+	struct disk_range range; /* has it, or waits for it */
+	bool has_range;
 };
 
 /*

@@ -180,11 +180,13 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 		.aio = config->aio,
 		.geometry.logical = config->block_size ? config->block_size : DISK_SECTOR,
 	};
+	disk_sync_init(&disk->sync);
 	/* O_NONBLOCK: a FIFO is refused below, not waited for. */
 	disk->fd = open(disk->path, (disk->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
 	if (disk->fd < 0) {
 		ret = -errno;
 		log_error("disk '%s': cannot open: %s", disk->path, strerror(-ret));
+		disk_sync_destroy(&disk->sync);
 		return ret;
 	}
 	fstat(disk->fd, &st);
@@ -209,6 +211,7 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 void disk_close(struct disk *disk)
 {
 	disk_direct_close(disk);
+	disk_sync_destroy(&disk->sync);
 	if (disk->zeros)
 		munmap(disk->zeros, DISK_STEP_MAX);
 	/* The ring of a thread that ended may keep the file a little longer. */

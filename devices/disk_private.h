@@ -6,8 +6,6 @@
  */
 #pragma once
 
-#include <pthread.h>
-
 #include "devices/disk.h"
 
 /* Linux 6.14; the page cache keeps nothing of what is read or written so. */
@@ -27,10 +25,6 @@
 
 /* So many changes run at once; more wait. */
 #define DISK_RANGES_MAX 256
-
-struct disk_waiters {
-	struct disk_request *first, **end;
-};
 
 /* Of a disk with direct I/O, shared by all of its threads. */
 struct disk_direct {
@@ -83,6 +77,8 @@ void disk_direct_end(struct disk_request *request);
 
 void disk_turn_init(struct disk_direct *direct);
 void disk_turn_destroy(struct disk_direct *direct);
+void disk_sync_init(struct disk_sync *sync);
+void disk_sync_destroy(struct disk_sync *sync);
 
 /*
  * Take bytes @start to @end of the image, or memory, which are given to the
@@ -95,3 +91,18 @@ bool disk_turn_take_memory(struct disk_request *request);
 /* Give back what the request has, if anything, on its own thread. */
 void disk_turn_give_range(struct disk_request *request);
 void disk_turn_give_memory(struct disk_request *request);
+
+/*
+ * The kernel tells of lost data once, to whoever asks first: of two that ask at
+ * a time, one would hear nothing of what both have lost.  So one makes stable at
+ * a time: flushes, and stable writes that go through the page cache.  One that
+ * finds the turn free writes with RWF_DSYNC; others just write, and a single
+ * fdatasync() then covers all that had been written when its turn came.
+ */
+
+/* A stable write begins.  Takes the turn if it is free. */
+void disk_sync_try(struct disk_request *request);
+/* An fdatasync() is to begin.  False: it waits, and is woken having the turn, or synced. */
+bool disk_sync_take(struct disk_request *request);
+/* The turn ends, if the request has it.  Not @done: those that it covers go on waiting. */
+void disk_sync_give(struct disk_request *request, bool done);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Who waits for what in direct I/O. */
+/* Who waits for whom: with direct I/O for ranges and memory, else to make stable. */
 #include "devices/disk_private.h"
 
 #include <errno.h>
@@ -7,6 +7,22 @@
 #include "hw/base/util.h"
 
 /* --- Waiting --- */
+
+static void waiters_init(struct disk_waiters *waiters)
+{
+	waiters->first = NULL;
+	waiters->end = &waiters->first;
+}
+
+/* All of @from, to the end of @to. */
+static void move_all(struct disk_waiters *to, struct disk_waiters *from)
+{
+	if (!from->first)
+		return;
+	*to->end = from->first;
+	to->end = from->end;
+	waiters_init(from);
+}
 
 static void wait_in(struct disk_waiters *waiters, struct disk_request *request)
 {
@@ -156,6 +172,74 @@ void disk_turn_give_memory(struct disk_request *request)
 	pthread_mutex_unlock(&direct->lock);
 }
 
+/* --- Making stable --- */
+
+static bool take_turn(struct disk_request *request)
+{
+	struct disk_sync *sync = &request->disk->sync;
+
+	if (sync->busy)
+		return false;
+	sync->busy = true;
+	request->has_turn = true;
+	return true;
+}
+
+void disk_sync_try(struct disk_request *request)
+{
+	pthread_mutex_lock(&request->disk->sync.lock);
+	take_turn(request);
+	pthread_mutex_unlock(&request->disk->sync.lock);
+}
+
+bool disk_sync_take(struct disk_request *request)
+{
+	struct disk_sync *sync = &request->disk->sync;
+	bool mine;
+
+	if (request->has_turn)
+		return true;
+	pthread_mutex_lock(&sync->lock);
+	mine = take_turn(request);
+	if (!mine)
+		wait_in(&sync->waiting, request);
+	pthread_mutex_unlock(&sync->lock);
+	return mine;
+}
+
+/* The first that waits has the turn, and all that wait with it are covered by it. */
+static void next_turn(struct disk_sync *sync, struct io_thread *thread)
+{
+	struct disk_request *request;
+
+	sync->busy = sync->waiting.first;
+	if (!sync->busy)
+		return;
+	request = take_out(&sync->waiting, &sync->waiting.first);
+	request->has_turn = true;
+	move_all(&sync->covered, &sync->waiting);
+	wake(thread, request);
+}
+
+void disk_sync_give(struct disk_request *request, bool done)
+{
+	struct disk_sync *sync = &request->disk->sync;
+
+	if (!request->has_turn)
+		return;
+	request->has_turn = false;
+	pthread_mutex_lock(&sync->lock);
+	while (done && sync->covered.first) {
+		struct disk_request *covered = take_out(&sync->covered, &sync->covered.first);
+
+		covered->synced = true;
+		wake(request->thread, covered);
+	}
+	move_all(&sync->waiting, &sync->covered);
+	next_turn(sync, request->thread);
+	pthread_mutex_unlock(&sync->lock);
+}
+
 /* --- Stop --- */
 
 static void wake_cancelled(struct disk_waiters *waiters, struct io_thread *thread,
@@ -173,7 +257,12 @@ static void wake_cancelled(struct disk_waiters *waiters, struct io_thread *threa
 void disk_cancelled(struct disk *disk, struct io_thread *thread, const bool *cancel)
 {
 	struct disk_direct *direct = disk->direct;
+	struct disk_sync *sync = &disk->sync;
 
+	pthread_mutex_lock(&sync->lock);
+	wake_cancelled(&sync->waiting, thread, cancel);
+	wake_cancelled(&sync->covered, thread, cancel);
+	pthread_mutex_unlock(&sync->lock);
 	if (!direct)
 		return;
 	pthread_mutex_lock(&direct->lock);
@@ -190,11 +279,24 @@ void disk_turn_init(struct disk_direct *direct)
 {
 	pthread_mutex_init(&direct->lock, NULL);
 	direct->free = ~0u;
-	direct->for_memory.end = &direct->for_memory.first;
-	direct->for_range.end = &direct->for_range.first;
+	waiters_init(&direct->for_memory);
+	waiters_init(&direct->for_range);
 }
 
 void disk_turn_destroy(struct disk_direct *direct)
 {
 	pthread_mutex_destroy(&direct->lock);
+}
+
+void disk_sync_init(struct disk_sync *sync)
+{
+	pthread_mutex_init(&sync->lock, NULL);
+	sync->busy = false;
+	waiters_init(&sync->waiting);
+	waiters_init(&sync->covered);
+}
+
+void disk_sync_destroy(struct disk_sync *sync)
+{
+	pthread_mutex_destroy(&sync->lock);
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Disks past the page cache: what the host demands, and what the guest asks for. */
+/*
+ * Disks past the page cache: what the host demands, and what the guest asks for;
+ * and whatever has requests wait for each other.
+ */
 #include "devices/disk.h"
 
 #include <errno.h>
@@ -746,6 +749,156 @@ START_TEST(resized)
 }
 END_TEST
 
+/* --- Stable writes and flushes --- */
+
+static void begin_plain(const struct kind *kind)
+{
+	const struct disk_config config = { .path = image(SIZE), .aio = kind->aio };
+	struct io_thread_config thread = { .queues = 1, .use_uring = kind->uring_thread };
+
+	opens(&config);
+	for (unsigned i = 0; i < 2; i++) {
+		thread.name = i ? "io-b" : "io-a";
+		ck_assert_int_eq(io_thread_create(&threads[i], &thread), 0);
+	}
+}
+
+static void end_plain(void)
+{
+	io_thread_destroy(threads[0]);
+	io_thread_destroy(threads[1]);
+	ck_assert(!disk.sync.busy && !disk.sync.waiting.first && !disk.sync.covered.first);
+	disk_close(&disk);
+}
+
+/* Somebody else makes stable. */
+static void hold_turn(void *opaque)
+{
+	struct disk_request *request = opaque;
+
+	*request = (struct disk_request){ .disk = &disk, .thread = threads[0] };
+	must(disk_sync_take(request));
+}
+
+static void let_turn_go(void *opaque)
+{
+	disk_sync_give(opaque, true);
+}
+
+/* On both threads: three stable writes and two flushes. */
+#define STABLES 5
+
+static void stables_start(struct job *jobs, uint8_t *data)
+{
+	for (unsigned i = 0; i < STABLES; i++) {
+		job_init(&jobs[i], i < 3 ? DISK_WRITE_STABLE : DISK_FLUSH, i * BLOCK, data,
+			 i < 3 ? BLOCK : 0);
+		jobs[i].request.iov_count = i < 3;
+		jobs[i].thread = threads[i % 2];
+		on_thread(jobs[i].thread, job_start, &jobs[i]);
+	}
+}
+
+/*
+ * One fdatasync() covers all that was written when its turn came, and its error
+ * is theirs.  Nobody is told of success before.
+ */
+START_TEST(one_sync_for_all)
+{
+	static uint8_t data[BLOCK];
+	struct disk_request holder;
+	struct job jobs[STABLES];
+
+	for (unsigned k = 0; k < 2 * array_size(kinds); k++) {
+		int error = k % 2 ? EIO : 0;
+		unsigned syncs, dsyncs = fault_count_dsync();
+
+		begin_plain(&kinds[k / 2]);
+		on_thread(threads[0], hold_turn, &holder);
+		memset(data, (int)k, sizeof(data));
+		syncs = fault_count(FAULT_FLUSH);
+		stables_start(jobs, data);
+		for (unsigned i = 0; i < STABLES; i++)
+			ck_assert(!is_done(&jobs[i]));
+		if (error && kinds[k / 2].aio == DISK_AIO_SYNC)
+			fault_inject(FAULT_FLUSH, 1, error, 0);
+		else
+			error = 0;
+		on_thread(threads[0], let_turn_go, &holder);
+		for (unsigned i = 0; i < STABLES; i++) {
+			jobs_wait(jobs[i].told, 1);
+			ck_assert_int_eq(jobs[i].result, -error);
+		}
+		if (kinds[k / 2].aio == DISK_AIO_SYNC)
+			ck_assert_uint_eq(fault_count(FAULT_FLUSH) - syncs, 1);
+		ck_assert_uint_eq(fault_count_dsync(), dsyncs);
+		/* For good. */
+		ck_assert_int_eq(transfer(DISK_WRITE_STABLE, 0, data, BLOCK), -error);
+		end_plain();
+	}
+}
+END_TEST
+
+/* Who comes while an fdatasync() runs is not covered by it, but hears of its error. */
+START_TEST(late_for_a_sync)
+{
+	static uint8_t data[BLOCK];
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+	unsigned syncs = fault_count(FAULT_FLUSH);
+	struct disk_request holder;
+	struct job first, late;
+
+	begin_plain(&kinds[1]);
+	on_thread(threads[0], hold_turn, &holder);
+	job_init(&first, DISK_WRITE_STABLE, 0, data, BLOCK);
+	on_thread(threads[0], job_start, &first);
+	fault_gate(gate);
+	fault_inject(FAULT_FLUSH, 1, EIO, 0);
+	on_thread(threads[0], let_turn_go, &holder);
+	job_init(&late, DISK_FLUSH, 0, NULL, 0);
+	late.thread = threads[1];
+	on_thread(threads[1], job_start, &late);
+	ck_assert(!is_done(&first) && !is_done(&late));
+	eventfd_write(gate, 2);
+	jobs_wait(first.told, 1);
+	jobs_wait(late.told, 1);
+	fault_gate(-1);
+	ck_assert_int_eq(first.result, -EIO);
+	ck_assert_int_eq(late.result, -EIO);
+	ck_assert_uint_eq(fault_count(FAULT_FLUSH) - syncs, 2);
+	end_plain();
+	close(gate);
+}
+END_TEST
+
+/* A stop ends the wait of those that wait, of those that are covered, and of the next. */
+START_TEST(stopped_before_a_sync)
+{
+	static uint8_t data[BLOCK];
+	struct disk_request holder;
+	struct job jobs[STABLES];
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin_plain(&kinds[k]);
+		on_thread(threads[0], hold_turn, &holder);
+		stables_start(jobs, data);
+		on_thread(jobs[1].thread, cancel_job, &jobs[1]);
+		jobs_wait(jobs[1].told, 1);
+		ck_assert_int_eq(jobs[1].result, -ECANCELED);
+		/* The one that has the turn next stops before it begins: on its own thread. */
+		jobs[0].cancel = true;
+		on_thread(threads[0], let_turn_go, &holder);
+		for (unsigned i = 0; i < STABLES; i++) {
+			if (i == 1)
+				continue;
+			jobs_wait(jobs[i].told, 1);
+			ck_assert_int_eq(jobs[i].result, i ? 0 : -ECANCELED);
+		}
+		end_plain();
+	}
+}
+END_TEST
+
 /* --- The page cache --- */
 
 #define PAGES 64
@@ -852,6 +1005,7 @@ int main(void)
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
 		waiting_behind_the_stopped, host_was_wrong, bounced_in_pieces, resized,
+		one_sync_for_all, late_for_a_sync, stopped_before_a_sync,
 		page_cache, dontcache_refused,
 	};
 	Suite *suite = suite_create("disk_direct");
