@@ -32,7 +32,7 @@ check "medians, ratios and verdicts" diff -u sample.out "$work/out"
 check "a target without results fails" test $status -eq 1
 
 for case in cached/randread/4k/{1,32,32/interrupt,128} cached/read/1m/4 disk/randread/4k/32 \
-	stock/fio-randread-4k-{d1,d32,d32-b16} boot/init first-output first-run memory binary; do
+	stock/fio-randread-4k-d{1,32} boot/init first-output first-run memory binary; do
 	for monitor in host vmm{,-nopoll} qemu-{iothread{,-nopoll},main,q35,microvm}; do
 		printf "$case\t$monitor\t%s\t1\t1\n" iops p50_ns ms kib \
 			{cpu_us,syscalls,exits,interrupts}_per_request

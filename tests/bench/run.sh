@@ -53,7 +53,7 @@ gather_facts() {
 	fact Kernel "$(uname -sr)"
 	fact 'KVM module' "${modules% }"
 	fact "Images' file system" "$filesystem"
-	fact vmm "$("$build/vmm" version | sed 's/^vmm //'), $(git describe --always --dirty --abbrev=12)"
+	fact vmm "$("$build/vmm" version | sed 's/^vmm //'), $(git describe --always --dirty --abbrev=12 || echo 'no git')"
 	fact QEMU "$("$QEMU" --version | sed -n 's/^QEMU emulator version //p')"
 	fact fio "$(fio --version)"
 	fact 'Stock kernel' "$(basename "$kernel")"
@@ -85,7 +85,7 @@ part() {
 	local begin=$SECONDS ended=0
 	echo "== $1"
 	"${@:2}" || ended=$?
-	[ "$ended" -le 128 ] || exit "$ended" # by a signal
+	case $ended in 129 | 130 | 143) exit "$ended" ;; esac # told to, by a signal
 	[ "$ended" -eq 0 ] || { status=1; echo "${0##*/}: $1 failed with status $ended" >&2; }
 	echo "== $1 took $((SECONDS - begin)) s"
 }
@@ -95,6 +95,7 @@ rm -f "$results" "$facts"
 check_filesystem
 image cached 256
 image disk 1024
+dd if="$build/bench/disk.img" iflag=nocache count=0 status=none # nothing of it stays in RAM
 if [ ! -e "$tracefs/events" ]; then
 	mount -t tracefs tracefs "$tracefs"
 	mounted=1
