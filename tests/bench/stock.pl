@@ -27,20 +27,25 @@ use Time::HiRes qw(clock_gettime sleep CLOCK_MONOTONIC);
 $| = 1;
 @ARGV == 4 or die "usage: stock.pl KERNEL FOLDER QEMU ROUNDS\n";
 my ($kernel, $folder, $qemu, $rounds) = @ARGV;
-my $starts = $rounds > 1 ? 2 : 1;   # a round
-my $seconds = $rounds > 1 ? 2 : 1;  # of fio
-my $deadline = 90;                  # seconds a guest may take
-my $memory = 512;                   # MiB
+my $boots = 2;                     # a round
+my $seconds = $rounds > 1 ? 2 : 1; # of fio
+my $deadline = 90;                 # seconds a guest may take
+my $memory = 512;                  # MiB
 my $tracing = '/sys/kernel/tracing';
 my $debug = '/sys/kernel/debug';
 my $console = 'console=ttyS0,115200 panic=-1 quiet';
 
+# Depth and batch of fio.
+my @cases = (['d1', 1, 1], ['d32', 32, 1], ['d32-b16', 32, 16]);
+pop @cases if $rounds == 1;
+
 # --- Command lines.
 
+# vmm KEYS INITRD LINE DISK...: KEYS are those of each disk.
 sub vmm {
-	my ($initrd, $line, @disks) = @_;
+	my ($keys, $initrd, $line, @disks) = @_;
 	return ($ENV{VMM}, 'run', '--kernel', $kernel, '--initrd', $initrd, '--memory', $memory,
-		'--cmdline', $line, map { ('--disk', $_) } @disks);
+		'--cmdline', $line, map { ('--disk', "$_$keys") } @disks);
 }
 
 # qemu MACHINE DEVICE INITRD LINE DISK...: DEVICE is what makes a disk of a drive.
@@ -60,36 +65,31 @@ sub qemu {
 
 # microvm has what makes it fastest here: no PIT, PIC and PCI, but an RTC, for which
 # this kernel waits where there is none.
-my %start = (
-	'vmm' => sub { vmm(@_) },
+my %command = (
+	'vmm' => sub { vmm('', @_) },
+	'vmm-nopoll' => sub { vmm(',poll-max-us=0', @_) },
 	'qemu-q35' => sub { qemu('q35', 'virtio-blk-pci', @_) },
 	'qemu-microvm' => sub { qemu('microvm,acpi=on,rtc=on,pit=off,pic=off',
 			'virtio-blk-device', @_) },
-);
-my @start = qw(vmm qemu-q35 qemu-microvm);
-
-# Depth and batch of fio.
-my @cases = (['d1', 1, 1], ['d32', 32, 1], ['d32-b16', 32, 16]);
-pop @cases if $rounds == 1;
-
-my %fio = (
-	'vmm' => sub { vmm(@_[0, 1, 2], "$_[3],queues=1") },
-	'vmm-nopoll' => sub { vmm(@_[0, 1, 2], "$_[3],queues=1,poll-max-us=0") },
-	'qemu-iothread' => sub { (qemu('q35', 'virtio-blk-pci,iothread=io', @_),
-			'-object', 'iothread,id=io', '-bios', 'qboot.rom') },
 	'qemu-main' => sub { (qemu('q35', 'virtio-blk-pci', @_), '-bios', 'qboot.rom') },
+	'qemu-iothread' => sub { (qemu('q35', 'virtio-blk-pci,iothread=io', @_),
+			'-bios', 'qboot.rom', '-object', 'iothread,id=io') },
 );
-my @fio = $rounds > 1 ? qw(vmm qemu-iothread qemu-main) :
-	qw(vmm qemu-iothread qemu-main);
+my @boot = qw(vmm qemu-q35 qemu-microvm);
+my @fio = grep { $rounds > 1 || $_ ne 'vmm-nopoll' } qw(vmm vmm-nopoll qemu-iothread qemu-main);
 
 # --- A monitor as a child, and what its guest writes.
 
-my ($child, $output, $began, $said); # $began: when its exec was
+my ($child, $output);
+my $began;       # when its exec was
+my ($said, $at); # all of it, and how far that is read
 
 sub now { return clock_gettime(CLOCK_MONOTONIC) }
 
+# start MONITOR INITRD LINE DISK...
 sub start {
-	my @command = @_;
+	my ($monitor, @guest) = @_;
+	my @command = $command{$monitor}->(@guest);
 	pipe($output, my $theirs) or die "pipe: $!\n";
 	pipe(my $clock, my $their_clock) or die "pipe: $!\n";
 	$child = fork // die "fork: $!\n";
@@ -102,7 +102,7 @@ sub start {
 	}
 	sysread($clock, $began, 8);
 	$began = unpack('d', $began);
-	$said = '';
+	($said, $at) = ('', 0);
 }
 
 sub stop {
@@ -111,14 +111,16 @@ sub stop {
 	waitpid($child, 0);
 	undef $child;
 }
+END { my $status = $?; stop(); $? = $status }
 
-# The next line that begins so; those before it are dropped.
+# The next line that begins so.
 sub wait_for {
 	my ($begin) = @_;
 	my $until = $began + $deadline;
 	while (1) {
-		while ($said =~ s/^(.*)\n//) {
-			my $line = $1;
+		while ((my $end = index($said, "\n", $at)) >= 0) {
+			my $line = substr($said, $at, $end - $at);
+			$at = $end + 1;
 			return $line if index($line, $begin) == 0;
 		}
 		my $left = $until - now();
@@ -171,7 +173,7 @@ sub look {
 		exits => statistic('exits'), interrupts => statistic('irq_injections'));
 	my $count = syscalls();
 	for my $thread (glob("/proc/$child/task/*")) {
-		my ($ns) = split / /, text("$thread/schedstat");
+		my $ns = (split / /, text("$thread/schedstat"))[0] // 0; # it may have ended
 		my ($id) = $thread =~ /(\d+)$/;
 		$used{total_cpu_us} += $ns / 1000;
 		$used{cpu_us} += $ns / 1000 unless is_vcpu($thread);
@@ -196,9 +198,9 @@ my $failed = 0;
 
 sub result { print join("\t", @_), "\n" }
 
-sub run_start {
+sub run_boot {
 	my ($monitor, $round) = @_;
-	start($start{$monitor}->("$folder/initrd-start", $console, 'disk.img'));
+	start($monitor, "$folder/initrd-boot", $console, 'disk.img');
 	wait_for('# init');
 	my $now = now();
 	result('boot/init', $monitor, 'ms', $round, sprintf('%.1f', ($now - $began) * 1000));
@@ -212,8 +214,8 @@ sub run_fio {
 	my ($monitor, $round) = @_;
 	my @runs = ((map { [@$_, $seconds, 0] } @cases), map { [@$_, 1, 1] } @cases);
 	my $bench = join(',', map { join('/', @$_[1 .. 3]) } @runs);
-	start($fio{$monitor}->("$folder/initrd-fio", "$console test=bench bench=$bench",
-		'tools.img', 'disk.img'));
+	start($monitor, "$folder/initrd-fio", "$console test=bench bench=$bench", 'tools.img',
+		'disk.img');
 	for my $run (@runs) {
 		my ($case, $counted) = @$run[0, 4];
 		count_syscalls(1) if $counted;
@@ -245,6 +247,7 @@ sub try {
 	eval { $run->($monitor, $round); 1 } or do {
 		my $error = $@;
 		print "$what under $monitor, round $round: $error", substr($said, -2000), "\n";
+		eval { count_syscalls(0) }; # if that was on
 		$failed = 1;
 	};
 	stop();
@@ -263,8 +266,8 @@ sub prepare {
 	system('cp', "$folder/tools.img", '.') == 0 &&
 		system('dd', 'if=/dev/zero', 'of=disk.img', 'bs=1M', 'count=128', 'status=none') == 0 &&
 		system('sync') == 0 or die "cannot make the images\n";
-	for my $monitor (@start) {
-		start($start{$monitor}->("$folder/initrd-start", $console, 'disk.img'));
+	for my $monitor (@boot) {
+		start($monitor, "$folder/initrd-boot", $console, 'disk.img');
 		sleep(1);
 		stop();
 	}
@@ -273,9 +276,9 @@ sub prepare {
 prepare();
 for my $round (1 .. $rounds) {
 	print "stock, round $round of $rounds\n";
-	for my $start (1 .. $starts) {
-		try('start', \&run_start, $_, ($round - 1) * $starts + $start)
-			for rotated($round + $start, @start);
+	for my $boot (1 .. $boots) {
+		try('boot', \&run_boot, $_, ($round - 1) * $boots + $boot)
+			for rotated($round + $boot, @boot);
 	}
 	try('fio', \&run_fio, $_, $round) for rotated($round - 1, @fio);
 }

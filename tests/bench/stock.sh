@@ -30,11 +30,11 @@ initrd()
 {
 	"$here/../host/initrd.sh" "$out/$1" "$cloud" "$busybox" "virtio_pci virtio_blk ext4" "$2"
 }
-initrd initrd-start "$here/stock-init"
+initrd initrd-boot "$here/stock-init"
 initrd initrd-fio "$here/../stock/initramfs-init"
 
 # Results have four tabs. All else is for the reader.
-"$here/../host/run.sh" --deadline $((120 + 180 * rounds)) "$build/cache" "$here/stock.pl" \
+"$here/../host/run.sh" --deadline $((120 + 150 * rounds)) "$build/cache" "$here/stock.pl" \
 	"$cloud" "$out" "$qemu" "$rounds" |
 	awk -F '\t' -v results="$results" 'NF == 5 { print >> results; next }
 		{ print; fflush() }'
