@@ -206,7 +206,7 @@ static void ring_interrupted(struct bench_load *load, struct bench_ring *ring, b
 	do {
 		bench_ring_disarm(ring);
 		ring_take(load, ring, &free);
-	} while (!load->result.failure && !bench_ring_arm(ring));
+	} while (!bench_ring_arm(ring) && free.count < ring->shape.depth && !load->result.failure);
 	if (free.count && again)
 		ring_give(load, ring, &free);
 }

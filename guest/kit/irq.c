@@ -48,7 +48,7 @@ enum {
 
 /*
  * KVM's and QEMU's local APIC timers count a 1 GHz bus. On another bus deadlines get
- * longer or shorter, and nothing else depends on it.
+ * longer or shorter, and the bench's times are wrong by as much.
  */
 enum { APIC_TICKS_PER_MS = 1000000 / 16, TSC_CALIBRATION_MS = 50, TSC_CALIBRATION_LOOKS = 8 };
 
