@@ -89,7 +89,8 @@ static void open_window(struct disk_request *request, uint64_t tail)
 	uint64_t end = align_up(request->offset + request->len, request->align);
 
 	bounce->offset = align_down(request->offset, request->align);
-	end = min(min(end, tail), bounce->offset + DISK_BOUNCE_LEN);
+	end = min(end, tail);
+	end = min(end, bounce->offset + DISK_BOUNCE_LEN);
 	bounce->len = (uint32_t)(end - bounce->offset);
 	bounce->at = 0;
 	bounce->writing = false;
