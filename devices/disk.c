@@ -297,8 +297,9 @@ static bool loses_data(const struct disk_request *request)
 /* Did the image shrink while the request ran?  What is left of it would make it grow. */
 static bool is_beyond_end(const struct disk_request *request)
 {
-	return request->len &&
-		request->offset + request->len > load_relaxed(&request->disk->sectors) * DISK_SECTOR;
+	uint64_t end = load_relaxed(&request->disk->sectors) * DISK_SECTOR;
+
+	return request->len && request->offset + request->len > end;
 }
 
 static void finish(struct disk_request *request, int result)

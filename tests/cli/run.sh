@@ -278,6 +278,8 @@ usage "unknown key" "disk 'disk.img,color=red': unknown key 'color'; $keys" \
 	-k bz -d disk.img,color=red
 usage "repeated key" "disk 'disk.img,ro,readonly': repeated key 'readonly'; $keys" \
 	-k bz -d disk.img,ro,readonly
+usage "direct and dontcache" "disk 'disk.img,direct,dontcache=on': direct and dontcache exclude \
+each other: direct I/O leaves nothing in the page cache anyway" -k bz -d disk.img,direct,dontcache=on
 usage "key without its value" "disk 'disk.img,aio': no value for key 'aio' (how I/O is done, \
 default io_uring); $keys" -k bz -d disk.img,aio
 usage "malformed queue-size" "disk 'disk.img,queue_size=100': bad value for key 'queue_size' \

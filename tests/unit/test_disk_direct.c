@@ -454,43 +454,48 @@ static void prepare(struct job *job, uint64_t *state, uint8_t *data, uint8_t *mo
 		memset(model, byte, len);
 }
 
-START_TEST(neighbours)
+static void run_neighbours(uint64_t *state)
 {
 	static uint8_t model[SIZE], buffer[SIZE], now[SIZE];
 	static struct job jobs[JOBS];
-	uint64_t state = 11, from[JOBS + 1];
+	uint64_t from[JOBS + 1];
 
+	read_image(model, SIZE);
+	for (unsigned round = 0; round < 60; round++) {
+		int told = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+
+		cut(state, from);
+		for (unsigned i = 0; i < JOBS; i++) {
+			uint64_t start = from[i] * 512, len = (from[i + 1] - from[i]) * 512;
+
+			prepare(&jobs[i], state, buffer + start, model + start, start, len);
+			close(jobs[i].told);
+			jobs[i].told = told;
+		}
+		on_thread(threads[0], start_batch, &(struct batch){ jobs, 0 });
+		on_thread(threads[1], start_batch, &(struct batch){ jobs, 1 });
+		jobs_wait(told, JOBS);
+		for (unsigned i = 0; i < JOBS; i++) {
+			uint64_t start = from[i] * 512, len = (from[i + 1] - from[i]) * 512;
+
+			must(jobs[i].result == 0);
+			must(jobs[i].request.op != DISK_READ ||
+			     !memcmp(buffer + start, model + start, len));
+		}
+		read_image(now, SIZE);
+		must(!memcmp(now, model, SIZE));
+	}
+	ck_assert_int_eq(image_length(), SIZE);
+}
+
+START_TEST(neighbours)
+{
 	static const struct fault_direct *const three[] = { &large, &small, &real };
+	uint64_t state = 11;
 
 	for (unsigned k = 0; k < array_size(kinds) * 3; k++) {
 		begin(&kinds[k / 3], three[k % 3], SIZE);
-		read_image(model, SIZE);
-		for (unsigned round = 0; round < 60; round++) {
-			int told = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
-
-			cut(&state, from);
-			for (unsigned i = 0; i < JOBS; i++) {
-				uint64_t start = from[i] * 512, len = (from[i + 1] - from[i]) * 512;
-
-				prepare(&jobs[i], &state, buffer + start, model + start, start, len);
-				close(jobs[i].told);
-				jobs[i].told = told;
-			}
-			on_thread(threads[0], start_batch, &(struct batch){ jobs, 0 });
-			on_thread(threads[1], start_batch, &(struct batch){ jobs, 1 });
-			jobs_wait(told, JOBS);
-			for (unsigned i = 0; i < JOBS; i++) {
-				uint64_t start = from[i] * 512;
-
-				must(jobs[i].result == 0);
-				must(jobs[i].request.op != DISK_READ ||
-				     !memcmp(buffer + start, model + start,
-					     (from[i + 1] - from[i]) * 512));
-			}
-			read_image(now, SIZE);
-			must(!memcmp(now, model, SIZE));
-		}
-		ck_assert_int_eq(image_length(), SIZE);
+		run_neighbours(&state);
 		ck_assert_uint_eq(fault_count_misfits(), 0);
 		end();
 	}
@@ -839,6 +844,19 @@ START_TEST(one_sync_for_all)
 }
 END_TEST
 
+/* Many stable writes and flushes of two threads: all are done, and done once. */
+START_TEST(turns_of_two_threads)
+{
+	uint64_t state = 13;
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin_plain(&kinds[k]);
+		run_neighbours(&state);
+		end_plain();
+	}
+}
+END_TEST
+
 /* Who comes while an fdatasync() runs is not covered by it, but hears of its error. */
 START_TEST(late_for_a_sync)
 {
@@ -1005,7 +1023,7 @@ int main(void)
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
 		waiting_behind_the_stopped, host_was_wrong, bounced_in_pieces, resized,
-		one_sync_for_all, late_for_a_sync, stopped_before_a_sync,
+		one_sync_for_all, turns_of_two_threads, late_for_a_sync, stopped_before_a_sync,
 		page_cache, dontcache_refused,
 	};
 	Suite *suite = suite_create("disk_direct");
