@@ -287,6 +287,26 @@ case_too_many_disks() {
 	grep -q 'the PCI bus has no place for one more disk' errors || fail "$(cat errors)"
 }
 
+# Beside the guest's RAM, the mapping of 64 MiB, which is mostly untouched here.
+case_memory_under_2_mebibytes() {
+	local kib
+	start end=halt
+	until_it_runs
+	kib=$(awk '$1 == "Size:" { counts = $2 < 65536 }
+		/^Private_(Clean|Dirty):/ && counts { sum += $2 }
+		END { print sum + 0 }' "/proc/$pid/smaps")
+	kill -TERM "$pid"
+	finish 143
+	[[ $kib -gt 0 && $kib -lt 2048 ]] || fail "$kib KiB of private memory"
+}
+
+case_binary_under_300_kibibytes() {
+	local bytes
+	strip -o stripped "$vmm"
+	bytes=$(stat -c %s stripped)
+	[ "$bytes" -lt $((300 << 10)) ] || fail "$bytes bytes"
+}
+
 run() {
 	local status=0
 	number=$((number + 1))
