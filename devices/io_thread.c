@@ -49,6 +49,7 @@ struct io_thread {
 	struct io_completion *completed, **completed_end;
 	struct io_poll for_guests, for_disks; /* while none, or some, of the I/O is in flight */
 	unsigned in_flight;                   /* in the ring */
+	bool disk_is_slow;                    /* not all was done within the last enter */
 	bool wake_watched, all_watched;
 	unsigned files;                /* slots of the table: 0 or FILES_MAX */
 	uint8_t file_state[FILES_MAX]; /* enum file_state */
@@ -184,6 +185,9 @@ struct io_uring_sqe *io_thread_sqe(struct io_thread *thread)
 
 	if (!thread->use_uring)
 		return NULL;
+	/* What goes in one call reaches the disk together: it would idle until then. */
+	if (thread->disk_is_slow && io_uring_sq_ready(&thread->ring) >= BATCH)
+		io_uring_submit(&thread->ring);
 	sqe = get_sqe(thread);
 	thread->in_flight += sqe != NULL;
 	return sqe;
@@ -289,6 +293,7 @@ static unsigned enter(struct io_thread *thread, unsigned wanted)
 		count++;
 	}
 	io_uring_cq_advance(&thread->ring, count);
+	thread->disk_is_slow = thread->in_flight;
 	return count;
 }
 
