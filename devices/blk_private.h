@@ -35,6 +35,7 @@ struct blk_queue {
 	struct blk_request *free;
 	unsigned fresh; /* how many were ever used: the others cost no memory */
 	union blk_parts *parts; /* the first for the chain in hand, then one a request */
+	struct blk_request *held; /* a transfer that the next one may join; inside serve() */
 } on_cache_lines;
 
 /*

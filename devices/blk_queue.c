@@ -14,6 +14,12 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 
+/*
+ * Reads, or writes, that follow each other in the image and in the ring go as one:
+ * up to so many bytes, beyond which it gains little and delays the first of them.
+ */
+#define JOINED_MAX (128u << 10)
+
 /* Of data; Linux seldom makes more for what it reads and writes in small pieces. */
 #define PARTS_FEW 4
 
@@ -26,6 +32,13 @@ struct blk_request {
 	struct blk_request *next_free;
 	struct virtqueue_chain chain; /* its iov[] is the queue's, till the next chain */
 	struct blk_command command;
+
+	/* Of a transfer; until it is done it goes together with those that joined it. */
+	struct blk_request *joined; /* the next of them */
+	struct blk_request *last;   /* of them: itself, if there is none */
+	uint64_t joined_len;        /* of all */
+	unsigned joined_count;      /* of all parts */
+
 	unsigned next_segment;
 	bool sync_after; /* a flush follows the last segment */
 	union blk_parts *parts;        /* those of a long transfer, or segments */
@@ -108,6 +121,51 @@ static void start_disk(struct blk_request *request, enum disk_op op)
 	disk_queue(queue->blk->disk, queue->thread, &request->disk);
 }
 
+/* Start the transfer that was held, with those that joined it. */
+static void start_held(struct blk_queue *queue)
+{
+	struct blk_request *request = queue->held;
+
+	if (!request)
+		return;
+	queue->held = NULL;
+	request->disk.offset = request->command.offset;
+	request->disk.len = request->joined_len;
+	request->disk.iov = request->joined ? request->parts->iov : request->command.iov;
+	request->disk.iov_count = request->joined_count;
+	queue->in_flight++;
+	disk_queue(queue->blk->disk, queue->thread, &request->disk);
+}
+
+/* Is @request the same kind of transfer, where that of @held ends? */
+static bool may_join(const struct blk_request *held, const struct blk_request *request)
+{
+	return held && held->disk.op == request->disk.op &&
+		held->command.offset + held->joined_len == request->command.offset &&
+		held->command.iov_count <= PARTS_FEW && request->command.iov_count <= PARTS_FEW &&
+		held->joined_count + request->command.iov_count <= VIRTQUEUE_CHAIN_MAX &&
+		held->joined_len + request->command.len <= JOINED_MAX;
+}
+
+static void append_parts(struct blk_request *held, const struct blk_request *request)
+{
+	memcpy(&held->parts->iov[held->joined_count], request->few,
+	       request->command.iov_count * sizeof(*request->few));
+	held->joined_count += request->command.iov_count;
+}
+
+static void join(struct blk_request *held, struct blk_request *request)
+{
+	if (!held->joined) {
+		held->joined_count = 0;
+		append_parts(held, held);
+	}
+	append_parts(held, request);
+	held->joined_len += request->command.len;
+	held->last->joined = request;
+	held->last = request;
+}
+
 /* The data of a read or write, whose parts the next chain would overwrite. */
 static void start_transfer(struct blk_request *request, enum disk_op op)
 {
@@ -117,7 +175,16 @@ static void start_transfer(struct blk_request *request, enum disk_op op)
 
 	memcpy(parts, command->iov, command->iov_count * sizeof(*parts));
 	command->iov = parts;
-	start_disk(request, op);
+	request->disk.op = op;
+	request->last = request;
+	request->joined_len = command->len;
+	request->joined_count = command->iov_count;
+	if (may_join(request->queue->held, request)) {
+		join(request->queue->held, request);
+		return;
+	}
+	start_held(request->queue);
+	request->queue->held = request;
 }
 
 static bool is_range(const struct blk_request *request)
@@ -166,11 +233,21 @@ static void check_unmap(struct blk *blk)
 		virtio_notify_config(&blk->virtio);
 }
 
+static void finish(struct blk_request *request, int result)
+{
+	bool data_in = request->command.action == BLK_READ && result == 0;
+
+	if (result && result != -ECANCELED)
+		report_failure(request, result);
+	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
+		 data_in ? request->command.len : 0);
+}
+
 static void disk_done(struct disk_request *disk, int result)
 {
-	struct blk_request *request = container_of(disk, struct blk_request, disk);
+	struct blk_request *request = container_of(disk, struct blk_request, disk), *next;
 	struct blk_queue *queue = request->queue;
-	bool data_in = request->command.action == BLK_READ && result == 0;
+	bool again = request->joined && result && !queue->stopping;
 
 	queue->in_flight--;
 	if (is_range(request)) {
@@ -180,10 +257,15 @@ static void disk_done(struct disk_request *disk, int result)
 		else if (result == 0 && start_next(request))
 			return;
 	}
-	if (result && result != -ECANCELED)
-		report_failure(request, result);
-	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
-		 data_in ? request->command.len : 0);
+	/* Which of those that went together has failed is found out one by one. */
+	for (; request; request = next) {
+		next = request->joined;
+		request->joined = NULL;
+		if (again)
+			start_disk(request, request->disk.op);
+		else
+			finish(request, result);
+	}
 }
 
 static void start_io(struct blk_request *request)
@@ -242,9 +324,8 @@ static void execute(struct blk_request *request)
  * the thread's round is spent, so that a driver that never stops adding, or
  * that asks for much at once, cannot keep other queues waiting.
  */
-static void queue_serve(struct io_queue *io)
+static void pop_all(struct blk_queue *queue)
 {
-	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 	struct virtqueue *ring = queue->ring;
 	struct virtio_device *dev = &queue->blk->virtio;
 
@@ -269,6 +350,14 @@ static void queue_serve(struct io_queue *io)
 		if (io_thread_is_spent(queue->thread))
 			return;
 	}
+}
+
+static void queue_serve(struct io_queue *io)
+{
+	struct blk_queue *queue = container_of(io, struct blk_queue, io);
+
+	pop_all(queue);
+	start_held(queue);
 }
 
 /* A starved queue goes on when it is flushed, whatever comes meanwhile. */

@@ -1137,6 +1137,65 @@ START_TEST(broken_ring)
 }
 END_TEST
 
+/* --- Requests that go together --- */
+
+/* Requests like @r for eight sectors from its own on; reads find the image's bytes. */
+static void do_eight(struct rig_request r, uint8_t status)
+{
+	struct rig_result result;
+
+	for (unsigned i = 0; i < 8; i++, r.sector++) {
+		rig_fill(&rig, rig_free_slot(&rig), model + r.sector * 512, r.out);
+		must(rig_add(&rig, &r) >= 0);
+	}
+	rig_kick(&rig);
+	for (unsigned i = 0; i < 8; i++) {
+		rig_wait(&rig, &result);
+		must(result.status == status);
+		must(status || !memcmp(rig_data(&rig, result.slot),
+				       model + result.request.sector * 512, 512));
+	}
+}
+
+static void read_eight(uint64_t sector, uint8_t status)
+{
+	do_eight((struct rig_request){ VIRTIO_BLK_T_IN, .sector = sector, .in = 512 }, status);
+}
+
+/* One call for all; if it fails, one for each, so that those succeed that can. */
+START_TEST(adjacent_requests)
+{
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		unsigned before = fault_count(FAULT_READ);
+
+		begin(kinds[k], 256, ALL);
+		reset_model();
+		read_eight(16, 0);
+		read_eight(SECTORS - 8, 0);
+		if (!kinds[k]) {
+			ck_assert_uint_eq(fault_count(FAULT_READ) - before, 2);
+			fault_inject(FAULT_READ, 1, EIO, 0);
+			read_eight(32, 0);
+			ck_assert_uint_eq(fault_count(FAULT_READ) - before, 2 + 1 + 8);
+			/* A short one goes on where it ended. */
+			fault_inject(FAULT_READ, 1, 0, 700);
+			read_eight(40, 0);
+			ck_assert_uint_eq(fault_count(FAULT_READ) - before, 11 + 2);
+			fault_inject(FAULT_READ, 9, EIO, 0);
+			files_capture();
+			read_eight(48, VIRTIO_BLK_S_IOERR);
+			free(files_captured());
+		}
+		memset(model + 64 * 512, 0x5a, 3 * 512);
+		memset(model + 67 * 512, 0xa5, 5 * 512);
+		do_eight((struct rig_request){ VIRTIO_BLK_T_OUT, .sector = 64, .out = 512 }, 0);
+		image_is_model();
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
 /* --- A disk that takes its time --- */
 
 /*
@@ -1870,7 +1929,7 @@ int main(void)
 		most_segments,
 		nothing_before_driver_ok, no_place_for_a_status, writes_are_stable_without_flush,
 		cache_modes, writeback_toggled, writeback_toggled_under_load, flush_reaches_the_disk,
-		failed_stable_write_is_not_forgotten, host_errors,
+		failed_stable_write_is_not_forgotten, host_errors, adjacent_requests,
 	};
 	const TTest *const ranges[] = {
 		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,
