@@ -69,7 +69,7 @@ static unsigned char name_char(char c)
 	}
 }
 
-static int name_compare(const char *a, const char *b)
+static bool name_equal(const char *a, const char *b)
 {
 	unsigned char x, y;
 
@@ -77,7 +77,7 @@ static int name_compare(const char *a, const char *b)
 		x = name_char(*a++);
 		y = name_char(*b++);
 	} while (x && x == y);
-	return x - y;
+	return x == y;
 }
 
 /* Where the name begins in the file name that starts at @file. */
@@ -207,7 +207,7 @@ static int index_modules(struct modules *m)
 static const struct module *find_module(const struct modules *m, const char *name)
 {
 	for (size_t i = 0; i < m->count; i++) {
-		if (!name_compare(m->module[i].name, name))
+		if (name_equal(m->module[i].name, name))
 			return &m->module[i];
 	}
 	return NULL;
@@ -445,7 +445,7 @@ static int add_softdeps(const struct modules *m, const struct visit *visit,
 		if (!word || !word_is(word, "softdep"))
 			continue;
 		word = word_next(word);
-		if (!word || name_compare(word, visit->module->name))
+		if (!word || !name_equal(word, visit->module->name))
 			continue;
 		while ((word = word_next(word))) {
 			if (word_is(word, "pre:") || word_is(word, "post:")) {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,13 +164,15 @@ static int set_io_threads(struct options *options, const char *value)
 	return set_count(&options->io_threads, "--io-threads", value, OPTIONS_IO_THREADS_MAX, "");
 }
 
-/* Read "1", or "2-3", and point @end at what follows it. */
+/* Read "1", or "2-3", which the kernel counts in ints, and point @end at what follows it. */
 static bool parse_range(const char *text, uint64_t *first, uint64_t *last, const char **end)
 {
 	if (!number_parse(text, first, end))
 		return false;
 	*last = *first;
-	return **end != '-' || number_parse(*end + 1, last, end);
+	if (**end == '-' && !number_parse(*end + 1, last, end))
+		return false;
+	return *first <= *last && *last <= INT_MAX;
 }
 
 static int add_io_cpus(struct options *options, unsigned first, unsigned last)
@@ -194,11 +197,12 @@ static int set_io_cpus(struct options *options, const char *value)
 
 	options->io_cpu_count = 0;
 	for (const char *at = value; ret == 0; at++) {
-		if (!parse_range(at, &first, &last, &at) || first > last ||
-		    last >= CPU_SETSIZE || (*at && *at != ',')) {
+		if (!parse_range(at, &first, &last, &at) || (*at && *at != ',')) {
 			log_error("--io-cpus '%s': not a list of CPUs like 1 or 0,2-3", value);
 			return -EINVAL;
 		}
+		/* None is there from CPU_SETSIZE on: the first of those is enough to say so. */
+		last = min(last, max(first, (uint64_t)CPU_SETSIZE));
 		ret = add_io_cpus(options, (unsigned)first, (unsigned)last);
 		if (!*at)
 			break;
@@ -400,7 +404,8 @@ static int check_slots(const struct options *options)
 static int check_io_cpus(const struct options *options, const struct options_host *host)
 {
 	for (unsigned i = 0; i < options->io_cpu_count; i++)
-		if (!CPU_ISSET(options->io_cpu[i], &host->cpus)) {
+		if (options->io_cpu[i] >= CPU_SETSIZE ||
+		    !CPU_ISSET(options->io_cpu[i], &host->cpus)) {
 			log_error("--io-cpus: CPU %u is not there, or not for this process",
 				  options->io_cpu[i]);
 			return -EINVAL;

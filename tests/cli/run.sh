@@ -204,6 +204,8 @@ usage "--io-threads 65" "--io-threads 65: at most 64" -k bz --io-threads 65
 usage "--io-cpus" "--io-cpus '1-': not a list of CPUs like 1 or 0,2-3" -k bz --io-cpus 1-
 host "--io-cpus above the last one" "--io-cpus: CPU 1023 is not there, or not for this process" \
 	-k bz --io-cpus 0,1023
+host "--io-cpus above all" "--io-cpus: CPU 1024 is not there, or not for this process" \
+	-k bz --io-cpus 0,1024
 total=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024))
 host "-m above MemTotal" "--memory $((total + 1))M: the host has only ${total}M (MemTotal)" \
 	-k bz -m $((total + 1))
@@ -270,7 +272,7 @@ refused "read-only file opened for reading" 1 "vmm: $missing" \
 	"${nobody[@]}" "$vmm" run -k bz -d readonly.img,ro -d none
 
 keys="valid keys: path=PATH, readonly[=on|off], aio=io_uring|sync, direct[=on|off], \
-dontcache=on|off, block-size=512|4096, serial=TEXT, queue-size=N, queues=N, poll-max-us=N, \
+dontcache[=on|off], block-size=512|4096, serial=TEXT, queue-size=N, queues=N, poll-max-us=N, \
 discard=on|off, cache=writeback|writethrough|unsafe, \
 transport=pci|pci-transitional|mmio, packed=on|off, in-order=on|off, notification-data=on|off"
 usage "SPEC without a path" "disk ',ro': no path" -k bz -d ,ro
@@ -278,8 +280,8 @@ usage "unknown key" "disk 'disk.img,color=red': unknown key 'color'; $keys" \
 	-k bz -d disk.img,color=red
 usage "repeated key" "disk 'disk.img,ro,readonly': repeated key 'readonly'; $keys" \
 	-k bz -d disk.img,ro,readonly
-usage "direct and dontcache" "disk 'disk.img,direct,dontcache=on': direct and dontcache exclude \
-each other: direct I/O leaves nothing in the page cache anyway" -k bz -d disk.img,direct,dontcache=on
+usage "direct and dontcache" "disk 'disk.img,direct,dontcache': direct and dontcache exclude \
+each other: direct I/O leaves nothing in the page cache anyway" -k bz -d disk.img,direct,dontcache
 usage "key without its value" "disk 'disk.img,aio': no value for key 'aio' (how I/O is done, \
 default io_uring); $keys" -k bz -d disk.img,aio
 usage "malformed queue-size" "disk 'disk.img,queue_size=100': bad value for key 'queue_size' \

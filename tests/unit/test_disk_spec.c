@@ -11,9 +11,9 @@
 #include "tests/unit/unit.h"
 
 #define VALID_KEYS \
-	"path=PATH, readonly[=on|off], aio=io_uring|sync, direct[=on|off], dontcache=on|off, " \
-	"block-size=512|4096, serial=TEXT, queue-size=N, queues=N, poll-max-us=N, " \
-	"discard=on|off, cache=writeback|writethrough|unsafe, " \
+	"path=PATH, readonly[=on|off], aio=io_uring|sync, direct[=on|off], " \
+	"dontcache[=on|off], block-size=512|4096, serial=TEXT, queue-size=N, queues=N, " \
+	"poll-max-us=N, discard=on|off, cache=writeback|writethrough|unsafe, " \
 	"transport=pci|pci-transitional|mmio, " \
 	"packed=on|off, in-order=on|off, notification-data=on|off"
 
@@ -187,14 +187,14 @@ END_TEST
 #define AIO_HELP "(how I/O is done, default io_uring)"
 #define SERIAL_HELP "(1 to 20 printable ASCII characters, default none)"
 #define PACKED_HELP "(offer RING_PACKED, default off)"
-#define POLL_HELP "(spin so long at most before sleep, 0 (off) to 1000, default 32)"
+#define POLL_HELP "(microseconds to spin before sleep, 0 to 1000, default 32)"
 #define QUEUES_HELP "(1 to 255, default one a CPU; also: num_queues)"
 #define CACHE_HELP "(safe after a flush, at once, or never; default writeback)"
 #define TRANSPORT_HELP "(how the guest reaches it, default pci)"
 #define DISCARD_HELP "(let the guest deallocate (holes), default on)"
 #define DIRECT_HELP "(go past the host's page cache, default off)"
-#define DONTCACHE_HELP "(leave nothing in it (Linux 6.14), default off)"
-#define BLOCK_SIZE_HELP "(of the guest's blocks, default 512)"
+#define DONTCACHE_HELP "(leave nothing in the page cache, from Linux 6.14, default off)"
+#define BLOCK_SIZE_HELP "(size of the guest's blocks, default 512)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
 static const struct {
@@ -222,7 +222,7 @@ static const struct {
 	{ "x,aio=native", "bad value for key 'aio' " AIO_HELP },
 	{ "x,direct=", "bad value for key 'direct' " DIRECT_HELP },
 	{ "x,direct,direct=off", "repeated key 'direct'" },
-	{ "x,dontcache", "no value for key 'dontcache' " DONTCACHE_HELP },
+	{ "x,dontcache=", "bad value for key 'dontcache' " DONTCACHE_HELP },
 	{ "x,dontcache=1", "bad value for key 'dontcache' " DONTCACHE_HELP },
 	{ "x,block-size", "no value for key 'block-size' " BLOCK_SIZE_HELP },
 	{ "x,block-size=1024", "bad value for key 'block-size' " BLOCK_SIZE_HELP },
@@ -307,7 +307,7 @@ START_TEST(direct_or_dontcache)
 		ck_assert_ptr_null(config.disk.path);
 		free(said);
 	}
-	config = parse("x,direct=off,dontcache=on");
+	config = parse("x,direct=off,dontcache");
 	ck_assert(!config.disk.direct && config.disk.dontcache);
 	disk_spec_free(&config);
 }

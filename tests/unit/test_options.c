@@ -206,7 +206,7 @@ static const struct {
 	{ "-k a --io-cpus 3-2", "--io-cpus '3-2': " NOT_A_LIST },
 	{ "-k a --io-cpus 1-2-3", "--io-cpus '1-2-3': " NOT_A_LIST },
 	{ "-k a --io-cpus 1;2", "--io-cpus '1;2': " NOT_A_LIST },
-	{ "-k a --io-cpus 0-1024", "--io-cpus '0-1024': " NOT_A_LIST },
+	{ "-k a --io-cpus 0-2147483648", "--io-cpus '0-2147483648': " NOT_A_LIST },
 	{ "-k a --io-cpus 0-18446744073709551616",
 	  "--io-cpus '0-18446744073709551616': " NOT_A_LIST },
 	{ "-k a -m 0", "--memory 0: at least 32M is needed" },
@@ -265,6 +265,32 @@ static const struct {
 	{ "1", 1, { 1 } }, { "3,1", 2, { 3, 1 } }, { "1023,0-1,7", 4, { 1023, 0, 1, 7 } },
 	{ "5-5,5", 2, { 5, 5 } }, { "0-3 --io-cpus 9", 1, { 9 } },
 };
+
+/* The first that cannot be there is said, however many follow it. */
+static const struct {
+	const char *line;
+	unsigned cpu;
+} cpus_above[] = {
+	{ "-k k --io-cpus 1024", 1024 }, { "-k k --io-cpus 0-9999", 1024 },
+	{ "-k k --io-cpus 2147483646-2147483647", 2147483646 },
+};
+
+START_TEST(io_cpus_above)
+{
+	struct options options = good(cpus_above[_i].line);
+	char expected[80], *said;
+
+	files_capture();
+	ck_assert_int_eq(options_check(&options, &large), -EINVAL);
+	said = files_captured();
+	snprintf(expected, sizeof(expected),
+		 "vmm: --io-cpus: CPU %u is not there, or not for this process\n",
+		 cpus_above[_i].cpu);
+	ck_assert_str_eq(said, expected);
+	free(said);
+	options_free(&options);
+}
+END_TEST
 
 START_TEST(io_cpus)
 {
@@ -362,6 +388,7 @@ int main(void)
 	tcase_add_loop_test(tables, memory_sizes, 0, array_size(sizes));
 	tcase_add_loop_test(tables, errors, 0, array_size(bad));
 	tcase_add_loop_test(tables, io_cpus, 0, array_size(cpu_lists));
+	tcase_add_loop_test(tables, io_cpus_above, 0, array_size(cpus_above));
 	suite_add_tcase(suite, tables);
 	unit_tcase(suite, "host", host_memory, same_image, slots);
 	return unit_run(suite);
