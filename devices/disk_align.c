@@ -104,7 +104,7 @@ static int ask_device(const struct disk *disk)
 /* The least with which the first bytes can be read. */
 static int try_reads(const struct disk *disk)
 {
-	static const uint32_t sizes[] = { DISK_SECTOR, 4096 };
+	static const uint32_t sizes[] = { DISK_SECTOR, DISK_ALIGN_STRICT };
 	struct disk_direct *direct = disk->direct;
 	ssize_t got = -1;
 
@@ -120,7 +120,7 @@ static int try_reads(const struct disk *disk)
 
 static bool can_serve(uint32_t align, uint32_t most)
 {
-	return align && align <= most && !(align & (align - 1));
+	return align <= most && is_power_of_two(align);
 }
 
 int disk_align_find(struct disk *disk)

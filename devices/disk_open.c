@@ -38,9 +38,9 @@ static int image_size(int fd, uint64_t *size)
 }
 
 /* @value if it is a power of two in this range, or else @least. */
-static uint32_t block_size(uint32_t value, uint32_t least, uint32_t most)
+static uint32_t power_of_two_or_least(uint32_t value, uint32_t least, uint32_t most)
 {
-	return value >= least && value <= most && !(value & (value - 1)) ? value : least;
+	return value >= least && value <= most && is_power_of_two(value) ? value : least;
 }
 
 /*
@@ -66,7 +66,7 @@ static void set_geometry(struct disk *disk)
 		ioctl(disk->fd, BLKIOMIN, &io_min);
 		ioctl(disk->fd, BLKIOOPT, &io_opt);
 	}
-	g->physical = block_size(physical, g->logical, PHYSICAL_MAX);
+	g->physical = power_of_two_or_least(physical, g->logical, PHYSICAL_MAX);
 	if (disk->direct) {
 		g->physical = max(g->physical, disk->direct->offset_align);
 		io_min = max(io_min, disk->direct->offset_align);
@@ -158,13 +158,14 @@ static int map_zeros(struct disk *disk)
 /* How the page cache is passed by, if it is. */
 static int open_past_cache(struct disk *disk, const struct disk_config *config)
 {
-	int ret = 0;
+	int ret;
 
 	if (config->direct)
 		return disk_direct_open(disk);
-	if (config->dontcache)
-		ret = disk_try_dontcache(disk);
-	if (config->dontcache && ret == 0)
+	if (!config->dontcache)
+		return 0;
+	ret = disk_try_dontcache(disk);
+	if (ret == 0)
 		disk->rw_flags = RWF_DONTCACHE;
 	return ret;
 }
@@ -218,4 +219,3 @@ void disk_close(struct disk *disk)
 	unlock(disk);
 	close(disk->fd);
 }
-

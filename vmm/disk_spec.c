@@ -113,7 +113,7 @@ static bool set_queue_size(void *field, const char *value)
 
 	if (!number_parse(value, &size, &end) || *end)
 		return false;
-	if (size < BLK_QUEUE_SIZE_MIN || size > BLK_QUEUE_SIZE_MAX || (size & (size - 1)))
+	if (size < BLK_QUEUE_SIZE_MIN || size > BLK_QUEUE_SIZE_MAX || !is_power_of_two(size))
 		return false;
 	*(uint16_t *)field = (uint16_t)size;
 	return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -36,6 +37,11 @@
 static inline uint64_t bytes_mask(unsigned len)
 {
 	return len >= 8 ? ~0ULL : (1ULL << (8 * len)) - 1;
+}
+
+static inline bool is_power_of_two(uint64_t value)
+{
+	return value && !(value & (value - 1));
 }
 
 /* @align is a power of two. */
