@@ -144,13 +144,24 @@ static int check_fit(int fd, const struct iovec *iov, int count, off_t offset)
 	return -1;
 }
 
+static uint64_t pread_bytes;
+
+uint64_t fault_pread_bytes(void)
+{
+	return load_relaxed(&pread_bytes);
+}
+
 ssize_t pread(int fd, void *to, size_t len, off_t offset)
 {
 	const struct iovec part = { to, len };
+	ssize_t n;
 
 	if (check_fit(fd, &part, 1, offset))
 		return -1;
-	return syscall(SYS_pread64, fd, to, len, offset);
+	n = syscall(SYS_pread64, fd, to, len, offset);
+	if (n > 0)
+		__atomic_fetch_add(&pread_bytes, (uint64_t)n, __ATOMIC_RELAXED);
+	return n;
 }
 
 /* --- I/O --- */
