@@ -398,18 +398,38 @@ static bool is_ring_ready(const struct io_thread *thread)
 				     (load_relaxed(thread->ring.sq.kflags) & flags));
 }
 
-/* Spin until @deadline, or until there is something to do: is there? */
+static bool is_wanted(const struct io_thread *thread)
+{
+	return has_work(thread) || load_relaxed(&thread->orders);
+}
+
+/* Spin until @deadline, or until there seems to be something to do: does there? */
 static bool spin(const struct io_thread *thread, uint64_t deadline)
 {
 	do {
 		for (unsigned i = 0; i < SPINS; i++) {
-			if (is_ring_ready(thread) || has_work(thread) ||
-			    load_relaxed(&thread->orders))
+			if (is_ring_ready(thread) || is_wanted(thread))
 				return true;
 			cpu_relax();
 		}
 	} while (clock_ns() < deadline);
 	return false;
+}
+
+/* Spin as long as it pays: is there something to do? */
+static bool spin_and_look(struct io_thread *thread, struct io_poll *poll, uint64_t begin,
+			  uint64_t longest)
+{
+	uint64_t waited;
+
+	if (!spin(thread, begin + min(poll->ns, longest)))
+		return false;
+	waited = clock_ns() - begin;
+	/* Something else had the CPU, such as the vCPU that is waited for. */
+	if (waited > longest)
+		io_poll_slept(poll, waited, longest);
+	/* The kernel may leave its flag set with nothing behind it, until it sets it again. */
+	return look(thread) || is_wanted(thread);
 }
 
 static uint64_t poll_max_ns(const struct io_thread *thread)
@@ -457,7 +477,9 @@ static void idle(struct io_thread *thread)
 		return;
 	if (longest)
 		begin = clock_ns();
-	if ((spins && spin(thread, begin + min(poll->ns, longest))) || arm_all(thread)) {
+	if (spins && spin_and_look(thread, poll, begin, longest))
+		return;
+	if (arm_all(thread)) {
 		look(thread);
 		return;
 	}
