@@ -360,7 +360,8 @@ void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request
 	request->step.done = step_done;
 	request->way = first_way(disk, request->op);
 	request->bounce = (struct disk_bounce){ 0 };
-	request->has_range = request->has_turn = request->synced = false;
+	request->has_range = request->needs_none = false;
+	request->has_turn = request->synced = false;
 	request->must_sync = request->op == DISK_FLUSH;
 	if (request->op == DISK_WRITE_STABLE && !disk->direct)
 		disk_sync_try(request);

@@ -110,6 +110,7 @@ struct disk_request {
 	struct disk_bounce bounce;
 	struct disk_range range; /* has it, or waits for it */
 	bool has_range;
+	bool needs_none; /* is among disk_direct.without_range */
 };
 
 /*

@@ -100,9 +100,13 @@ static void open_window(struct disk_request *request, uint64_t tail)
 
 static bool take_range(struct disk_request *request)
 {
-	/* Should the host's answer become strict, the ranges are the same. */
-	uint32_t unit = max(request->align, (uint32_t)DISK_ALIGN_STRICT);
+	uint32_t unit;
 
+	if (request->align == DISK_SECTOR && disk_turn_need_none(request))
+		return true;
+	request->align = load_relaxed(&request->disk->direct->offset_align);
+	/* Should the host's answer become strict, the ranges are the same. */
+	unit = max(request->align, (uint32_t)DISK_ALIGN_STRICT);
 	if (!request->has_range)
 		disk_turn_give_memory(request);
 	return disk_turn_take_range(request, align_down(request->offset, unit),
@@ -118,7 +122,7 @@ bool disk_direct_begin(struct disk_request *request)
 	if (request->op == DISK_FLUSH || request->bounce.len)
 		return true;
 	request->align = load_relaxed(&direct->offset_align);
-	if (is_change(request) && request->align > DISK_SECTOR && !take_range(request))
+	if (is_change(request) && !take_range(request))
 		return false;
 	if (request->step_len)
 		return true;
@@ -137,17 +141,13 @@ bool disk_direct_begin(struct disk_request *request)
 
 /* --- What a step did --- */
 
-/*
- * The host refused what its own answer allows: be strict from now on.  Changes
- * that are in flight have no range, but what is read and written back now is
- * theirs only where the guest has two of them overlap.
- */
+/* The host refused what its own answer allows: be strict from now on. */
 static void become_strict(struct disk *disk)
 {
 	struct disk_direct *direct = disk->direct;
 
 	store_relaxed(&direct->memory_align, DISK_ALIGN_STRICT);
-	if (__atomic_exchange_n(&direct->offset_align, DISK_ALIGN_STRICT, __ATOMIC_RELAXED) !=
+	if (__atomic_exchange_n(&direct->offset_align, DISK_ALIGN_STRICT, __ATOMIC_SEQ_CST) !=
 	    DISK_ALIGN_STRICT)
 		log_warn("disk '%s': the host refused direct I/O in the unit that it named; it is "
 			 "done in units of %d bytes", disk->path, DISK_ALIGN_STRICT);

@@ -37,6 +37,7 @@ struct disk_direct {
 	 */
 	int tail_fd;
 	uint8_t *pool; /* DISK_BOUNCES of DISK_BOUNCE_LEN bytes */
+	unsigned without_range; /* atomic: changes that run so; until then nobody has one */
 
 	pthread_mutex_t lock; /* for all that follows */
 	uint32_t free;        /* of the pool, a bit each */
@@ -87,6 +88,9 @@ void disk_sync_destroy(struct disk_sync *sync);
  */
 bool disk_turn_take_range(struct disk_request *request, uint64_t start, uint64_t end);
 bool disk_turn_take_memory(struct disk_request *request);
+
+/* A change need have no range, as long as no block is more than a sector: is it so? */
+bool disk_turn_need_none(struct disk_request *request);
 
 /* Give back what the request has, if anything, on its own thread. */
 void disk_turn_give_range(struct disk_request *request);

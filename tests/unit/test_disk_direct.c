@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "devices/disk_private.h"
+#include "hw/base/clock.h"
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 #include "tests/unit/fault.h"
@@ -38,6 +39,7 @@ static const struct fault_direct
 	silent = { BLOCK, BLOCK, false, 0, 0 },
 	silent_small = { 512, 512, false, 0, 0 },
 	wrong = { BLOCK, BLOCK, true, 512, 4 },
+	wrong_memory = { 512, 512, true, 512, 4 },
 	real = { BLOCK, BLOCK, true, BLOCK, BLOCK };
 
 static char *folder;
@@ -245,6 +247,7 @@ static void end(void)
 	io_thread_destroy(threads[1]);
 	ck_assert_uint_eq(disk.direct->free, ~0u);
 	ck_assert_uint_eq(disk.direct->range_count, 0);
+	ck_assert_uint_eq(disk.direct->without_range, 0);
 	ck_assert_ptr_null(disk.direct->for_memory.first);
 	ck_assert_ptr_null(disk.direct->for_range.first);
 	disk_close(&disk);
@@ -252,6 +255,7 @@ static void end(void)
 
 struct job {
 	struct io_thread *thread;
+	struct io_order start;
 	struct disk_request request;
 	struct iovec iov[8];
 	bool cancel;
@@ -293,6 +297,26 @@ static void job_start(void *opaque)
 	struct job *job = opaque;
 
 	disk_queue(&disk, job->thread, &job->request);
+}
+
+static void job_start_in_turn(struct io_order *order)
+{
+	job_start(container_of(order, struct job, start));
+}
+
+/* Without waiting until it has begun. */
+static void job_order(struct job *job)
+{
+	job->start.run = job_start_in_turn;
+	io_thread_order(job->thread, &job->start);
+}
+
+static void wait_for_calls(enum fault_call call, unsigned count)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+
+	while (fault_count(call) < count)
+		must(clock_ns() < deadline);
 }
 
 static void jobs_wait(int told, unsigned count)
@@ -686,6 +710,64 @@ START_TEST(host_was_wrong)
 }
 END_TEST
 
+/* Until a change waits for its range, or else begins the @count-th write. */
+static void waits_for_range(unsigned count)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+	bool waits = false;
+
+	while (!waits && fault_count(FAULT_WRITE) < count) {
+		must(clock_ns() < deadline);
+		pthread_mutex_lock(&disk.direct->lock);
+		waits = disk.direct->for_range.first;
+		pthread_mutex_unlock(&disk.direct->lock);
+	}
+}
+
+/*
+ * The host refuses its own unit while another change of the block is under way,
+ * which was begun when nobody had to wait: it is not undone.
+ */
+START_TEST(host_was_wrong_meanwhile)
+{
+	static uint8_t block[2][BLOCK] __attribute__((aligned(BLOCK))), now[SIZE];
+
+	for (unsigned k = 1; k < array_size(kinds); k++) {
+		int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+		int other = eventfd(2, EFD_SEMAPHORE | EFD_CLOEXEC);
+		struct job under_way, refused;
+		unsigned writes = fault_count(FAULT_WRITE);
+
+		begin(&kinds[k], &wrong_memory, SIZE);
+		files_capture(); /* the warning */
+		memset(block, 7, sizeof(block));
+		job_init(&under_way, DISK_WRITE, 512, block[0], 512);
+		job_init(&refused, DISK_WRITE, 0, block[1] + 4, 512);
+		refused.thread = threads[1];
+		fault_gate(gate);
+		job_order(&under_way);
+		wait_for_calls(FAULT_WRITE, writes + 1);
+		/* Room for the write that is refused, and to read the block. */
+		fault_gate(other);
+		job_order(&refused);
+		waits_for_range(writes + 3);
+		eventfd_write(gate, 1);
+		jobs_wait(under_way.told, 1);
+		eventfd_write(other, 1);
+		jobs_wait(refused.told, 1);
+		fault_gate(-1);
+		free(files_captured());
+		ck_assert(!under_way.result && !refused.result);
+		read_image(now, SIZE);
+		for (unsigned i = 0; i < SIZE; i++)
+			must(now[i] == (i < 1024 ? 7 : pattern(i)));
+		end();
+		close(gate);
+		close(other);
+	}
+}
+END_TEST
+
 /* Short transfers, and errors in any part of a bounced write. */
 START_TEST(bounced_in_pieces)
 {
@@ -1022,7 +1104,8 @@ int main(void)
 	const TTest *const opening[] = { alignments, hosts_without_direct_io, block_sizes };
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
-		waiting_behind_the_stopped, host_was_wrong, bounced_in_pieces, resized,
+		waiting_behind_the_stopped, host_was_wrong, host_was_wrong_meanwhile,
+		bounced_in_pieces, resized,
 		one_sync_for_all, turns_of_two_threads, late_for_a_sync, stopped_before_a_sync,
 		page_cache, dontcache_refused,
 	};
