@@ -872,7 +872,22 @@ static void let_turn_go(void *opaque)
 	disk_sync_give(opaque, true);
 }
 
-/* On both threads: three stable writes and two flushes. */
+static void wait_for_turns(unsigned count)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+	unsigned n;
+
+	do {
+		must(clock_ns() < deadline);
+		n = 0;
+		pthread_mutex_lock(&disk.sync.lock);
+		for (struct disk_request *r = disk.sync.waiting.first; r; r = r->next_waiting)
+			n++;
+		pthread_mutex_unlock(&disk.sync.lock);
+	} while (n < count);
+}
+
+/* On both threads: three stable writes and two flushes.  They wait in this order. */
 #define STABLES 5
 
 static void stables_start(struct job *jobs, uint8_t *data)
@@ -883,6 +898,7 @@ static void stables_start(struct job *jobs, uint8_t *data)
 		jobs[i].request.iov_count = i < 3;
 		jobs[i].thread = threads[i % 2];
 		on_thread(jobs[i].thread, job_start, &jobs[i]);
+		wait_for_turns(i + 1);
 	}
 }
 
