@@ -34,7 +34,6 @@ static bool is_change(const struct disk_request *request)
 /* May all that is left go to the host as it is? */
 static bool fits(const struct disk_request *request)
 {
-	uint32_t memory_align = load_relaxed(&request->disk->direct->memory_align);
 	uint64_t bits = request->offset | request->len;
 	uintptr_t address = 0;
 
@@ -42,7 +41,7 @@ static bool fits(const struct disk_request *request)
 		bits |= request->iov[i].iov_len;
 		address |= (uintptr_t)request->iov[i].iov_base;
 	}
-	return !(bits & (request->align - 1)) && !(address & (memory_align - 1));
+	return !(bits & (request->align - 1)) && !(address & (request->memory_align - 1));
 }
 
 /* Copy @len bytes between the front of what is left and @memory. */
@@ -122,6 +121,7 @@ bool disk_direct_begin(struct disk_request *request)
 	if (request->op == DISK_FLUSH || request->bounce.len)
 		return true;
 	request->align = load_relaxed(&direct->offset_align);
+	request->memory_align = load_relaxed(&direct->memory_align);
 	if (is_change(request) && !take_range(request))
 		return false;
 	if (request->step_len)
@@ -141,16 +141,28 @@ bool disk_direct_begin(struct disk_request *request)
 
 /* --- What a step did --- */
 
+/* Returns whether it was not strict before. */
+static bool make_strict(uint32_t *align)
+{
+	uint32_t before = load_relaxed(align);
+
+	while (before < DISK_ALIGN_STRICT)
+		if (__atomic_compare_exchange_n(align, &before, DISK_ALIGN_STRICT, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
 /* The host refused what its own answer allows: be strict from now on. */
 static void become_strict(struct disk *disk)
 {
 	struct disk_direct *direct = disk->direct;
+	bool memory = make_strict(&direct->memory_align);
 
-	store_relaxed(&direct->memory_align, DISK_ALIGN_STRICT);
-	if (__atomic_exchange_n(&direct->offset_align, DISK_ALIGN_STRICT, __ATOMIC_SEQ_CST) !=
-	    DISK_ALIGN_STRICT)
-		log_warn("disk '%s': the host refused direct I/O in the unit that it named; it is "
-			 "done in units of %d bytes", disk->path, DISK_ALIGN_STRICT);
+	if (make_strict(&direct->offset_align) || memory)
+		log_limited(&direct->messages, "disk '%s': the host refused direct I/O in the unit "
+			    "that it named; it is done in units of %d bytes", disk->path,
+			    DISK_ALIGN_STRICT);
 }
 
 static void close_window(struct disk_request *request)
@@ -190,7 +202,7 @@ static int window_done(struct disk_request *request, uint32_t moved)
 
 int disk_direct_done(struct disk_request *request, int result)
 {
-	if (result == -EINVAL && request->align < DISK_ALIGN_STRICT) {
+	if (result == -EINVAL && min(request->align, request->memory_align) < DISK_ALIGN_STRICT) {
 		become_strict(request->disk);
 		close_window(request);
 		return -EAGAIN;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "devices/disk.h"
+#include "hw/base/log.h"
 
 /* Linux 6.14; the page cache keeps nothing of what is read or written so. */
 #ifndef RWF_DONTCACHE
@@ -38,6 +39,8 @@ struct disk_direct {
 	int tail_fd;
 	uint8_t *pool; /* DISK_BOUNCES of DISK_BOUNCE_LEN bytes */
 	unsigned without_range; /* atomic: changes that run so; until then nobody has one */
+
+	struct log_limit messages;
 
 	pthread_mutex_t lock; /* for all that follows */
 	uint32_t free;        /* of the pool, a bit each */

@@ -40,6 +40,8 @@ static const struct fault_direct
 	silent_small = { 512, 512, false, 0, 0 },
 	wrong = { BLOCK, BLOCK, true, 512, 4 },
 	wrong_memory = { 512, 512, true, 512, 4 },
+	wrong_memory_only = { BLOCK, BLOCK, true, BLOCK, 512 },
+	wrong_memory_of_large = { 4 * BLOCK, BLOCK, true, 4 * BLOCK, 512 },
 	real = { BLOCK, BLOCK, true, BLOCK, BLOCK };
 
 static char *folder;
@@ -710,6 +712,40 @@ START_TEST(host_was_wrong)
 }
 END_TEST
 
+/* Its answer was wrong for addresses alone: what a block is stays as it is. */
+START_TEST(host_was_wrong_in_memory)
+{
+	static const struct fault_direct *const two[] = {
+		&wrong_memory_only, &wrong_memory_of_large,
+	};
+	static uint8_t buffer[5 * BLOCK] __attribute__((aligned(BLOCK))), now[SIZE];
+	char *text;
+
+	for (unsigned k = 2; k < 2 * array_size(kinds); k++) {
+		unsigned unit = two[k % 2]->offset;
+
+		begin(&kinds[k / 2], two[k % 2], SIZE);
+		memset(buffer, 7, sizeof(buffer));
+		files_capture();
+		ck_assert_int_eq(transfer(DISK_WRITE_STABLE, 0, buffer + 512, unit), 0);
+		ck_assert_int_eq(transfer(DISK_WRITE_STABLE, unit, buffer + 512, unit), 0);
+		text = files_captured();
+		ck_assert_ptr_nonnull(strstr(text, "refused direct I/O in the unit that it named"));
+		ck_assert_ptr_eq(strchr(text, '\n'), strrchr(text, '\n'));
+		free(text);
+		ck_assert_uint_eq(fault_count_misfits(), 1);
+		ck_assert_uint_eq(disk.direct->offset_align, unit);
+		read_image(now, SIZE);
+		for (unsigned i = 0; i < SIZE; i++)
+			must(now[i] == (i < 2 * unit ? 7 : pattern(i)));
+		/* It refuses whatever it gets. */
+		fault_inject(FAULT_WRITE, 1, EINVAL, 0);
+		ck_assert_int_eq(transfer(DISK_WRITE, 0, buffer, unit), -EINVAL);
+		end();
+	}
+}
+END_TEST
+
 /* Until a change waits for its range, or else begins the @count-th write. */
 static void waits_for_range(unsigned count)
 {
@@ -1120,8 +1156,8 @@ int main(void)
 	const TTest *const opening[] = { alignments, hosts_without_direct_io, block_sizes };
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
-		waiting_behind_the_stopped, host_was_wrong, host_was_wrong_meanwhile,
-		bounced_in_pieces, resized,
+		waiting_behind_the_stopped, host_was_wrong, host_was_wrong_in_memory,
+		host_was_wrong_meanwhile, bounced_in_pieces, resized,
 		one_sync_for_all, turns_of_two_threads, late_for_a_sync, stopped_before_a_sync,
 		page_cache, dontcache_refused,
 	};
