@@ -97,6 +97,12 @@ static void open_window(struct disk_request *request, uint64_t tail)
 		fill_window(request);
 }
 
+static void close_window(struct disk_request *request)
+{
+	request->bounce.len = 0;
+	disk_turn_give_memory(request);
+}
+
 static bool take_range(struct disk_request *request)
 {
 	uint32_t unit;
@@ -117,9 +123,15 @@ bool disk_direct_begin(struct disk_request *request)
 	struct disk_direct *direct = request->disk->direct;
 	uint64_t end = load_relaxed(&request->disk->sectors) * DISK_SECTOR, tail;
 
-	/* The second half of a step, or the same once more. */
-	if (request->op == DISK_FLUSH || request->bounce.len)
+	if (request->op == DISK_FLUSH)
 		return true;
+	/* The second half of a step, or the same once more; but an image that shrank stays so. */
+	if (request->bounce.len) {
+		tail = align_down(end, request->align);
+		if (request->bounce.offset + request->bounce.len <= tail)
+			return true;
+		close_window(request);
+	}
 	request->align = load_relaxed(&direct->offset_align);
 	request->memory_align = load_relaxed(&direct->memory_align);
 	if (is_change(request) && !take_range(request))
@@ -163,12 +175,6 @@ static void become_strict(struct disk *disk)
 		log_limited(&direct->messages, "disk '%s': the host refused direct I/O in the unit "
 			    "that it named; it is done in units of %d bytes", disk->path,
 			    DISK_ALIGN_STRICT);
-}
-
-static void close_window(struct disk_request *request)
-{
-	request->bounce.len = 0;
-	disk_turn_give_memory(request);
 }
 
 /*

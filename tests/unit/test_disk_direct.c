@@ -872,6 +872,39 @@ START_TEST(resized)
 }
 END_TEST
 
+/* The image shrinks, and is known to, while a block that reaches beyond its new end is read. */
+START_TEST(shrinks_meanwhile)
+{
+	static uint8_t buffer[BLOCK], now[SIZE];
+	const off_t size = 3 * BLOCK + 1024;
+
+	for (unsigned k = 1; k < array_size(kinds); k++) {
+		int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+		unsigned reads = fault_count(FAULT_READ);
+		struct job job;
+
+		begin(&kinds[k], &large, 4 * BLOCK);
+		memset(buffer, 7, sizeof(buffer));
+		job_init(&job, DISK_WRITE, 3 * BLOCK, buffer, 512);
+		fault_gate(gate);
+		job_order(&job);
+		wait_for_calls(FAULT_READ, reads + 1);
+		ck_assert_int_eq(truncate(disk.path, size), 0);
+		store_relaxed(&disk.sectors, (uint64_t)size / 512);
+		fault_gate(-1);
+		eventfd_write(gate, 1);
+		jobs_wait(job.told, 1);
+		ck_assert_int_eq(job.result, 0);
+		ck_assert_int_eq(image_length(), size);
+		read_image(now, (size_t)size);
+		for (unsigned i = 0; i < size; i++)
+			must(now[i] == (i >= 3 * BLOCK && i < 3 * BLOCK + 512 ? 7 : pattern(i)));
+		end();
+		close(gate);
+	}
+}
+END_TEST
+
 /* --- Stable writes and flushes --- */
 
 static void begin_plain(const struct kind *kind)
@@ -1157,7 +1190,7 @@ int main(void)
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
 		waiting_behind_the_stopped, host_was_wrong, host_was_wrong_in_memory,
-		host_was_wrong_meanwhile, bounced_in_pieces, resized,
+		host_was_wrong_meanwhile, bounced_in_pieces, resized, shrinks_meanwhile,
 		one_sync_for_all, turns_of_two_threads, late_for_a_sync, stopped_before_a_sync,
 		page_cache, dontcache_refused,
 	};
