@@ -78,7 +78,7 @@ static void fill_window(struct disk_request *request)
 	else
 		copy(request, to, window_use(request), false);
 	request->bounce.writing = true;
-	request->bounce.at = 0;
+	request->bounce.at = request->bounce.got = 0;
 }
 
 /* Whole blocks, as many of the request's as there is memory for, but for the tail. */
@@ -91,7 +91,7 @@ static void open_window(struct disk_request *request, uint64_t tail)
 	end = min(end, tail);
 	end = min(end, bounce->offset + DISK_BOUNCE_LEN);
 	bounce->len = (uint32_t)(end - bounce->offset);
-	bounce->at = 0;
+	bounce->at = bounce->got = 0;
 	bounce->writing = false;
 	if (is_change(request) && window_use(request) == bounce->len)
 		fill_window(request);
@@ -177,29 +177,52 @@ static void become_strict(struct disk *disk)
 			    DISK_ALIGN_STRICT);
 }
 
-/*
- * The window was read, to be written.  What lies beyond the end of an image
- * that was truncated is zeros.
- */
-static int window_read(struct disk_request *request, int result)
+/* The window was moved as far as @got: go on there, in whole units.  False: no further. */
+static bool goes_on(struct disk_request *request, uint32_t got)
 {
 	struct disk_bounce *bounce = &request->bounce;
 
-	bounce->at += (uint32_t)result;
-	if (result == 0 || bounce->at % request->align) {
-		memset(bounce->memory + bounce->at, 0, bounce->len - bounce->at);
-		bounce->at = bounce->len;
+	if (got <= bounce->got)
+		return false;
+	bounce->got = got;
+	bounce->at = align_down(got, request->align);
+	return true;
+}
+
+/* A window's bytes from @got on are none of the image's any more: it was truncated. */
+static bool is_past_image(const struct disk_request *request, uint32_t got)
+{
+	off_t size = lseek(request->disk->fd, 0, SEEK_END); /* of a device, too */
+
+	return size >= 0 && (uint64_t)size <= request->bounce.offset + got;
+}
+
+/*
+ * The window was read, to be written.  What lies beyond the image is zeros; else
+ * what cannot be read must not be written.
+ */
+static int window_read(struct disk_request *request, uint32_t got)
+{
+	struct disk_bounce *bounce = &request->bounce;
+
+	if (got < bounce->len) {
+		if (goes_on(request, got))
+			return -EAGAIN;
+		if (!is_past_image(request, got))
+			return -EIO;
+		memset(bounce->memory + got, 0, bounce->len - got);
 	}
-	if (bounce->at == bounce->len)
-		fill_window(request);
+	fill_window(request);
 	return -EAGAIN;
 }
 
-static int window_done(struct disk_request *request, uint32_t moved)
+static int window_done(struct disk_request *request, uint32_t got)
 {
-	uint32_t skip = window_skip(request);
+	uint32_t skip = window_skip(request), moved;
 
-	moved = moved > skip ? min(moved - skip, window_use(request)) : 0;
+	if (got <= skip)
+		return goes_on(request, got) ? -EAGAIN : 0;
+	moved = min(got - skip, window_use(request));
 	if (request->op == DISK_READ)
 		copy(request, request->bounce.memory + skip, moved, true);
 	close_window(request);
@@ -216,8 +239,8 @@ int disk_direct_done(struct disk_request *request, int result)
 	if (!request->bounce.len || result < 0)
 		return result;
 	if (is_change(request) && !request->bounce.writing)
-		return window_read(request, result);
-	return window_done(request, (uint32_t)result);
+		return window_read(request, request->bounce.at + (uint32_t)result);
+	return window_done(request, request->bounce.at + (uint32_t)result);
 }
 
 void disk_direct_end(struct disk_request *request)

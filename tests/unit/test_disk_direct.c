@@ -838,6 +838,46 @@ START_TEST(bounced_in_pieces)
 }
 END_TEST
 
+/* A host that moves less than a block at a time, and then no more. */
+START_TEST(less_than_a_block)
+{
+	static uint8_t buffer[BLOCK], now[SIZE];
+	const uint64_t at = 2 * BLOCK + 2048;
+
+	for (unsigned k = 1; k < array_size(kinds); k++) {
+		begin(&kinds[k], &large, SIZE);
+		for (unsigned limit = 512; limit <= 2048; limit += 512) {
+			memset(buffer, (int)limit / 512, sizeof(buffer));
+			fault_inject(FAULT_READ, 1, 0, limit);
+			fault_inject(FAULT_WRITE, 1, 0, limit);
+			ck_assert_int_eq(transfer(DISK_WRITE, at, buffer, 512), 0);
+			fault_inject(FAULT_READ, 1, 0, limit);
+			memset(buffer, 0, sizeof(buffer));
+			ck_assert_int_eq(transfer(DISK_READ, at, buffer, 512), 0);
+			must(buffer[0] == limit / 512 && buffer[511] == limit / 512);
+			/* It comes no further. */
+			fault_inject(FAULT_READ, 2, 0, limit);
+			ck_assert_int_eq(transfer(DISK_READ, at, buffer, 512), -EIO);
+			fault_inject(FAULT_READ, 2, 0, limit);
+			ck_assert_int_eq(transfer(DISK_WRITE, at + 512, buffer, 512), -EIO);
+			fault_inject(FAULT_WRITE, 2, 0, limit);
+			ck_assert_int_eq(transfer(DISK_WRITE, at, buffer, 512), -EIO);
+		}
+		read_image(now, SIZE);
+		for (unsigned i = 0; i < SIZE; i++)
+			must(now[i] == (i >= at && i < at + 512 ? 4 : pattern(i)));
+		/* At a true end there are zeros, since the image was cut. */
+		ck_assert_int_eq(truncate(disk.path, 2 * BLOCK + 512), 0);
+		ck_assert_int_eq(transfer(DISK_WRITE, at, buffer, 512), 0);
+		read_image(now, 3 * BLOCK);
+		for (unsigned i = 2 * BLOCK; i < 3 * BLOCK; i++)
+			must(now[i] == (i >= at && i < at + 512 ? 4 :
+					i < 2 * BLOCK + 512 ? pattern(i) : 0));
+		end();
+	}
+}
+END_TEST
+
 /* The end of the image moves, and with it the part of a block that is left there. */
 START_TEST(resized)
 {
@@ -1190,7 +1230,7 @@ int main(void)
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
 		waiting_behind_the_stopped, host_was_wrong, host_was_wrong_in_memory,
-		host_was_wrong_meanwhile, bounced_in_pieces, resized, shrinks_meanwhile,
+		host_was_wrong_meanwhile, bounced_in_pieces, less_than_a_block, resized, shrinks_meanwhile,
 		one_sync_for_all, turns_of_two_threads, late_for_a_sync, stopped_before_a_sync,
 		page_cache, dontcache_refused,
 	};
