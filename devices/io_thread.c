@@ -324,8 +324,8 @@ static int init_ring(struct io_thread *thread)
 		ret = io_uring_queue_init_params(SQ_ENTRIES, &thread->ring, &params);
 	}
 	if (ret == 0 && i > 1)
-		log_info("%s: this kernel's io_uring is as of Linux %s", thread->name,
-			 ring_modes[i - 1].since);
+		log_info_limited(&thread->messages, "%s: this kernel's io_uring is as of Linux %s",
+				 thread->name, ring_modes[i - 1].since);
 	return ret;
 }
 
@@ -503,8 +503,9 @@ static void *thread_main(void *opaque)
 
 		thread->use_uring = ret == 0;
 		if (ret)
-			log_info("%s: no io_uring (%s); doing I/O one by one", thread->name,
-				 strerror(-ret));
+			log_info_limited(&thread->messages,
+					 "%s: no io_uring (%s); doing I/O one by one", thread->name,
+					 strerror(-ret));
 	}
 	while (!thread->stop) {
 		thread->spent = 0;

@@ -840,6 +840,32 @@ START_TEST(older_kernels)
 }
 END_TEST
 
+/* Nobody reads what is said: the thread does not wait for that. */
+START_TEST(full_stderr)
+{
+	static const unsigned unknown[] = { IORING_SETUP_DEFER_TASKRUN, ~0U };
+	int ends[2], kept = dup(STDERR_FILENO);
+	char bytes[4096] = { 0 };
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(ends[1], bytes, sizeof(bytes)) > 0)
+		;
+	ck_assert_int_eq(fcntl(ends[1], F_SETFL, 0), 0);
+	log_set_verbose(true);
+	dup2(ends[1], STDERR_FILENO);
+	for (unsigned i = 0; i < array_size(unknown); i++) {
+		unknown_flags = unknown[i];
+		begin(true);
+		on_thread(thread, nothing, NULL);
+		io_thread_destroy(thread);
+	}
+	dup2(kept, STDERR_FILENO);
+	close(kept);
+	close(ends[0]);
+	close(ends[1]);
+}
+END_TEST
+
 /* --- Files --- */
 
 struct put {
@@ -1024,7 +1050,7 @@ int main(void)
 		   spins_without_a_cpu, spins_for_disks);
 	unit_tcase(suite, "completions", completions_without_a_ring, poll_kind_has_no_entries,
 		   more_in_flight_than_the_ring_holds);
-	unit_tcase(suite, "kernels", older_kernels);
+	unit_tcase(suite, "kernels", older_kernels, full_stderr);
 	unit_tcase(suite, "files", files_of_the_ring, file_beyond_the_table);
 	unit_tcase(suite, "life", thread_stays_on_its_cpus, thread_has_a_name, many_lives);
 	return unit_run(suite);
