@@ -103,8 +103,10 @@ static void close_window(struct disk_request *request)
 	disk_turn_give_memory(request);
 }
 
+/* As far as a step goes: between those of a long request, others have their turns. */
 static bool take_range(struct disk_request *request)
 {
+	uint64_t start = request->offset, end;
 	uint32_t unit;
 
 	if (request->align == DISK_SECTOR && disk_turn_need_none(request))
@@ -112,10 +114,14 @@ static bool take_range(struct disk_request *request)
 	request->align = load_relaxed(&request->disk->direct->offset_align);
 	/* Should the host's answer become strict, the ranges are the same. */
 	unit = max(request->align, (uint32_t)DISK_ALIGN_STRICT);
+	end = start + (request->step_len ? request->step_len :
+					   min(request->len, (uint64_t)DISK_STEP_MAX));
+	end = align_up(end, unit);
+	if (request->has_range && request->range.end != end)
+		disk_turn_give_range(request);
 	if (!request->has_range)
 		disk_turn_give_memory(request);
-	return disk_turn_take_range(request, align_down(request->offset, unit),
-				    align_up(request->offset + request->len, unit));
+	return disk_turn_take_range(request, align_down(start, unit), end);
 }
 
 bool disk_direct_begin(struct disk_request *request)

@@ -681,6 +681,52 @@ START_TEST(waiting_behind_the_stopped)
 }
 END_TEST
 
+/* All of one thread, in this order; the first overlaps with the second alone. */
+static struct job in_turn[3];
+
+static void start_in_turn(void *opaque)
+{
+	(void)opaque;
+	for (unsigned i = 0; i < array_size(in_turn); i++)
+		job_start(&in_turn[i]);
+}
+
+static unsigned done_in_turn;
+static unsigned place[array_size(in_turn)];
+
+static void note_place(struct disk_request *request, int result)
+{
+	place[container_of(request, struct job, request) - in_turn] = done_in_turn++;
+	job_done(request, result);
+}
+
+/* Who has to wait for a step of a long change does not wait for all of it, nor does another. */
+START_TEST(waiting_for_a_long_one)
+{
+	static uint8_t block[BLOCK] __attribute__((aligned(BLOCK)));
+	const uint64_t size = 40 * (uint64_t)DISK_RANGE_STEP_MAX;
+
+	for (unsigned k = 1; k < array_size(kinds); k++) {
+		begin(&kinds[k], &large, SIZE);
+		ck_assert_int_eq(truncate(disk.path, (off_t)size), 0);
+		store_relaxed(&disk.sectors, size / 512);
+		job_init(&in_turn[0], DISK_ZERO_UNMAP, 512, NULL, size - BLOCK);
+		job_init(&in_turn[1], DISK_WRITE, 0, block, 512);
+		job_init(&in_turn[2], DISK_WRITE, 8 * BLOCK, block, BLOCK);
+		done_in_turn = 0;
+		for (unsigned i = 0; i < array_size(in_turn); i++)
+			in_turn[i].request.done = note_place;
+		on_thread(threads[0], start_in_turn, NULL);
+		for (unsigned i = 0; i < array_size(in_turn); i++) {
+			jobs_wait(in_turn[i].told, 1);
+			ck_assert_int_eq(in_turn[i].result, 0);
+		}
+		ck_assert_uint_eq(place[0], 2);
+		end();
+	}
+}
+END_TEST
+
 /* The host's answer was wrong: one message, and the data. */
 START_TEST(host_was_wrong)
 {
@@ -1229,7 +1275,7 @@ int main(void)
 	const TTest *const opening[] = { alignments, hosts_without_direct_io, block_sizes };
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
-		waiting_behind_the_stopped, host_was_wrong, host_was_wrong_in_memory,
+		waiting_behind_the_stopped, waiting_for_a_long_one, host_was_wrong, host_was_wrong_in_memory,
 		host_was_wrong_meanwhile, bounced_in_pieces, less_than_a_block, resized, shrinks_meanwhile,
 		one_sync_for_all, turns_of_two_threads, late_for_a_sync, stopped_before_a_sync,
 		page_cache, dontcache_refused,
