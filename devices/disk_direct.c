@@ -129,8 +129,11 @@ bool disk_direct_begin(struct disk_request *request)
 	struct disk_direct *direct = request->disk->direct;
 	uint64_t end = load_relaxed(&request->disk->sectors) * DISK_SECTOR, tail;
 
-	if (request->op == DISK_FLUSH)
+	/* Stable writes must not hear of what others lost at the image's end, in their place. */
+	if (request->must_sync) {
+		request->fd = direct->tail_fd;
 		return true;
+	}
 	/* The second half of a step, or the same once more; but an image that shrank stays so. */
 	if (request->bounce.len) {
 		tail = align_down(end, request->align);

@@ -34,7 +34,8 @@ struct disk_direct {
 	uint32_t memory_align; /* of the address of each part */
 	/*
 	 * The image once more, by the page cache: for the part of a block at its
-	 * end, which cannot be written without making the image longer.
+	 * end, which cannot be written without making the image longer.  So only
+	 * this one is synced: the kernel tells each open file of what was lost.
 	 */
 	int tail_fd;
 	uint8_t *pool; /* DISK_BOUNCES of DISK_BOUNCE_LEN bytes */

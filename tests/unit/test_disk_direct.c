@@ -1142,6 +1142,83 @@ START_TEST(late_for_a_sync)
 }
 END_TEST
 
+/* A job and the one after it, in one go. */
+static void start_two(struct io_order *order)
+{
+	struct job *job = container_of(order, struct job, start);
+
+	job_start(job);
+	job_start(job + 1);
+}
+
+static bool waits_for_turn(void)
+{
+	bool waits;
+
+	pthread_mutex_lock(&disk.sync.lock);
+	waits = disk.sync.waiting.first;
+	pthread_mutex_unlock(&disk.sync.lock);
+	return waits;
+}
+
+/*
+ * The host tells an open file of lost data once.  A thread heard of it and has
+ * not come to say so yet: nobody says meanwhile that all is stable.
+ */
+START_TEST(told_once)
+{
+	static uint8_t data[BLOCK] __attribute__((aligned(BLOCK)));
+	static const struct {
+		bool direct;
+		enum disk_op op;
+		uint64_t offset, len;
+	} firsts[] = {
+		{ false, DISK_FLUSH, 0, 0 },
+		{ false, DISK_WRITE_STABLE, 0, BLOCK },
+		{ true, DISK_FLUSH, 0, 0 },
+		{ true, DISK_WRITE_STABLE, 0, BLOCK },
+		{ true, DISK_WRITE_STABLE, SIZE - 512, 512 },
+	};
+
+	for (unsigned i = 0; i < array_size(firsts); i++) {
+		int gate = eventfd(1, EFD_SEMAPHORE | EFD_CLOEXEC);
+		uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+		unsigned writes = fault_count(FAULT_WRITE);
+		struct job first[2], second;
+
+		if (firsts[i].direct)
+			begin(&kinds[2], &large, SIZE);
+		else
+			begin_plain(&kinds[2]);
+		job_init(&first[0], firsts[i].op, firsts[i].offset, data, firsts[i].len);
+		job_init(&first[1], DISK_WRITE, 8 * BLOCK, data, BLOCK);
+		job_init(&second, DISK_FLUSH, 0, NULL, 0);
+		second.thread = threads[1];
+		fault_lose(true);
+		fault_gate(gate);
+		first->start.run = start_two;
+		io_thread_order(threads[0], &first->start);
+		wait_for_calls(FAULT_WRITE, writes + 1 + (firsts[i].op == DISK_WRITE_STABLE));
+		fault_gate(-1);
+		on_thread(threads[1], job_start, &second);
+		while (!is_done(&second) && !waits_for_turn())
+			must(clock_ns() < deadline);
+		eventfd_write(gate, 1);
+		jobs_wait(second.told, 1);
+		for (unsigned n = 0; n < 2; n++)
+			jobs_wait(first[n].told, 1);
+		ck_assert_int_eq(second.result, -EIO);
+		ck_assert_int_eq(first[0].result, -EIO);
+		fault_lose(false);
+		if (firsts[i].direct)
+			end();
+		else
+			end_plain();
+		close(gate);
+	}
+}
+END_TEST
+
 /* A stop ends the wait of those that wait, of those that are covered, and of the next. */
 START_TEST(stopped_before_a_sync)
 {
@@ -1277,7 +1354,7 @@ int main(void)
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
 		waiting_behind_the_stopped, waiting_for_a_long_one, host_was_wrong, host_was_wrong_in_memory,
 		host_was_wrong_meanwhile, bounced_in_pieces, less_than_a_block, resized, shrinks_meanwhile,
-		one_sync_for_all, turns_of_two_threads, late_for_a_sync, stopped_before_a_sync,
+		one_sync_for_all, turns_of_two_threads, late_for_a_sync, told_once, stopped_before_a_sync,
 		page_cache, dontcache_refused,
 	};
 	Suite *suite = suite_create("disk_direct");
