@@ -141,7 +141,8 @@ bool disk_direct_begin(struct disk_request *request)
 			return true;
 		close_window(request);
 	}
-	request->align = load_relaxed(&direct->offset_align);
+	/* A unit that became strict is seen before the changes that were begun without a range. */
+	request->align = load_acquire(&direct->offset_align);
 	request->memory_align = load_relaxed(&direct->memory_align);
 	if (is_change(request) && !take_range(request))
 		return false;
