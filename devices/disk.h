@@ -106,10 +106,11 @@ struct disk_request {
 	struct io_order go_on;
 
 	/* Likewise, with direct I/O. */
-	uint32_t align; /* of offsets, when the step was prepared */
+	uint32_t align, memory_align; /* of offsets and addresses, when the step was prepared */
 	struct disk_bounce bounce;
 	struct disk_range range; /* has it, or waits for it */
 	bool has_range;
+	bool needs_none; /* is among disk_direct.without_range */
 };
 
 /*

@@ -329,8 +329,8 @@ static int init_ring(struct io_thread *thread)
 		ret = io_uring_queue_init_params(SQ_ENTRIES, &thread->ring, &params);
 	}
 	if (ret == 0 && i > 1)
-		log_info("%s: this kernel's io_uring is as of Linux %s", thread->name,
-			 ring_modes[i - 1].since);
+		log_info_limited(&thread->messages, "%s: this kernel's io_uring is as of Linux %s",
+				 thread->name, ring_modes[i - 1].since);
 	return ret;
 }
 
@@ -403,18 +403,38 @@ static bool is_ring_ready(const struct io_thread *thread)
 				     (load_relaxed(thread->ring.sq.kflags) & flags));
 }
 
-/* Spin until @deadline, or until there is something to do: is there? */
+static bool is_wanted(const struct io_thread *thread)
+{
+	return has_work(thread) || load_relaxed(&thread->orders);
+}
+
+/* Spin until @deadline, or until there seems to be something to do: does there? */
 static bool spin(const struct io_thread *thread, uint64_t deadline)
 {
 	do {
 		for (unsigned i = 0; i < SPINS; i++) {
-			if (is_ring_ready(thread) || has_work(thread) ||
-			    load_relaxed(&thread->orders))
+			if (is_ring_ready(thread) || is_wanted(thread))
 				return true;
 			cpu_relax();
 		}
 	} while (clock_ns() < deadline);
 	return false;
+}
+
+/* Spin as long as it pays: is there something to do? */
+static bool spin_and_look(struct io_thread *thread, struct io_poll *poll, uint64_t begin,
+			  uint64_t longest)
+{
+	uint64_t waited;
+
+	if (!spin(thread, begin + min(poll->ns, longest)))
+		return false;
+	waited = clock_ns() - begin;
+	/* Something else had the CPU, such as the vCPU that is waited for. */
+	if (waited > longest)
+		io_poll_slept(poll, waited, longest);
+	/* The kernel may leave its flag set with nothing behind it, until it sets it again. */
+	return look(thread) || is_wanted(thread);
 }
 
 static uint64_t poll_max_ns(const struct io_thread *thread)
@@ -462,7 +482,9 @@ static void idle(struct io_thread *thread)
 		return;
 	if (longest)
 		begin = clock_ns();
-	if ((spins && spin(thread, begin + min(poll->ns, longest))) || arm_all(thread)) {
+	if (spins && spin_and_look(thread, poll, begin, longest))
+		return;
+	if (arm_all(thread)) {
 		look(thread);
 		return;
 	}
@@ -486,8 +508,9 @@ static void *thread_main(void *opaque)
 
 		thread->use_uring = ret == 0;
 		if (ret)
-			log_info("%s: no io_uring (%s); doing I/O one by one", thread->name,
-				 strerror(-ret));
+			log_info_limited(&thread->messages,
+					 "%s: no io_uring (%s); doing I/O one by one", thread->name,
+					 strerror(-ret));
 	}
 	while (!thread->stop) {
 		thread->spent = 0;

@@ -183,6 +183,8 @@ struct work {
 	/* The thread's; atomic. */
 	unsigned taken, served, flushed;
 	unsigned lies; /* times to speak of work that is not there */
+	unsigned naps; /* times to keep the thread from running while it spins */
+	bool looked;   /* the thread's; for work, and there was none */
 };
 
 static struct work works[QUEUES];
@@ -207,15 +209,41 @@ static bool work_lies(struct work *work)
 	return lies;
 }
 
+/* Of the last ring that was made. */
+static unsigned *ring_flags;
+static bool flag_stays; /* atomic; IORING_SQ_TASKRUN, whatever the kernel does */
+
+#define NAP_MS 3
+
+/* A second look for work, with none in between, is one of a spin. */
+static void work_naps(struct work *work)
+{
+	unsigned naps = load_relaxed(&work->naps);
+
+	if (naps && work->looked) {
+		store_relaxed(&work->naps, naps - 1);
+		poll(NULL, 0, NAP_MS);
+		__atomic_fetch_add(&work->added, 1, __ATOMIC_RELEASE);
+	}
+	work->looked = true;
+}
+
 static bool work_has_work(const struct io_queue *queue)
 {
-	return is_left(work_of(queue)) || work_lies(work_of(queue));
+	struct work *work = work_of(queue);
+
+	if (load_relaxed(&flag_stays))
+		__atomic_fetch_or(ring_flags, IORING_SQ_TASKRUN, __ATOMIC_RELAXED);
+	if (!is_left(work))
+		work_naps(work);
+	return is_left(work) || work_lies(work);
 }
 
 static void work_serve(struct io_queue *queue)
 {
 	struct work *work = work_of(queue);
 
+	work->looked = false;
 	store_release(&work->served, work->served + 1);
 	if (!is_left(work))
 		return;
@@ -460,25 +488,28 @@ START_TEST(work_that_is_not_there)
 }
 END_TEST
 
-/* With nothing to do, the thread sleeps, even with eventfds that were rung. */
-static void sleeps(void)
+static void costs_nothing(void)
 {
 	struct timespec before, after;
 	int64_t used;
-	int never = semaphore();
 
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	poll(NULL, 0, 300);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	used = (after.tv_sec - before.tv_sec) * NS_PER_S + after.tv_nsec - before.tv_nsec;
+	ck_assert_int_lt(used, 100 * NS_PER_MS);
+}
+
+/* With nothing to do, the thread sleeps, even with eventfds that were rung. */
+static void sleeps(void)
+{
 	start_works();
 	for (unsigned i = 0; i < QUEUES; i++) {
 		work_add(&works[i]);
 		wait_for(works[i].told);
 	}
 	on_thread(thread, nothing, NULL);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-	ck_assert(!wait_ms(never, 300));
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-	used = (after.tv_sec - before.tv_sec) * NS_PER_S + after.tv_nsec - before.tv_nsec;
-	ck_assert_int_lt(used, 100 * NS_PER_MS);
-	close(never);
+	costs_nothing();
 	stop_works();
 }
 
@@ -538,6 +569,56 @@ START_TEST(with_polling)
 {
 	poll_max_ns = 20 * NS_PER_S;
 	for_both(spin_in_the_end);
+}
+END_TEST
+
+/* The ring's flag stays set with nothing behind it: the thread sleeps all the same. */
+START_TEST(flag_that_stays)
+{
+	poll_max_ns = 20 * NS_PER_S;
+	begin(true);
+	start_works();
+	store_relaxed(&flag_stays, true);
+	for (unsigned i = 0; i < 100; i++) {
+		work_add(&works[0]);
+		wait_for(works[0].told);
+		poll(NULL, 0, 1);
+	}
+	costs_nothing();
+	/* All wake it as before. */
+	work_add(&works[1]);
+	wait_for(works[1].told);
+	on_thread(thread, nothing, NULL);
+	store_relaxed(&flag_stays, false);
+	stop_works();
+}
+END_TEST
+
+/* What ends a spin comes long after it, each time: the thread learns to sleep. */
+static void has_no_cpu(void)
+{
+	const unsigned naps = 300;
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+	struct work *work = &works[0];
+
+	start_works();
+	store_relaxed(&work->naps, naps);
+	while (load_relaxed(&work->naps) == naps) {
+		must(clock_ns() < deadline);
+		work_add(work);
+		wait_for(work->told);
+	}
+	while (!load_relaxed(&work->asks))
+		must(clock_ns() < deadline);
+	ck_assert_uint_gt(load_relaxed(&work->naps), naps - 20);
+	store_relaxed(&work->naps, 0);
+	stop_works();
+}
+
+START_TEST(spins_without_a_cpu)
+{
+	poll_max_ns = NS_PER_MS;
+	for_both(has_no_cpu);
 }
 END_TEST
 
@@ -710,7 +791,10 @@ int io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 	int (*init)(unsigned, struct io_uring *, struct io_uring_params *) =
 		dlsym(RTLD_NEXT, "io_uring_queue_init_params");
 
-	return params->flags & unknown_flags ? -EINVAL : init(entries, ring, params);
+	int ret = params->flags & unknown_flags ? -EINVAL : init(entries, ring, params);
+
+	ring_flags = ret ? NULL : ring->sq.kflags;
+	return ret;
 }
 
 /* One step down at a time, and -v says how far. */
@@ -753,6 +837,32 @@ START_TEST(older_kernels)
 		close(pair[0]);
 		close(pair[1]);
 	}
+}
+END_TEST
+
+/* Nobody reads what is said: the thread does not wait for that. */
+START_TEST(full_stderr)
+{
+	static const unsigned unknown[] = { IORING_SETUP_DEFER_TASKRUN, ~0U };
+	int ends[2], kept = dup(STDERR_FILENO);
+	char bytes[4096] = { 0 };
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(ends[1], bytes, sizeof(bytes)) > 0)
+		;
+	ck_assert_int_eq(fcntl(ends[1], F_SETFL, 0), 0);
+	log_set_verbose(true);
+	dup2(ends[1], STDERR_FILENO);
+	for (unsigned i = 0; i < array_size(unknown); i++) {
+		unknown_flags = unknown[i];
+		begin(true);
+		on_thread(thread, nothing, NULL);
+		io_thread_destroy(thread);
+	}
+	dup2(kept, STDERR_FILENO);
+	close(kept);
+	close(ends[0]);
+	close(ends[1]);
 }
 END_TEST
 
@@ -936,10 +1046,11 @@ int main(void)
 	unit_tcase(suite, "orders", each_order_once_in_turn, orders_on_the_thread);
 	unit_tcase(suite, "queues", doorbells, doorbell_at_once, no_work_is_lost, rounds,
 		   no_rings_while_busy, work_that_is_not_there, idle_thread_sleeps);
-	unit_tcase(suite, "polling", without_polling, with_polling, spins_for_disks);
+	unit_tcase(suite, "polling", without_polling, with_polling, flag_that_stays,
+		   spins_without_a_cpu, spins_for_disks);
 	unit_tcase(suite, "completions", completions_without_a_ring, poll_kind_has_no_entries,
 		   more_in_flight_than_the_ring_holds);
-	unit_tcase(suite, "kernels", older_kernels);
+	unit_tcase(suite, "kernels", older_kernels, full_stderr);
 	unit_tcase(suite, "files", files_of_the_ring, file_beyond_the_table);
 	unit_tcase(suite, "life", thread_stays_on_its_cpus, thread_has_a_name, many_lives);
 	return unit_run(suite);
