@@ -207,6 +207,8 @@ static void transfer_uring(struct disk_request *request, struct io_uring_sqe *sq
 		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, request->fd, iov,
 				 count, offset);
 	sqe->rw_flags = step_flags(request);
+	if (count == 1 && request->disk->fixed_buffers)
+		io_thread_use_buffer(request->thread, sqe);
 }
 
 static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)

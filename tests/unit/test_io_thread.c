@@ -5,14 +5,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -971,6 +975,151 @@ START_TEST(file_beyond_the_table)
 }
 END_TEST
 
+/* --- Memory --- */
+
+#define GIB (1ULL << 30)
+
+static int register_result; /* 1: as the kernel likes */
+static unsigned pieces;
+
+/* This comes before liburing's. */
+int io_uring_register_buffers(struct io_uring *ring, const struct iovec *iov, unsigned count)
+{
+	int (*real)(struct io_uring *, const struct iovec *, unsigned) =
+		dlsym(RTLD_NEXT, "io_uring_register_buffers");
+
+	pieces = count;
+	for (unsigned i = 0; i < count; i++)
+		must(iov[i].iov_len && iov[i].iov_len <= GIB);
+	return register_result <= 0 ? register_result : real(ring, iov, count);
+}
+
+/* What io_thread_wait_for_memory() returned; *@said is to be freed. */
+static int begin_with_memory(void *memory, size_t len, bool uring, char **said)
+{
+	const struct io_thread_config config = {
+		.name = "io-test", .queues = 1, .use_uring = uring, .memory = { memory, len },
+	};
+	int ret;
+
+	files_capture();
+	ck_assert_int_eq(io_thread_create(&thread, &config), 0);
+	ret = io_thread_wait_for_memory(thread);
+	*said = files_captured();
+	return ret;
+}
+
+/* The piece that a request of these bytes takes its memory from; -1: none. */
+static int piece_of(const uint8_t *at, unsigned len, bool write)
+{
+	unsigned fixed = write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+	unsigned plain = write ? IORING_OP_WRITE : IORING_OP_READ;
+	struct io_uring_sqe sqe;
+
+	io_uring_prep_rw((int)plain, &sqe, 0, at, len, 0);
+	io_thread_use_buffer(thread, &sqe);
+	ck_assert_uint_eq(sqe.addr, (uintptr_t)at);
+	ck_assert_uint_eq(sqe.len, len);
+	if (sqe.opcode == fixed)
+		return sqe.buf_index;
+	ck_assert_uint_eq(sqe.opcode, plain);
+	ck_assert_uint_eq(sqe.buf_index, 0);
+	return -1;
+}
+
+START_TEST(pieces_of_memory)
+{
+	uint8_t *const memory = (uint8_t *)(64 * GIB);
+	const uint64_t len = 2 * GIB + 4096;
+	const struct {
+		uint64_t at;
+		unsigned len;
+		int piece;
+	} table[] = {
+		{ 0, 1, 0 }, { 4096, 1 << 20, 0 }, { 0, GIB, 0 }, { GIB - 512, 512, 0 },
+		{ GIB - 512, 513, -1 }, { GIB - 512, 1 << 20, -1 }, { GIB, 512, 1 },
+		{ GIB, GIB, 1 }, { GIB, GIB + 1, -1 }, { 2 * GIB, 4096, 2 },
+		{ 2 * GIB + 4095, 1, 2 }, { 2 * GIB, 4097, -1 }, { 2 * GIB + 4096, 1, -1 },
+		{ 2 * GIB + 4095, UINT32_MAX, -1 }, { -1ULL, 1, -1 }, { -512ULL, 1024, -1 },
+		{ 3 * GIB, 512, -1 }, { -64 * GIB, 512, -1 },
+	};
+	char *said;
+
+	register_result = 0;
+	ck_assert_int_eq(begin_with_memory(memory, len, true, &said), 0);
+	ck_assert_str_eq(said, "");
+	free(said);
+	ck_assert_uint_eq(pieces, 3);
+	for (unsigned i = 0; i < array_size(table); i++)
+		for (unsigned write = 0; write < 2; write++)
+			ck_assert_int_eq(piece_of(memory + table[i].at, table[i].len, write),
+					 table[i].piece);
+	io_thread_destroy(thread);
+}
+END_TEST
+
+/* Whoever asked for it hears why it was refused, and requests do without it. */
+START_TEST(memory_refused)
+{
+	static const struct {
+		int result;
+		bool uring;
+		int error;
+		const char *why;
+	} table[] = {
+		{ -ENOMEM, true, -ENOMEM, "Cannot allocate memory (see RLIMIT_MEMLOCK)" },
+		{ -EFAULT, true, -EFAULT, "Bad address" },
+		{ 0, false, -ENOSYS, "Function not implemented" },
+	};
+	char *said, expected[256];
+
+	for (unsigned i = 0; i < array_size(table); i++) {
+		register_result = table[i].result;
+		ck_assert_int_eq(begin_with_memory(steps, 3 << 20, table[i].uring, &said),
+				 table[i].error);
+		snprintf(expected, sizeof(expected),
+			 "vmm: io-test: fixed-buffers=on: cannot pin 3 MiB of guest memory for "
+			 "io_uring: %s\n", table[i].why);
+		ck_assert_str_eq(said, expected);
+		free(said);
+		ck_assert_int_eq(piece_of((uint8_t *)steps, 512, false), -1);
+		io_thread_destroy(thread);
+	}
+}
+END_TEST
+
+/* The kernel refuses what is beyond the limit of one who has one. */
+START_TEST(memory_beyond_the_limit)
+{
+	const struct rlimit limit = { 64 << 10, 64 << 10 };
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+	const size_t len = 1 << 20;
+	void *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+	int status;
+
+	ck_assert_ptr_ne(memory, MAP_FAILED);
+	register_result = 1;
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		char *said;
+
+		must(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+		must(syscall(SYS_capget, &header, data) == 0);
+		data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~CAP_TO_MASK(CAP_IPC_LOCK);
+		must(syscall(SYS_capset, &header, data) == 0);
+		must(begin_with_memory(memory, len, true, &said) == -ENOMEM);
+		must(strstr(said, "(see RLIMIT_MEMLOCK)"));
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	munmap(memory, len);
+}
+END_TEST
+
 /* --- Life --- */
 
 static void read_cpus(void *opaque)
@@ -1052,6 +1201,7 @@ int main(void)
 		   more_in_flight_than_the_ring_holds);
 	unit_tcase(suite, "kernels", older_kernels, full_stderr);
 	unit_tcase(suite, "files", files_of_the_ring, file_beyond_the_table);
+	unit_tcase(suite, "memory", pieces_of_memory, memory_refused, memory_beyond_the_limit);
 	unit_tcase(suite, "life", thread_stays_on_its_cpus, thread_has_a_name, many_lives);
 	return unit_run(suite);
 }
