@@ -20,7 +20,7 @@
 #define BLK_QUEUE_SIZE_DEFAULT 256
 #define BLK_QUEUE_SIZE_MIN 2
 #define BLK_QUEUE_SIZE_MAX 1024
-#define BLK_POLL_US_DEFAULT 32
+#define BLK_POLL_US_DEFAULT 32 /* as QEMU's, so that the two compare */
 #define BLK_POLL_US_MAX 1000
 #define BLK_PCI_CLASS 0x010000 /* mass storage */
 #define BLK_PCI_TRANSITIONAL_ID 0x1001

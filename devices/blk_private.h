@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside the block device.  Private to blk.c, its vCPU side, and blk_queue.c,
- * which serves its queues on the I/O thread.
+ * which serves its queues, each on its I/O thread.
  */
 #pragma once
 
@@ -16,6 +16,7 @@ union blk_parts {
 	struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
 };
+_Static_assert(sizeof(union blk_parts) == 4096, "a page, which it is aligned to");
 
 /* A queue; all but the orders belongs to its thread from start to stop. */
 struct blk_queue {

@@ -16,6 +16,7 @@
 #include "devices/disk_step.h"
 #include "devices/io_thread.h"
 
+/* The unit of sizes, and the guest's block unless it is told otherwise. */
 #define DISK_SECTOR 512
 
 /*
@@ -26,7 +27,7 @@
 /* The same where the kernel only changes what belongs to the file. */
 #define DISK_RANGE_STEP_MAX (256u << 20)
 
-/* The guest's block, unless it is told otherwise; the largest that one may be. */
+/* The largest block of the guest's, and the only other one. */
 #define DISK_BLOCK_MAX 4096
 
 /* A lock that another process holds is retried for so long. */
@@ -93,7 +94,7 @@ struct disk_request {
 	/* @result is 0, or -errno when not all of it was done. */
 	void (*done)(struct disk_request *request, int result);
 
-	/* The disk's, while the request runs: see disk_step.h. */
+	/* The disk's, while the request runs, under its lock while it waits: disk_step.h. */
 	struct disk *disk;
 	struct io_thread *thread;
 	struct io_completion step;

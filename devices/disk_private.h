@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Inside the disk.  disk_open.c opens the image; disk.c runs requests, step by
- * step; with direct I/O, disk_direct.c makes their steps fit what the host
- * demands, and disk_turn.c has them wait for each other.
+ * Inside the disk.  disk_open.c opens the image; disk_align.c asks what the host
+ * can do with it; disk.c runs requests, step by step; with direct I/O,
+ * disk_direct.c makes their steps fit what the host demands.  disk_turn.c has them
+ * wait for each other: to make stable, and with direct I/O for ranges and memory.
  */
 #pragma once
 
@@ -59,7 +60,7 @@ int disk_try_dontcache(const struct disk *disk);
 
 /* --- disk_direct.c --- */
 
-/* Turn direct I/O on.  0, or -errno having printed why. */
+/* Make disk->direct, and have disk_align_find() turn it on.  0, or -errno having printed why. */
 int disk_direct_open(struct disk *disk);
 void disk_direct_close(struct disk *disk);
 

@@ -46,9 +46,9 @@ struct disk_waiters {
 	struct disk_request *first, **end;
 };
 
-/* Whose turn it is to make stable what was written; see disk_private.h. */
+/* Whose turn it is to make stable what was written; why in turns: disk_private.h. */
 struct disk_sync {
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* for all that follows */
 	bool busy;
 	struct disk_waiters waiting; /* for the next turn */
 	struct disk_waiters covered; /* by the present one */

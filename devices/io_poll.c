@@ -3,6 +3,7 @@
 
 #include "hw/base/util.h"
 
+/* About what a sleep and a wake-up cost: a shorter wait is not worth one. */
 #define LEAST_NS 4000
 
 void io_poll_slept(struct io_poll *poll, uint64_t waited, uint64_t longest)

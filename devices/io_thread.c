@@ -435,7 +435,10 @@ static bool look(struct io_thread *thread)
 	return thread->use_uring && enter(thread, 0);
 }
 
-/* Completions are posted only in an enter; until then a flag tells of them. */
+/*
+ * In the newer modes completions are posted only in an enter, and until then a flag
+ * tells of them; in the older ones they appear by themselves.
+ */
 static bool is_ring_ready(const struct io_thread *thread)
 {
 	const unsigned flags = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;

@@ -15,7 +15,7 @@ wanted=(
 	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts
 	xz-utils zstd fio
 )
-[ "${1-}" != bench ] || wanted=(perl qemu-system-x86 gnuplot-nox)
+[ "${1-}" != bench ] || wanted=(perl qemu-system-x86 gnuplot-nox valgrind)
 missing=()
 for package in "${wanted[@]}"; do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] ||

@@ -3,7 +3,7 @@
 
 .PHONY: deps demo check conformance
 .PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-load
-.PHONY: check-stock check-conformance
+.PHONY: check-stock check-bench check-conformance bench
 
 # What a tier prints is kept for the table of requirements.
 KEEP := tests/conformance/keep.sh $(O)/results
@@ -45,8 +45,6 @@ check-stock: $(O)/vmm
 # After the other tiers: is the table of requirements complete, and what they say?
 check-conformance:
 	@tests/conformance/table.pl $(O) --check
-
-.PHONY: bench check-bench
 
 # What judges the benches' figures, on figures whose verdicts are known.
 check-bench:

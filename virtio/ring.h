@@ -24,8 +24,8 @@ int ring_broken(struct virtqueue *vq, const char *why);
 void *ring_area(const struct virtqueue *vq, uint64_t gpa, uint64_t align, uint64_t len);
 
 /* Append a part; the caller has checked that there is room.  0 or -EBADMSG. */
-static inline int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t addr, uint32_t len,
-	      bool writable)
+static inline int chain_add(struct virtqueue *vq, struct virtqueue_chain *chain, uint64_t addr,
+			    uint32_t len, bool writable)
 {
 	struct iovec *iov = &chain->iov[chain->readable + chain->writable];
 

@@ -47,7 +47,10 @@ static void config_values(struct blk *disk)
 		CHECK_EQUAL(virtio_read16(&disk->device, NUM_QUEUES), 1);
 }
 
-/* In bytes: the unit in which the host keeps the disk is the options' `block`, the guest's `logical`. */
+/*
+ * Both in bytes: the option `block` is the unit in which the host keeps the disk,
+ * `logical` the guest's.
+ */
 static void topology(struct blk *disk)
 {
 	uint64_t logical = blk_config(disk, BLK_BLK_SIZE, 4);

@@ -8,7 +8,7 @@
 #define CALL_HALT		1
 #define FLAGS_INTERRUPTS_ON	0x202
 #define APIC_EOI		0xfee000b0
-#define EVENTS			16
+#define EVENTS			16	/* as USER_EVENTS in user.h */
 #define STACK_SIZE		0x4000
 
 	.text
@@ -68,7 +68,7 @@ user_leave:
 	popq %rbx
 	ret
 
-/* One stub an event, 32 bytes apart. Any value ends an interrupt, so rax need not be saved. */
+/* One stub an event, EVENT_STUB_SIZE of user.c apart. Any value ends an interrupt, so rax need not be saved. */
 	.globl user_event_stubs
 	.balign 32
 user_event_stubs:

@@ -26,11 +26,7 @@ static inline void fence_full(void)
 /* Between two looks at what another thread will change. */
 static inline void cpu_relax(void)
 {
-#ifdef __x86_64__
 	__builtin_ia32_pause();
-#else
-	__asm__ volatile("yield");
-#endif
 }
 
 /*

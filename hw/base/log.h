@@ -32,7 +32,8 @@ void log_info(const char *fmt, ...) LOG_PRINTF;
  * memory is a full budget.  One for each device.
  */
 struct log_limit {
-	uint64_t state; /* atomic: the last period's number, and how many lines it had */
+	/* Atomic: the last period's number * (LOG_LIMIT_BURST + 1) + the lines it had. */
+	uint64_t state;
 };
 
 #define LOG_LIMIT_BURST 5

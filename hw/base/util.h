@@ -49,7 +49,7 @@ static inline uint64_t align_down(uint64_t value, uint64_t align)
 	return value & ~(align - 1);
 }
 
-/* Like calloc(), on cache lines that nothing else stands on. */
+/* Like calloc(), on cache lines that nothing else stands on; the product must fit. */
 static inline void *calloc_lines(size_t count, size_t size)
 {
 	size_t len = align_up(count * size, CACHE_LINE);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# The program whose instructions tests/bench/requests.sh counts.
+# make bench-requests: the instructions that a request takes (tests/bench/requests.sh).
 
 BENCH_REQUESTS := $(O)/bench/requests
 
@@ -8,3 +8,8 @@ $(BENCH_REQUESTS): $(OBJ)/tests/bench/requests.o $(UNIT_KIT) $(LIBS)
 	$(call say,LD)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(UNIT_KIT) $(LIBS) $(URING_LIBS) $(CHECK_LIBS)
 $(OBJ)/tests/bench/%.o: CPPFLAGS += $(CHECK_CFLAGS)
+
+.PHONY: bench-requests
+bench-requests: $(BENCH_REQUESTS)
+	@tests/deps.sh bench
+	@tests/bench/requests.sh $(O)
