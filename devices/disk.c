@@ -107,14 +107,24 @@ static bool is_write(const struct disk_request *request)
 }
 
 /*
+ * May what the step writes be lost later?  Direct I/O leaves nothing to be lost:
+ * each of its writes hears of its own errors.
+ */
+static bool is_cached(const struct disk_request *request)
+{
+	const struct disk_direct *direct = request->disk->direct;
+
+	return !direct || request->fd == direct->tail_fd;
+}
+
+/*
  * RWF_DSYNC: not just the data, also what is needed to read it back.  What has
- * not got the turn is made stable later.  Direct I/O leaves nothing to be lost
- * later: each of its writes hears of its own errors.
+ * not got the turn is made stable later.
  */
 static int step_flags(const struct disk_request *request)
 {
 	bool stable = is_write(request) && request->op == DISK_WRITE_STABLE &&
-		(request->has_turn || request->disk->direct);
+		(request->has_turn || !is_cached(request));
 
 	return request->disk->rw_flags | (stable ? RWF_DSYNC : 0);
 }
@@ -197,6 +207,8 @@ static void transfer_uring(struct disk_request *request, struct io_uring_sqe *sq
 		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, request->fd, iov,
 				 count, offset);
 	sqe->rw_flags = step_flags(request);
+	if (count == 1 && request->disk->fixed_buffers)
+		io_thread_use_buffer(request->thread, sqe);
 }
 
 static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)
@@ -338,7 +350,7 @@ static void step_done(struct io_completion *step, int result)
 	if (result > 0)
 		advance(request, (uint64_t)result);
 	if (result > 0 && !request->len && request->op == DISK_WRITE_STABLE)
-		again = request->must_sync = !request->has_turn && !request->disk->direct;
+		again = request->must_sync = !request->has_turn && is_cached(request);
 	if (again || (result > 0 && request->len)) {
 		if (!*request->cancel && !is_beyond_end(request)) {
 			/* A round's bytes are for those that came first. */
@@ -360,7 +372,8 @@ void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request
 	request->step.done = step_done;
 	request->way = first_way(disk, request->op);
 	request->bounce = (struct disk_bounce){ 0 };
-	request->has_range = request->has_turn = request->synced = false;
+	request->has_range = request->needs_none = false;
+	request->has_turn = request->synced = false;
 	request->must_sync = request->op == DISK_FLUSH;
 	if (request->op == DISK_WRITE_STABLE && !disk->direct)
 		disk_sync_try(request);

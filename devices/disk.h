@@ -41,6 +41,7 @@ struct disk_config {
 	enum disk_aio aio; /* on a thread without io_uring it is SYNC anyway */
 	bool direct;       /* past the host's page cache, whatever it demands for that */
 	bool dontcache;    /* the host's page cache keeps nothing; not with direct */
+	bool fixed_buffers; /* use the thread's registered memory */
 	uint32_t block_size; /* DISK_SECTOR, which 0 stands for, or DISK_BLOCK_MAX */
 };
 
@@ -57,6 +58,7 @@ struct disk {
 	int fd;
 	bool read_only;
 	enum disk_aio aio;
+	bool fixed_buffers;
 	uint64_t sectors; /* of 512 bytes; atomic: the image may be resized */
 	struct disk_geometry geometry;
 	int stable_error; /* atomic: of a flush or stable write that failed, for good */
@@ -107,10 +109,11 @@ struct disk_request {
 	struct io_order go_on;
 
 	/* Likewise, with direct I/O. */
-	uint32_t align; /* of offsets, when the step was prepared */
+	uint32_t align, memory_align; /* of offsets and addresses, when the step was prepared */
 	struct disk_bounce bounce;
 	struct disk_range range; /* has it, or waits for it */
 	bool has_range;
+	bool needs_none; /* is among disk_direct.without_range */
 };
 
 /*

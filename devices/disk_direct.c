@@ -34,7 +34,6 @@ static bool is_change(const struct disk_request *request)
 /* May all that is left go to the host as it is? */
 static bool fits(const struct disk_request *request)
 {
-	uint32_t memory_align = load_relaxed(&request->disk->direct->memory_align);
 	uint64_t bits = request->offset | request->len;
 	uintptr_t address = 0;
 
@@ -42,7 +41,7 @@ static bool fits(const struct disk_request *request)
 		bits |= request->iov[i].iov_len;
 		address |= (uintptr_t)request->iov[i].iov_base;
 	}
-	return !(bits & (request->align - 1)) && !(address & (memory_align - 1));
+	return !(bits & (request->align - 1)) && !(address & (request->memory_align - 1));
 }
 
 /* Copy @len bytes between the front of what is left and @memory. */
@@ -79,7 +78,7 @@ static void fill_window(struct disk_request *request)
 	else
 		copy(request, to, window_use(request), false);
 	request->bounce.writing = true;
-	request->bounce.at = 0;
+	request->bounce.at = request->bounce.got = 0;
 }
 
 /* Whole blocks, as many of the request's as there is memory for, but for the tail. */
@@ -92,21 +91,37 @@ static void open_window(struct disk_request *request, uint64_t tail)
 	end = min(end, tail);
 	end = min(end, bounce->offset + DISK_BOUNCE_LEN);
 	bounce->len = (uint32_t)(end - bounce->offset);
-	bounce->at = 0;
+	bounce->at = bounce->got = 0;
 	bounce->writing = false;
 	if (is_change(request) && window_use(request) == bounce->len)
 		fill_window(request);
 }
 
+static void close_window(struct disk_request *request)
+{
+	request->bounce.len = 0;
+	disk_turn_give_memory(request);
+}
+
+/* As far as a step goes: between those of a long request, others have their turns. */
 static bool take_range(struct disk_request *request)
 {
-	/* Should the host's answer become strict, the ranges are the same. */
-	uint32_t unit = max(request->align, (uint32_t)DISK_ALIGN_STRICT);
+	uint64_t start = request->offset, end;
+	uint32_t unit;
 
+	if (request->align == DISK_SECTOR && disk_turn_need_none(request))
+		return true;
+	request->align = load_relaxed(&request->disk->direct->offset_align);
+	/* Should the host's answer become strict, the ranges are the same. */
+	unit = max(request->align, (uint32_t)DISK_ALIGN_STRICT);
+	end = start + (request->step_len ? request->step_len :
+					   min(request->len, (uint64_t)DISK_STEP_MAX));
+	end = align_up(end, unit);
+	if (request->has_range && request->range.end != end)
+		disk_turn_give_range(request);
 	if (!request->has_range)
 		disk_turn_give_memory(request);
-	return disk_turn_take_range(request, align_down(request->offset, unit),
-				    align_up(request->offset + request->len, unit));
+	return disk_turn_take_range(request, align_down(start, unit), end);
 }
 
 bool disk_direct_begin(struct disk_request *request)
@@ -114,11 +129,22 @@ bool disk_direct_begin(struct disk_request *request)
 	struct disk_direct *direct = request->disk->direct;
 	uint64_t end = load_relaxed(&request->disk->sectors) * DISK_SECTOR, tail;
 
-	/* The second half of a step, or the same once more. */
-	if (request->op == DISK_FLUSH || request->bounce.len)
+	/* Stable writes must not hear of what others lost at the image's end, in their place. */
+	if (request->must_sync) {
+		request->fd = direct->tail_fd;
 		return true;
-	request->align = load_relaxed(&direct->offset_align);
-	if (is_change(request) && request->align > DISK_SECTOR && !take_range(request))
+	}
+	/* The second half of a step, or the same once more; but an image that shrank stays so. */
+	if (request->bounce.len) {
+		tail = align_down(end, request->align);
+		if (request->bounce.offset + request->bounce.len <= tail)
+			return true;
+		close_window(request);
+	}
+	/* A unit that became strict is seen before the changes that were begun without a range. */
+	request->align = load_acquire(&direct->offset_align);
+	request->memory_align = load_relaxed(&direct->memory_align);
+	if (is_change(request) && !take_range(request))
 		return false;
 	if (request->step_len)
 		return true;
@@ -137,51 +163,76 @@ bool disk_direct_begin(struct disk_request *request)
 
 /* --- What a step did --- */
 
-/*
- * The host refused what its own answer allows: be strict from now on.  Changes
- * that are in flight have no range, but what is read and written back now is
- * theirs only where the guest has two of them overlap.
- */
+/* Returns whether it was not strict before. */
+static bool make_strict(uint32_t *align)
+{
+	uint32_t before = load_relaxed(align);
+
+	while (before < DISK_ALIGN_STRICT)
+		if (__atomic_compare_exchange_n(align, &before, DISK_ALIGN_STRICT, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+/* The host refused what its own answer allows: be strict from now on. */
 static void become_strict(struct disk *disk)
 {
 	struct disk_direct *direct = disk->direct;
+	bool memory = make_strict(&direct->memory_align);
 
-	store_relaxed(&direct->memory_align, DISK_ALIGN_STRICT);
-	if (__atomic_exchange_n(&direct->offset_align, DISK_ALIGN_STRICT, __ATOMIC_RELAXED) !=
-	    DISK_ALIGN_STRICT)
-		log_warn("disk '%s': the host refused direct I/O in the unit that it named; it is "
-			 "done in units of %d bytes", disk->path, DISK_ALIGN_STRICT);
+	if (make_strict(&direct->offset_align) || memory)
+		log_limited(&direct->messages, "disk '%s': the host refused direct I/O in the unit "
+			    "that it named; it is done in units of %d bytes", disk->path,
+			    DISK_ALIGN_STRICT);
 }
 
-static void close_window(struct disk_request *request)
-{
-	request->bounce.len = 0;
-	disk_turn_give_memory(request);
-}
-
-/*
- * The window was read, to be written.  What lies beyond the end of an image
- * that was truncated is zeros.
- */
-static int window_read(struct disk_request *request, int result)
+/* The window was moved as far as @got: go on there, in whole units.  False: no further. */
+static bool goes_on(struct disk_request *request, uint32_t got)
 {
 	struct disk_bounce *bounce = &request->bounce;
 
-	bounce->at += (uint32_t)result;
-	if (result == 0 || bounce->at % request->align) {
-		memset(bounce->memory + bounce->at, 0, bounce->len - bounce->at);
-		bounce->at = bounce->len;
+	if (got <= bounce->got)
+		return false;
+	bounce->got = got;
+	bounce->at = align_down(got, request->align);
+	return true;
+}
+
+/* A window's bytes from @got on are none of the image's any more: it was truncated. */
+static bool is_past_image(const struct disk_request *request, uint32_t got)
+{
+	off_t size = lseek(request->disk->fd, 0, SEEK_END); /* of a device, too */
+
+	return size >= 0 && (uint64_t)size <= request->bounce.offset + got;
+}
+
+/*
+ * The window was read, to be written.  What lies beyond the image is zeros; else
+ * what cannot be read must not be written.
+ */
+static int window_read(struct disk_request *request, uint32_t got)
+{
+	struct disk_bounce *bounce = &request->bounce;
+
+	if (got < bounce->len) {
+		if (goes_on(request, got))
+			return -EAGAIN;
+		if (!is_past_image(request, got))
+			return -EIO;
+		memset(bounce->memory + got, 0, bounce->len - got);
 	}
-	if (bounce->at == bounce->len)
-		fill_window(request);
+	fill_window(request);
 	return -EAGAIN;
 }
 
-static int window_done(struct disk_request *request, uint32_t moved)
+static int window_done(struct disk_request *request, uint32_t got)
 {
-	uint32_t skip = window_skip(request);
+	uint32_t skip = window_skip(request), moved;
 
-	moved = moved > skip ? min(moved - skip, window_use(request)) : 0;
+	if (got <= skip)
+		return goes_on(request, got) ? -EAGAIN : 0;
+	moved = min(got - skip, window_use(request));
 	if (request->op == DISK_READ)
 		copy(request, request->bounce.memory + skip, moved, true);
 	close_window(request);
@@ -190,7 +241,7 @@ static int window_done(struct disk_request *request, uint32_t moved)
 
 int disk_direct_done(struct disk_request *request, int result)
 {
-	if (result == -EINVAL && request->align < DISK_ALIGN_STRICT) {
+	if (result == -EINVAL && min(request->align, request->memory_align) < DISK_ALIGN_STRICT) {
 		become_strict(request->disk);
 		close_window(request);
 		return -EAGAIN;
@@ -198,8 +249,8 @@ int disk_direct_done(struct disk_request *request, int result)
 	if (!request->bounce.len || result < 0)
 		return result;
 	if (is_change(request) && !request->bounce.writing)
-		return window_read(request, result);
-	return window_done(request, (uint32_t)result);
+		return window_read(request, request->bounce.at + (uint32_t)result);
+	return window_done(request, request->bounce.at + (uint32_t)result);
 }
 
 void disk_direct_end(struct disk_request *request)

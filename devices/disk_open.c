@@ -179,6 +179,7 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 		.path = config->path,
 		.read_only = config->read_only,
 		.aio = config->aio,
+		.fixed_buffers = config->fixed_buffers,
 		.geometry.logical = config->block_size ? config->block_size : DISK_SECTOR,
 	};
 	disk_sync_init(&disk->sync);

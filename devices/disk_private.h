@@ -8,6 +8,7 @@
 #pragma once
 
 #include "devices/disk.h"
+#include "hw/base/log.h"
 
 /* Linux 6.14; the page cache keeps nothing of what is read or written so. */
 #ifndef RWF_DONTCACHE
@@ -34,10 +35,14 @@ struct disk_direct {
 	uint32_t memory_align; /* of the address of each part */
 	/*
 	 * The image once more, by the page cache: for the part of a block at its
-	 * end, which cannot be written without making the image longer.
+	 * end, which cannot be written without making the image longer.  So only
+	 * this one is synced: the kernel tells each open file of what was lost.
 	 */
 	int tail_fd;
 	uint8_t *pool; /* DISK_BOUNCES of DISK_BOUNCE_LEN bytes */
+	unsigned without_range; /* atomic: changes that run so; until then nobody has one */
+
+	struct log_limit messages;
 
 	pthread_mutex_t lock; /* for all that follows */
 	uint32_t free;        /* of the pool, a bit each */
@@ -88,6 +93,9 @@ void disk_sync_destroy(struct disk_sync *sync);
  */
 bool disk_turn_take_range(struct disk_request *request, uint64_t start, uint64_t end);
 bool disk_turn_take_memory(struct disk_request *request);
+
+/* A change need have no range, as long as no block is more than a sector: is it so? */
+bool disk_turn_need_none(struct disk_request *request);
 
 /* Give back what the request has, if anything, on its own thread. */
 void disk_turn_give_range(struct disk_request *request);

@@ -32,6 +32,7 @@ struct disk_bounce {
 	uint64_t offset; /* of the window that is in it, and its length; 0: none is */
 	uint32_t len;
 	uint32_t at;     /* how far into the window the next system call begins */
+	uint32_t got;    /* how far the last one came */
 	bool writing;
 };
 

@@ -67,7 +67,8 @@ static void wake(struct io_thread *thread, struct disk_request *request)
 
 static bool may_have(const struct disk_direct *direct, const struct disk_range *wanted)
 {
-	if (direct->range_count == DISK_RANGES_MAX)
+	if (direct->range_count == DISK_RANGES_MAX ||
+	    __atomic_load_n(&direct->without_range, __ATOMIC_SEQ_CST))
 		return false;
 	for (unsigned i = 0; i < direct->range_count; i++)
 		if (wanted->start < direct->range[i].end && direct->range[i].start < wanted->end)
@@ -94,6 +95,40 @@ static void serve_ranges(struct disk_direct *direct, struct io_thread *thread)
 	}
 }
 
+/*
+ * Blocks become larger, then ranges are asked for; here it is asked last: either
+ * the change that ends sees who waits for it, or that one sees that it has ended.
+ */
+static bool are_blocks_sectors(const struct disk_direct *direct)
+{
+	return __atomic_load_n(&direct->offset_align, __ATOMIC_SEQ_CST) == DISK_SECTOR;
+}
+
+bool disk_turn_need_none(struct disk_request *request)
+{
+	struct disk_direct *direct = request->disk->direct;
+
+	if (!request->needs_none)
+		__atomic_fetch_add(&direct->without_range, 1, __ATOMIC_SEQ_CST);
+	request->needs_none = true;
+	return are_blocks_sectors(direct);
+}
+
+static void end_without_range(struct disk_request *request)
+{
+	struct disk_direct *direct = request->disk->direct;
+
+	if (!request->needs_none)
+		return;
+	request->needs_none = false;
+	if (__atomic_sub_fetch(&direct->without_range, 1, __ATOMIC_SEQ_CST) ||
+	    are_blocks_sectors(direct))
+		return;
+	pthread_mutex_lock(&direct->lock);
+	serve_ranges(direct, request->thread);
+	pthread_mutex_unlock(&direct->lock);
+}
+
 bool disk_turn_take_range(struct disk_request *request, uint64_t start, uint64_t end)
 {
 	struct disk_direct *direct = request->disk->direct;
@@ -101,6 +136,7 @@ bool disk_turn_take_range(struct disk_request *request, uint64_t start, uint64_t
 
 	if (request->has_range)
 		return true;
+	end_without_range(request);
 	request->range = (struct disk_range){ start, end, request };
 	pthread_mutex_lock(&direct->lock);
 	mine = !direct->for_range.first && may_have(direct, &request->range);
@@ -117,6 +153,7 @@ void disk_turn_give_range(struct disk_request *request)
 	struct disk_direct *direct = request->disk->direct;
 	struct disk_range *range = direct->range;
 
+	end_without_range(request);
 	if (!request->has_range)
 		return;
 	request->has_range = false;

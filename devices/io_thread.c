@@ -5,6 +5,7 @@
 #include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -28,6 +29,10 @@
 /* Of the ring's table of files, whose index is the descriptor. */
 #define FILES_MAX 1024
 
+/* Registered memory is cut into pieces of the largest size that the kernel takes. */
+#define PIECE_SHIFT 30
+#define PIECE_LEN (1ULL << PIECE_SHIFT)
+
 /* Looks between two at the clock. */
 #define SPINS 16
 
@@ -37,6 +42,9 @@ struct io_thread {
 	pthread_t id;
 	char name[16]; /* the kernel's limit */
 	int wake;      /* eventfd: there are orders */
+	sem_t ready;   /* the ring is made, and what follows is set for good */
+	int memory_error;
+	struct iovec memory; /* registered; empty once that was refused */
 
 	pthread_mutex_t lock;
 	struct io_order *orders, **orders_end; /* lock; to look at orders needs none */
@@ -223,6 +231,19 @@ void io_thread_forget_file(struct io_thread *thread, int fd)
 	thread->file_state[slot] = FILE_UNKNOWN;
 }
 
+void io_thread_use_buffer(const struct io_thread *thread, struct io_uring_sqe *sqe)
+{
+	uint64_t start = sqe->addr - (uintptr_t)thread->memory.iov_base;
+	uint64_t end = start + sqe->len;
+
+	if (start >= thread->memory.iov_len || end > thread->memory.iov_len)
+		return;
+	if (start >> PIECE_SHIFT != (end - 1) >> PIECE_SHIFT)
+		return;
+	sqe->opcode = sqe->opcode == IORING_OP_READ ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
+	sqe->buf_index = (uint16_t)(start >> PIECE_SHIFT);
+}
+
 /*
  * A multishot poll reports each signal on an eventfd without the eventfd being
  * read; its counter just grows.
@@ -329,8 +350,8 @@ static int init_ring(struct io_thread *thread)
 		ret = io_uring_queue_init_params(SQ_ENTRIES, &thread->ring, &params);
 	}
 	if (ret == 0 && i > 1)
-		log_info("%s: this kernel's io_uring is as of Linux %s", thread->name,
-			 ring_modes[i - 1].since);
+		log_info_limited(&thread->messages, "%s: this kernel's io_uring is as of Linux %s",
+				 thread->name, ring_modes[i - 1].since);
 	return ret;
 }
 
@@ -350,6 +371,26 @@ static int make_ring(struct io_thread *thread)
 	if (io_uring_register_files_sparse(&thread->ring, FILES_MAX) == 0)
 		thread->files = FILES_MAX;
 	return 0;
+}
+
+static int register_memory(struct io_thread *thread)
+{
+	const struct iovec *memory = &thread->memory;
+	size_t count = (memory->iov_len + PIECE_LEN - 1) >> PIECE_SHIFT;
+	struct iovec *piece = calloc(count, sizeof(*piece));
+	int ret;
+
+	if (!piece)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		size_t start = i << PIECE_SHIFT;
+
+		piece[i].iov_base = (uint8_t *)memory->iov_base + start;
+		piece[i].iov_len = min(memory->iov_len - start, (size_t)PIECE_LEN);
+	}
+	ret = io_uring_register_buffers(&thread->ring, piece, (unsigned)count);
+	free(piece);
+	return ret;
 }
 
 /* --- The poll(2) kind --- */
@@ -406,18 +447,38 @@ static bool is_ring_ready(const struct io_thread *thread)
 				     (load_relaxed(thread->ring.sq.kflags) & flags));
 }
 
-/* Spin until @deadline, or until there is something to do: is there? */
+static bool is_wanted(const struct io_thread *thread)
+{
+	return has_work(thread) || load_relaxed(&thread->orders);
+}
+
+/* Spin until @deadline, or until there seems to be something to do: does there? */
 static bool spin(const struct io_thread *thread, uint64_t deadline)
 {
 	do {
 		for (unsigned i = 0; i < SPINS; i++) {
-			if (is_ring_ready(thread) || has_work(thread) ||
-			    load_relaxed(&thread->orders))
+			if (is_ring_ready(thread) || is_wanted(thread))
 				return true;
 			cpu_relax();
 		}
 	} while (clock_ns() < deadline);
 	return false;
+}
+
+/* Spin as long as it pays: is there something to do? */
+static bool spin_and_look(struct io_thread *thread, struct io_poll *poll, uint64_t begin,
+			  uint64_t longest)
+{
+	uint64_t waited;
+
+	if (!spin(thread, begin + min(poll->ns, longest)))
+		return false;
+	waited = clock_ns() - begin;
+	/* Something else had the CPU, such as the vCPU that is waited for. */
+	if (waited > longest)
+		io_poll_slept(poll, waited, longest);
+	/* The kernel may leave its flag set with nothing behind it, until it sets it again. */
+	return look(thread) || is_wanted(thread);
 }
 
 static uint64_t poll_max_ns(const struct io_thread *thread)
@@ -465,7 +526,9 @@ static void idle(struct io_thread *thread)
 		return;
 	if (longest)
 		begin = clock_ns();
-	if ((spins && spin(thread, begin + min(poll->ns, longest))) || arm_all(thread)) {
+	if (spins && spin_and_look(thread, poll, begin, longest))
+		return;
+	if (arm_all(thread)) {
 		look(thread);
 		return;
 	}
@@ -479,19 +542,33 @@ static void idle(struct io_thread *thread)
 
 /* --- Life --- */
 
+/* Make the ring, if there is to be one, and tell the creator. */
+static void get_ready(struct io_thread *thread)
+{
+	int ret = thread->use_uring ? make_ring(thread) : -ENOSYS;
+
+	if (ret && thread->use_uring)
+		log_info_limited(&thread->messages, "%s: no io_uring (%s); doing I/O one by one",
+				 thread->name, strerror(-ret));
+	thread->use_uring = ret == 0;
+	if (ret == 0 && thread->memory.iov_len)
+		ret = register_memory(thread);
+	if (ret && thread->memory.iov_len) {
+		log_error("%s: fixed-buffers=on: cannot pin %zu MiB of guest memory for io_uring: "
+			  "%s%s", thread->name, thread->memory.iov_len >> 20, strerror(-ret),
+			  ret == -ENOMEM ? " (see RLIMIT_MEMLOCK)" : "");
+		thread->memory.iov_len = 0;
+		thread->memory_error = ret;
+	}
+	sem_post(&thread->ready);
+}
+
 static void *thread_main(void *opaque)
 {
 	struct io_thread *thread = opaque;
 
 	pthread_setname_np(pthread_self(), thread->name);
-	if (thread->use_uring) {
-		int ret = make_ring(thread);
-
-		thread->use_uring = ret == 0;
-		if (ret)
-			log_info("%s: no io_uring (%s); doing I/O one by one", thread->name,
-				 strerror(-ret));
-	}
+	get_ready(thread);
 	while (!thread->stop) {
 		thread->spent = 0;
 		if (has_work(thread))
@@ -509,6 +586,7 @@ static void io_thread_free(struct io_thread *thread)
 {
 	if (thread->wake >= 0)
 		close(thread->wake);
+	sem_destroy(&thread->ready);
 	pthread_mutex_destroy(&thread->lock);
 	free(thread->pollfd);
 	free(thread);
@@ -540,6 +618,8 @@ int io_thread_create(struct io_thread **result, const struct io_thread_config *c
 	thread->use_uring = config->use_uring;
 	thread->orders_end = &thread->orders;
 	thread->completed_end = &thread->completed;
+	thread->memory = config->memory;
+	sem_init(&thread->ready, 0, 0);
 	pthread_mutex_init(&thread->lock, NULL);
 	thread->pollfd = calloc(1 + config->queues, sizeof(*thread->pollfd));
 	thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -555,6 +635,13 @@ int io_thread_create(struct io_thread **result, const struct io_thread_config *c
 	}
 	*result = thread;
 	return 0;
+}
+
+int io_thread_wait_for_memory(struct io_thread *thread)
+{
+	while (sem_wait(&thread->ready))
+		; /* a signal */
+	return thread->memory_error;
 }
 
 static void stop_thread(struct io_order *order)

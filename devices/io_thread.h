@@ -26,6 +26,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #define IO_ROUND_BYTES (32u << 20)
 
@@ -67,6 +68,11 @@ struct io_thread_config {
 	unsigned queues;       /* the most that it will serve */
 	bool use_uring;        /* false: it is the poll(2) kind */
 	const cpu_set_t *cpus; /* where it may run; NULL: where the caller may */
+	/*
+	 * Guest memory to register on the ring, which pins all of it: see
+	 * io_thread_use_buffer().  It outlives the thread; empty: none.
+	 */
+	struct iovec memory;
 };
 
 /*
@@ -76,6 +82,13 @@ struct io_thread_config {
  * -EINVAL if none of @cpus can be used.
  */
 int io_thread_create(struct io_thread **thread, const struct io_thread_config *config);
+
+/*
+ * Wait until the thread's memory is registered, which takes a while.  Returns 0, or
+ * -errno, the thread having printed why; where there is no io_uring, too.  Its
+ * creator calls it, once.
+ */
+int io_thread_wait_for_memory(struct io_thread *thread);
 
 /* Ends and frees the thread.  Its queues are idle: nothing is in flight. */
 void io_thread_destroy(struct io_thread *thread);
@@ -110,6 +123,13 @@ struct io_uring_sqe *io_thread_sqe(struct io_thread *thread);
  */
 void io_thread_use_file(struct io_thread *thread, struct io_uring_sqe *sqe, int fd);
 void io_thread_forget_file(struct io_thread *thread, int fd);
+
+/*
+ * Let @sqe, a READ or a WRITE that is prepared, take its memory from what is
+ * registered, if all of it lies there: that saves the kernel the pinning of its
+ * pages, which is most of what a large direct request costs.
+ */
+void io_thread_use_buffer(const struct io_thread *thread, struct io_uring_sqe *sqe);
 
 /*
  * Work on @bytes begins in this round.  True once those of a round are

@@ -146,6 +146,8 @@ static const struct disk_key keys[] = {
 	{ "dontcache", NULL, "dontcache[=on|off]",
 	  "leave nothing in the page cache, from Linux 6.14, default off",
 	  "on", set_switch, FIELD(disk.dontcache) },
+	{ "fixed-buffers", NULL, "fixed-buffers=on|off", "pin guest memory for I/O, default off",
+	  NULL, set_switch, FIELD(disk.fixed_buffers) },
 	{ "block-size", NULL, "block-size=512|4096", "size of the guest's blocks, default 512",
 	  NULL, set_block_size, FIELD(disk.block_size) },
 	{ "serial", NULL, "serial=TEXT", "1 to 20 printable ASCII characters, default none",
@@ -291,6 +293,11 @@ int disk_spec_parse(const char *spec, struct blk_config *config)
 	if (!ret && config->disk.direct && config->disk.dontcache) {
 		log_error("disk '%s': direct and dontcache exclude each other: direct I/O leaves "
 			  "nothing in the page cache anyway", spec);
+		ret = -EINVAL;
+	}
+	if (!ret && config->disk.fixed_buffers && config->disk.aio == DISK_AIO_SYNC) {
+		log_error("disk '%s': fixed-buffers=on and aio=sync exclude each other: only "
+			  "io_uring has such buffers", spec);
 		ret = -EINVAL;
 	}
 	if (ret == -ENOMEM)

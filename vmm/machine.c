@@ -454,6 +454,14 @@ static int io_thread_up(struct machine *m, struct io_thread_config config)
 	return ret;
 }
 
+static bool wants_fixed_buffers(const struct options *options)
+{
+	for (unsigned i = 0; i < options->disk_count; i++)
+		if (options->disk[i].disk.fixed_buffers)
+			return true;
+	return false;
+}
+
 static int io_threads_up(struct machine *m)
 {
 	const struct options *options = m->options;
@@ -461,6 +469,8 @@ static int io_threads_up(struct machine *m)
 	unsigned queues = 0, count;
 	int ret = 0;
 
+	if (wants_fixed_buffers(options))
+		config.memory = ram_host(&m->ram);
 	for (unsigned i = 0; i < options->disk_count; i++) {
 		config.use_uring |= options->disk[i].disk.aio == DISK_AIO_IO_URING;
 		queues += queue_count(m, &options->disk[i]);
@@ -606,6 +616,16 @@ static int blks_up(struct machine *m)
 	return ret;
 }
 
+/* It was pinned beside all that came up meanwhile. */
+static int fixed_buffers_up(struct machine *m)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < m->io.count && wants_fixed_buffers(m->options) && ret == 0; i++)
+		ret = io_thread_wait_for_memory(m->io.thread[i]);
+	return ret;
+}
+
 /* --- vCPUs --- */
 
 static void vcpus_down(struct machine *m)
@@ -690,6 +710,7 @@ static const struct part {
 	{ blks_up, blks_down },
 	{ vcpus_up, vcpus_down },
 	{ load_up, NULL },
+	{ fixed_buffers_up, NULL },
 };
 
 /* Start the vCPUs, serve until the VM's end, and stop them. */

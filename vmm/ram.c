@@ -41,6 +41,15 @@ int ram_create(struct ram *ram, uint64_t len)
 	return 0;
 }
 
+struct iovec ram_host(const struct ram *ram)
+{
+	const struct guest_memory *memory = &ram->memory;
+	const struct guest_region *last = &memory->region[memory->count - 1];
+	uint8_t *host = memory->region[0].host;
+
+	return (struct iovec){ host, (size_t)(last->host + last->len - host) };
+}
+
 void ram_destroy(struct ram *ram)
 {
 	munmap(ram->map, ram->map_len);

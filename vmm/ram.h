@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "hw/guest_memory.h"
 
@@ -21,6 +22,8 @@ struct ram {
  * in huge pages where the host has them.  0 or -errno, having printed why.
  */
 int ram_create(struct ram *ram, uint64_t len);
+/* All of it, where it is in the host. */
+struct iovec ram_host(const struct ram *ram);
 /* No VM uses it any more. */
 void ram_destroy(struct ram *ram);
 

@@ -272,8 +272,8 @@ refused "read-only file opened for reading" 1 "vmm: $missing" \
 	"${nobody[@]}" "$vmm" run -k bz -d readonly.img,ro -d none
 
 keys="valid keys: path=PATH, readonly[=on|off], aio=io_uring|sync, direct[=on|off], \
-dontcache[=on|off], block-size=512|4096, serial=TEXT, queue-size=N, queues=N, poll-max-us=N, \
-discard=on|off, cache=writeback|writethrough|unsafe, \
+dontcache[=on|off], fixed-buffers=on|off, block-size=512|4096, serial=TEXT, queue-size=N, \
+queues=N, poll-max-us=N, discard=on|off, cache=writeback|writethrough|unsafe, \
 transport=pci|pci-transitional|mmio, packed=on|off, in-order=on|off, notification-data=on|off"
 usage "SPEC without a path" "disk ',ro': no path" -k bz -d ,ro
 usage "unknown key" "disk 'disk.img,color=red': unknown key 'color'; $keys" \
@@ -282,6 +282,9 @@ usage "repeated key" "disk 'disk.img,ro,readonly': repeated key 'readonly'; $key
 	-k bz -d disk.img,ro,readonly
 usage "direct and dontcache" "disk 'disk.img,direct,dontcache': direct and dontcache exclude \
 each other: direct I/O leaves nothing in the page cache anyway" -k bz -d disk.img,direct,dontcache
+usage "fixed buffers without io_uring" "disk 'disk.img,fixed-buffers=on,aio=sync': \
+fixed-buffers=on and aio=sync exclude each other: only io_uring has such buffers" \
+	-k bz -d disk.img,fixed-buffers=on,aio=sync
 usage "key without its value" "disk 'disk.img,aio': no value for key 'aio' (how I/O is done, \
 default io_uring); $keys" -k bz -d disk.img,aio
 usage "malformed queue-size" "disk 'disk.img,queue_size=100': bad value for key 'queue_size' \

@@ -287,6 +287,33 @@ case_too_many_disks() {
 	grep -q 'the PCI bus has no place for one more disk' errors || fail "$(cat errors)"
 }
 
+case_fixed_buffers() {
+	local kib
+	truncate -s 1M disk.img
+	"$vmm" run -k "$kit" -m 64M -d disk.img,fixed-buffers=on -p 'tests=none end=halt' \
+		</dev/null >console 2>errors &
+	pid=$!
+	until_it_runs
+	kib=$(awk '$1 == "VmPin:" { print $2 }' "/proc/$pid/status")
+	kill -TERM "$pid"
+	finish 143
+	silent
+	[ "$kib" -ge 65536 ] || fail "$kib KiB pinned"
+}
+
+# Without the privilege to exceed it, the limit ends the start.
+case_fixed_buffers_refused() {
+	truncate -s 1M disk.img
+	(
+		ulimit -l 64
+		! setpriv --bounding-set=-ipc_lock --inh-caps=-ipc_lock "$vmm" run -k "$kit" -m 64M \
+			-d disk.img,fixed-buffers=on -p 'tests=none' </dev/null >console 2>errors
+	) || fail "it started"
+	[ ! -s console ] || fail "the guest ran"
+	[ "$(cat errors)" = "vmm: io0: fixed-buffers=on: cannot pin 64 MiB of guest memory for io_uring: \
+Cannot allocate memory (see RLIMIT_MEMLOCK)" ] || fail "$(cat errors)"
+}
+
 # Beside the guest's RAM, the mapping of 64 MiB, which is mostly untouched here.
 case_memory_under_2_mebibytes() {
 	local kib

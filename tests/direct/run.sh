@@ -13,7 +13,7 @@ readonly configurations=(
 	rw ro two exit sync queues threads
 	packed packed-inorder split-inorder
 	nodiscard writethrough unsafe durable
-	direct direct-sync large-block dontcache
+	direct direct-sync fixed-buffers large-block dontcache
 	transitional mmio
 )
 PATH+=:/usr/sbin		# filefrag
@@ -113,7 +113,9 @@ zeros() {
 # The tests of a configuration in which most would see nothing new.
 kit_tests() {
 	case $1 in
-	nodiscard | writethrough | unsafe | dontcache) printf 'device/,blk/,cache/,range/' ;;
+	nodiscard | writethrough | unsafe | dontcache | fixed-buffers)
+		printf 'device/,blk/,cache/,range/'
+		;;
 	durable) printf 'durable/' ;;
 	mmio) printf 'mmio/' ;;
 	threads) printf 'mq/,blk/final-pattern,range/areas' ;;
@@ -176,6 +178,7 @@ vmm_command() {
 	direct) first+=,direct,queues=2 ;;
 	direct-sync) first+=,direct,aio=sync,queues=2 ;;
 	large-block) first+=,direct,block-size=4096 ;;
+	fixed-buffers) first+=,direct,fixed-buffers=on ;;
 	dontcache) first+=,dontcache=on ;;
 	esac
 	command_line+=(-d "$first")
@@ -248,7 +251,7 @@ can_run() {
 	[[ $monitor == qemu ]] || return 0
 	case $1 in
 	*-inorder) "$program" -device virtio-blk-pci,help | grep in_order >/dev/null ;;
-	threads | direct* | large-block | dontcache) return 1 ;;
+	threads | direct* | fixed-buffers | large-block | dontcache) return 1 ;;
 	esac
 }
 

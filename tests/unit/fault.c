@@ -67,9 +67,25 @@ static int strike(enum fault_call call, size_t *limit)
 	return errno ? -1 : 0;
 }
 
-/* --- Direct I/O --- */
+/* --- Lost data --- */
 
 #define FDS 1024
+
+static bool untold[FDS]; /* atomic */
+
+void fault_lose(bool lost)
+{
+	for (unsigned fd = 0; fd < FDS; fd++)
+		store_relaxed(&untold[fd], lost);
+}
+
+static bool tells_of_loss(int fd)
+{
+	errno = EIO;
+	return fd < FDS && __atomic_exchange_n(&untold[fd], false, __ATOMIC_RELAXED);
+}
+
+/* --- Direct I/O --- */
 
 static const struct fault_direct *direct;
 static bool direct_is_real;
@@ -144,13 +160,24 @@ static int check_fit(int fd, const struct iovec *iov, int count, off_t offset)
 	return -1;
 }
 
+static uint64_t pread_bytes;
+
+uint64_t fault_pread_bytes(void)
+{
+	return load_relaxed(&pread_bytes);
+}
+
 ssize_t pread(int fd, void *to, size_t len, off_t offset)
 {
 	const struct iovec part = { to, len };
+	ssize_t n;
 
 	if (check_fit(fd, &part, 1, offset))
 		return -1;
-	return syscall(SYS_pread64, fd, to, len, offset);
+	n = syscall(SYS_pread64, fd, to, len, offset);
+	if (n > 0)
+		__atomic_fetch_add(&pread_bytes, (uint64_t)n, __ATOMIC_RELAXED);
+	return n;
 }
 
 /* --- I/O --- */
@@ -187,7 +214,8 @@ ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int f
 
 	if (flags & RWF_DSYNC)
 		__atomic_fetch_add(&dsync, 1, __ATOMIC_RELEASE);
-	if (strike(FAULT_WRITE, &limit) || check_fit(fd, iov, count, offset))
+	if (strike(FAULT_WRITE, &limit) || check_fit(fd, iov, count, offset) ||
+	    ((flags & RWF_DSYNC) && tells_of_loss(fd)))
 		return -1;
 	count = shorten(part, iov, count, limit);
 	return syscall(SYS_pwritev2, fd, part, count, offset, 0, flags);
@@ -197,7 +225,7 @@ int fdatasync(int fd)
 {
 	size_t limit;
 
-	if (strike(FAULT_FLUSH, &limit))
+	if (strike(FAULT_FLUSH, &limit) || tells_of_loss(fd))
 		return -1;
 	return (int)syscall(SYS_fdatasync, fd);
 }

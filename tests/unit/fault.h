@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum fault_call {
 	FAULT_READ,
@@ -24,9 +25,18 @@ enum fault_call {
 /* The next @times calls fail with @error, or if that is 0 move @limit bytes at most. */
 void fault_inject(enum fault_call call, unsigned times, int error, size_t limit);
 
+/*
+ * Data was lost: the next fdatasync() or write with RWF_DSYNC fails with EIO, once
+ * for each open file.  False: no more.
+ */
+void fault_lose(bool lost);
+
 /* How many calls there were, those at the gate too, and how many writes with RWF_DSYNC. */
 unsigned fault_count(enum fault_call call);
 unsigned fault_count_dsync(void);
+
+/* How many bytes pread() has given. */
+uint64_t fault_pread_bytes(void);
 
 /* From now on each call waits until @eventfd, a semaphore, lets it go; -1: none. */
 void fault_gate(int eventfd);

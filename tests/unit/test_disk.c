@@ -1245,6 +1245,73 @@ START_TEST(stable_writes)
 }
 END_TEST
 
+/* Only what lies in the thread's memory as one part goes by it; all of it is right. */
+START_TEST(registered_memory)
+{
+	enum { KIB = 1024, FROM = 16 * KIB, TO = 48 * KIB };
+	static uint8_t memory[64 * KIB], model[64 * KIB];
+	static const struct {
+		unsigned at, len, cut; /* where the second part begins; 0: there is none */
+		bool fixed;
+	} table[] = {
+		{ FROM, TO - FROM, 0, true }, { FROM + 100, 512, 0, true },
+		{ TO - 512, 512, 0, true }, { TO - 512, 1024, 0, false },
+		{ FROM - 512, 1024, 0, false }, { TO, 4096, 0, false }, { 0, 512, 0, false },
+		{ 0, 64 * KIB, 0, false }, { FROM, 4096, 1024, false },
+	};
+	static const enum disk_op ops[] = { DISK_WRITE, DISK_WRITE_STABLE, DISK_READ };
+	const struct io_thread_config config = {
+		.name = "io-test", .queues = 1, .use_uring = true,
+		.memory = { memory + FROM, TO - FROM },
+	};
+	uint64_t state = 7;
+
+	begin(&kinds[0], sizeof(model), false);
+	io_thread_destroy(thread);
+	ck_assert_int_eq(io_thread_create(&thread, &config), 0);
+	ck_assert_int_eq(io_thread_wait_for_memory(thread), 0);
+	ck_assert_int_eq(pread(disk_under_test.fd, model, sizeof(model), 0), sizeof(model));
+	for (unsigned i = 0; i < array_size(table) * array_size(ops) * 2; i++) {
+		unsigned row = i / array_size(ops) % array_size(table);
+		uint8_t *at = memory + table[row].at;
+		unsigned len = table[row].len, cut = table[row].cut;
+		enum disk_op op = ops[i % array_size(ops)];
+		uint64_t offset = 512 * vq_random(&state, (sizeof(model) - len) / 512 + 1);
+		bool fixed, is_read = op == DISK_READ;
+		struct job job;
+		struct look look = {
+			.order.run = look_at_entry, .job = &job, .nop.done = nop_done,
+			.told = eventfd(0, EFD_CLOEXEC),
+		};
+		eventfd_t count;
+
+		disk_under_test.fixed_buffers = i >= array_size(table) * array_size(ops);
+		fixed = table[row].fixed && disk_under_test.fixed_buffers;
+		for (unsigned n = 0; n < sizeof(memory); n++)
+			memory[n] = (uint8_t)vq_random(&state, 256);
+		job_init(&job, op, offset, at, len);
+		if (cut) {
+			job.iov[0].iov_len = cut;
+			job.iov[1] = (struct iovec){ at + cut, len - cut };
+			job.request.iov_count = 2;
+		}
+		io_thread_order(thread, &look.order);
+		ck_assert_int_eq(job_wait(&job), 0);
+		eventfd_read(look.told, &count);
+		close(look.told);
+		ck_assert_int_eq(look.sqe.opcode == (is_read ? IORING_OP_READ_FIXED :
+							       IORING_OP_WRITE_FIXED), fixed);
+		ck_assert_int_eq(look.sqe.rw_flags, op == DISK_WRITE_STABLE ? RWF_DSYNC : 0);
+		if (!is_read)
+			memcpy(model + offset, at, len);
+		ck_assert(!memcmp(at, model + offset, len));
+	}
+	ck_assert_int_eq(pread(disk_under_test.fd, memory, sizeof(memory), 0), sizeof(memory));
+	ck_assert(!memcmp(memory, model, sizeof(model)));
+	end();
+}
+END_TEST
+
 /* A test case in which each test has a folder of its own. */
 static void add_case(Suite *suite, const char *name, const TTest *const *tests, size_t count)
 {
@@ -1333,7 +1400,7 @@ int main(void)
 		short_and_interrupted_completions, stream_in_pieces, truncated_image, no_space,
 		file_size_limit, steps, cancelled_between_steps, failing_flush,
 		failed_flush_is_not_forgotten, stable_writes, shrinking_is_no_lost_data,
-		brief_in_a_flood,
+		brief_in_a_flood, registered_memory,
 	};
 	const TTest *const discarding[] = {
 		ranges, allocation, ranges_refused, ranges_fail, range_steps,

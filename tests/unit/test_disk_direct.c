@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "devices/disk_private.h"
+#include "hw/base/clock.h"
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 #include "tests/unit/fault.h"
@@ -38,6 +39,9 @@ static const struct fault_direct
 	silent = { BLOCK, BLOCK, false, 0, 0 },
 	silent_small = { 512, 512, false, 0, 0 },
 	wrong = { BLOCK, BLOCK, true, 512, 4 },
+	wrong_memory = { 512, 512, true, 512, 4 },
+	wrong_memory_only = { BLOCK, BLOCK, true, BLOCK, 512 },
+	wrong_memory_of_large = { 4 * BLOCK, BLOCK, true, 4 * BLOCK, 512 },
 	real = { BLOCK, BLOCK, true, BLOCK, BLOCK };
 
 static char *folder;
@@ -245,6 +249,7 @@ static void end(void)
 	io_thread_destroy(threads[1]);
 	ck_assert_uint_eq(disk.direct->free, ~0u);
 	ck_assert_uint_eq(disk.direct->range_count, 0);
+	ck_assert_uint_eq(disk.direct->without_range, 0);
 	ck_assert_ptr_null(disk.direct->for_memory.first);
 	ck_assert_ptr_null(disk.direct->for_range.first);
 	disk_close(&disk);
@@ -252,6 +257,7 @@ static void end(void)
 
 struct job {
 	struct io_thread *thread;
+	struct io_order start;
 	struct disk_request request;
 	struct iovec iov[8];
 	bool cancel;
@@ -293,6 +299,26 @@ static void job_start(void *opaque)
 	struct job *job = opaque;
 
 	disk_queue(&disk, job->thread, &job->request);
+}
+
+static void job_start_in_turn(struct io_order *order)
+{
+	job_start(container_of(order, struct job, start));
+}
+
+/* Without waiting until it has begun. */
+static void job_order(struct job *job)
+{
+	job->start.run = job_start_in_turn;
+	io_thread_order(job->thread, &job->start);
+}
+
+static void wait_for_calls(enum fault_call call, unsigned count)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+
+	while (fault_count(call) < count)
+		must(clock_ns() < deadline);
 }
 
 static void jobs_wait(int told, unsigned count)
@@ -655,6 +681,52 @@ START_TEST(waiting_behind_the_stopped)
 }
 END_TEST
 
+/* All of one thread, in this order; the first overlaps with the second alone. */
+static struct job in_turn[3];
+
+static void start_in_turn(void *opaque)
+{
+	(void)opaque;
+	for (unsigned i = 0; i < array_size(in_turn); i++)
+		job_start(&in_turn[i]);
+}
+
+static unsigned done_in_turn;
+static unsigned place[array_size(in_turn)];
+
+static void note_place(struct disk_request *request, int result)
+{
+	place[container_of(request, struct job, request) - in_turn] = done_in_turn++;
+	job_done(request, result);
+}
+
+/* Who has to wait for a step of a long change does not wait for all of it, nor does another. */
+START_TEST(waiting_for_a_long_one)
+{
+	static uint8_t block[BLOCK] __attribute__((aligned(BLOCK)));
+	const uint64_t size = 40 * (uint64_t)DISK_RANGE_STEP_MAX;
+
+	for (unsigned k = 1; k < array_size(kinds); k++) {
+		begin(&kinds[k], &large, SIZE);
+		ck_assert_int_eq(truncate(disk.path, (off_t)size), 0);
+		store_relaxed(&disk.sectors, size / 512);
+		job_init(&in_turn[0], DISK_ZERO_UNMAP, 512, NULL, size - BLOCK);
+		job_init(&in_turn[1], DISK_WRITE, 0, block, 512);
+		job_init(&in_turn[2], DISK_WRITE, 8 * BLOCK, block, BLOCK);
+		done_in_turn = 0;
+		for (unsigned i = 0; i < array_size(in_turn); i++)
+			in_turn[i].request.done = note_place;
+		on_thread(threads[0], start_in_turn, NULL);
+		for (unsigned i = 0; i < array_size(in_turn); i++) {
+			jobs_wait(in_turn[i].told, 1);
+			ck_assert_int_eq(in_turn[i].result, 0);
+		}
+		ck_assert_uint_eq(place[0], 2);
+		end();
+	}
+}
+END_TEST
+
 /* The host's answer was wrong: one message, and the data. */
 START_TEST(host_was_wrong)
 {
@@ -682,6 +754,98 @@ START_TEST(host_was_wrong)
 		ck_assert_int_eq(transfer(DISK_READ, 0, buffer, 512), -EINVAL);
 		ck_assert_int_eq(transfer(DISK_READ, 0, buffer, 512), 0);
 		end();
+	}
+}
+END_TEST
+
+/* Its answer was wrong for addresses alone: what a block is stays as it is. */
+START_TEST(host_was_wrong_in_memory)
+{
+	static const struct fault_direct *const two[] = {
+		&wrong_memory_only, &wrong_memory_of_large,
+	};
+	static uint8_t buffer[5 * BLOCK] __attribute__((aligned(BLOCK))), now[SIZE];
+	char *text;
+
+	for (unsigned k = 2; k < 2 * array_size(kinds); k++) {
+		unsigned unit = two[k % 2]->offset;
+
+		begin(&kinds[k / 2], two[k % 2], SIZE);
+		memset(buffer, 7, sizeof(buffer));
+		files_capture();
+		ck_assert_int_eq(transfer(DISK_WRITE_STABLE, 0, buffer + 512, unit), 0);
+		ck_assert_int_eq(transfer(DISK_WRITE_STABLE, unit, buffer + 512, unit), 0);
+		text = files_captured();
+		ck_assert_ptr_nonnull(strstr(text, "refused direct I/O in the unit that it named"));
+		ck_assert_ptr_eq(strchr(text, '\n'), strrchr(text, '\n'));
+		free(text);
+		ck_assert_uint_eq(fault_count_misfits(), 1);
+		ck_assert_uint_eq(disk.direct->offset_align, unit);
+		read_image(now, SIZE);
+		for (unsigned i = 0; i < SIZE; i++)
+			must(now[i] == (i < 2 * unit ? 7 : pattern(i)));
+		/* It refuses whatever it gets. */
+		fault_inject(FAULT_WRITE, 1, EINVAL, 0);
+		ck_assert_int_eq(transfer(DISK_WRITE, 0, buffer, unit), -EINVAL);
+		end();
+	}
+}
+END_TEST
+
+/* Until a change waits for its range, or else begins the @count-th write. */
+static void waits_for_range(unsigned count)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+	bool waits = false;
+
+	while (!waits && fault_count(FAULT_WRITE) < count) {
+		must(clock_ns() < deadline);
+		pthread_mutex_lock(&disk.direct->lock);
+		waits = disk.direct->for_range.first;
+		pthread_mutex_unlock(&disk.direct->lock);
+	}
+}
+
+/*
+ * The host refuses its own unit while another change of the block is under way,
+ * which was begun when nobody had to wait: it is not undone.
+ */
+START_TEST(host_was_wrong_meanwhile)
+{
+	static uint8_t block[2][BLOCK] __attribute__((aligned(BLOCK))), now[SIZE];
+
+	for (unsigned k = 1; k < array_size(kinds); k++) {
+		int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+		int other = eventfd(2, EFD_SEMAPHORE | EFD_CLOEXEC);
+		struct job under_way, refused;
+		unsigned writes = fault_count(FAULT_WRITE);
+
+		begin(&kinds[k], &wrong_memory, SIZE);
+		files_capture(); /* the warning */
+		memset(block, 7, sizeof(block));
+		job_init(&under_way, DISK_WRITE, 512, block[0], 512);
+		job_init(&refused, DISK_WRITE, 0, block[1] + 4, 512);
+		refused.thread = threads[1];
+		fault_gate(gate);
+		job_order(&under_way);
+		wait_for_calls(FAULT_WRITE, writes + 1);
+		/* Room for the write that is refused, and to read the block. */
+		fault_gate(other);
+		job_order(&refused);
+		waits_for_range(writes + 3);
+		eventfd_write(gate, 1);
+		jobs_wait(under_way.told, 1);
+		eventfd_write(other, 1);
+		jobs_wait(refused.told, 1);
+		fault_gate(-1);
+		free(files_captured());
+		ck_assert(!under_way.result && !refused.result);
+		read_image(now, SIZE);
+		for (unsigned i = 0; i < SIZE; i++)
+			must(now[i] == (i < 1024 ? 7 : pattern(i)));
+		end();
+		close(gate);
+		close(other);
 	}
 }
 END_TEST
@@ -720,6 +884,46 @@ START_TEST(bounced_in_pieces)
 }
 END_TEST
 
+/* A host that moves less than a block at a time, and then no more. */
+START_TEST(less_than_a_block)
+{
+	static uint8_t buffer[BLOCK], now[SIZE];
+	const uint64_t at = 2 * BLOCK + 2048;
+
+	for (unsigned k = 1; k < array_size(kinds); k++) {
+		begin(&kinds[k], &large, SIZE);
+		for (unsigned limit = 512; limit <= 2048; limit += 512) {
+			memset(buffer, (int)limit / 512, sizeof(buffer));
+			fault_inject(FAULT_READ, 1, 0, limit);
+			fault_inject(FAULT_WRITE, 1, 0, limit);
+			ck_assert_int_eq(transfer(DISK_WRITE, at, buffer, 512), 0);
+			fault_inject(FAULT_READ, 1, 0, limit);
+			memset(buffer, 0, sizeof(buffer));
+			ck_assert_int_eq(transfer(DISK_READ, at, buffer, 512), 0);
+			must(buffer[0] == limit / 512 && buffer[511] == limit / 512);
+			/* It comes no further. */
+			fault_inject(FAULT_READ, 2, 0, limit);
+			ck_assert_int_eq(transfer(DISK_READ, at, buffer, 512), -EIO);
+			fault_inject(FAULT_READ, 2, 0, limit);
+			ck_assert_int_eq(transfer(DISK_WRITE, at + 512, buffer, 512), -EIO);
+			fault_inject(FAULT_WRITE, 2, 0, limit);
+			ck_assert_int_eq(transfer(DISK_WRITE, at, buffer, 512), -EIO);
+		}
+		read_image(now, SIZE);
+		for (unsigned i = 0; i < SIZE; i++)
+			must(now[i] == (i >= at && i < at + 512 ? 4 : pattern(i)));
+		/* At a true end there are zeros, since the image was cut. */
+		ck_assert_int_eq(truncate(disk.path, 2 * BLOCK + 512), 0);
+		ck_assert_int_eq(transfer(DISK_WRITE, at, buffer, 512), 0);
+		read_image(now, 3 * BLOCK);
+		for (unsigned i = 2 * BLOCK; i < 3 * BLOCK; i++)
+			must(now[i] == (i >= at && i < at + 512 ? 4 :
+					i < 2 * BLOCK + 512 ? pattern(i) : 0));
+		end();
+	}
+}
+END_TEST
+
 /* The end of the image moves, and with it the part of a block that is left there. */
 START_TEST(resized)
 {
@@ -750,6 +954,39 @@ START_TEST(resized)
 		}
 		ck_assert_uint_eq(fault_count_misfits(), 0);
 		end();
+	}
+}
+END_TEST
+
+/* The image shrinks, and is known to, while a block that reaches beyond its new end is read. */
+START_TEST(shrinks_meanwhile)
+{
+	static uint8_t buffer[BLOCK], now[SIZE];
+	const off_t size = 3 * BLOCK + 1024;
+
+	for (unsigned k = 1; k < array_size(kinds); k++) {
+		int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+		unsigned reads = fault_count(FAULT_READ);
+		struct job job;
+
+		begin(&kinds[k], &large, 4 * BLOCK);
+		memset(buffer, 7, sizeof(buffer));
+		job_init(&job, DISK_WRITE, 3 * BLOCK, buffer, 512);
+		fault_gate(gate);
+		job_order(&job);
+		wait_for_calls(FAULT_READ, reads + 1);
+		ck_assert_int_eq(truncate(disk.path, size), 0);
+		store_relaxed(&disk.sectors, (uint64_t)size / 512);
+		fault_gate(-1);
+		eventfd_write(gate, 1);
+		jobs_wait(job.told, 1);
+		ck_assert_int_eq(job.result, 0);
+		ck_assert_int_eq(image_length(), size);
+		read_image(now, (size_t)size);
+		for (unsigned i = 0; i < size; i++)
+			must(now[i] == (i >= 3 * BLOCK && i < 3 * BLOCK + 512 ? 7 : pattern(i)));
+		end();
+		close(gate);
 	}
 }
 END_TEST
@@ -790,7 +1027,22 @@ static void let_turn_go(void *opaque)
 	disk_sync_give(opaque, true);
 }
 
-/* On both threads: three stable writes and two flushes. */
+static void wait_for_turns(unsigned count)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+	unsigned n;
+
+	do {
+		must(clock_ns() < deadline);
+		n = 0;
+		pthread_mutex_lock(&disk.sync.lock);
+		for (struct disk_request *r = disk.sync.waiting.first; r; r = r->next_waiting)
+			n++;
+		pthread_mutex_unlock(&disk.sync.lock);
+	} while (n < count);
+}
+
+/* On both threads: three stable writes and two flushes.  They wait in this order. */
 #define STABLES 5
 
 static void stables_start(struct job *jobs, uint8_t *data)
@@ -801,6 +1053,7 @@ static void stables_start(struct job *jobs, uint8_t *data)
 		jobs[i].request.iov_count = i < 3;
 		jobs[i].thread = threads[i % 2];
 		on_thread(jobs[i].thread, job_start, &jobs[i]);
+		wait_for_turns(i + 1);
 	}
 }
 
@@ -886,6 +1139,83 @@ START_TEST(late_for_a_sync)
 	ck_assert_uint_eq(fault_count(FAULT_FLUSH) - syncs, 2);
 	end_plain();
 	close(gate);
+}
+END_TEST
+
+/* A job and the one after it, in one go. */
+static void start_two(struct io_order *order)
+{
+	struct job *job = container_of(order, struct job, start);
+
+	job_start(job);
+	job_start(job + 1);
+}
+
+static bool waits_for_turn(void)
+{
+	bool waits;
+
+	pthread_mutex_lock(&disk.sync.lock);
+	waits = disk.sync.waiting.first;
+	pthread_mutex_unlock(&disk.sync.lock);
+	return waits;
+}
+
+/*
+ * The host tells an open file of lost data once.  A thread heard of it and has
+ * not come to say so yet: nobody says meanwhile that all is stable.
+ */
+START_TEST(told_once)
+{
+	static uint8_t data[BLOCK] __attribute__((aligned(BLOCK)));
+	static const struct {
+		bool direct;
+		enum disk_op op;
+		uint64_t offset, len;
+	} firsts[] = {
+		{ false, DISK_FLUSH, 0, 0 },
+		{ false, DISK_WRITE_STABLE, 0, BLOCK },
+		{ true, DISK_FLUSH, 0, 0 },
+		{ true, DISK_WRITE_STABLE, 0, BLOCK },
+		{ true, DISK_WRITE_STABLE, SIZE - 512, 512 },
+	};
+
+	for (unsigned i = 0; i < array_size(firsts); i++) {
+		int gate = eventfd(1, EFD_SEMAPHORE | EFD_CLOEXEC);
+		uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+		unsigned writes = fault_count(FAULT_WRITE);
+		struct job first[2], second;
+
+		if (firsts[i].direct)
+			begin(&kinds[2], &large, SIZE);
+		else
+			begin_plain(&kinds[2]);
+		job_init(&first[0], firsts[i].op, firsts[i].offset, data, firsts[i].len);
+		job_init(&first[1], DISK_WRITE, 8 * BLOCK, data, BLOCK);
+		job_init(&second, DISK_FLUSH, 0, NULL, 0);
+		second.thread = threads[1];
+		fault_lose(true);
+		fault_gate(gate);
+		first->start.run = start_two;
+		io_thread_order(threads[0], &first->start);
+		wait_for_calls(FAULT_WRITE, writes + 1 + (firsts[i].op == DISK_WRITE_STABLE));
+		fault_gate(-1);
+		on_thread(threads[1], job_start, &second);
+		while (!is_done(&second) && !waits_for_turn())
+			must(clock_ns() < deadline);
+		eventfd_write(gate, 1);
+		jobs_wait(second.told, 1);
+		for (unsigned n = 0; n < 2; n++)
+			jobs_wait(first[n].told, 1);
+		ck_assert_int_eq(second.result, -EIO);
+		ck_assert_int_eq(first[0].result, -EIO);
+		fault_lose(false);
+		if (firsts[i].direct)
+			end();
+		else
+			end_plain();
+		close(gate);
+	}
 }
 END_TEST
 
@@ -1022,8 +1352,9 @@ int main(void)
 	const TTest *const opening[] = { alignments, hosts_without_direct_io, block_sizes };
 	const TTest *const requests[] = {
 		any_alignment, neighbours, more_than_there_is_memory_for, waiting,
-		waiting_behind_the_stopped, host_was_wrong, bounced_in_pieces, resized,
-		one_sync_for_all, turns_of_two_threads, late_for_a_sync, stopped_before_a_sync,
+		waiting_behind_the_stopped, waiting_for_a_long_one, host_was_wrong, host_was_wrong_in_memory,
+		host_was_wrong_meanwhile, bounced_in_pieces, less_than_a_block, resized, shrinks_meanwhile,
+		one_sync_for_all, turns_of_two_threads, late_for_a_sync, told_once, stopped_before_a_sync,
 		page_cache, dontcache_refused,
 	};
 	Suite *suite = suite_create("disk_direct");

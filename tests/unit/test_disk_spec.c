@@ -12,8 +12,8 @@
 
 #define VALID_KEYS \
 	"path=PATH, readonly[=on|off], aio=io_uring|sync, direct[=on|off], " \
-	"dontcache[=on|off], block-size=512|4096, serial=TEXT, queue-size=N, queues=N, " \
-	"poll-max-us=N, discard=on|off, cache=writeback|writethrough|unsafe, " \
+	"dontcache[=on|off], fixed-buffers=on|off, block-size=512|4096, serial=TEXT, " \
+	"queue-size=N, queues=N, poll-max-us=N, discard=on|off, cache=writeback|writethrough|unsafe, " \
 	"transport=pci|pci-transitional|mmio, " \
 	"packed=on|off, in-order=on|off, notification-data=on|off"
 
@@ -34,7 +34,7 @@ START_TEST(defaults)
 	ck_assert_int_eq(config.disk.aio, DISK_AIO_IO_URING);
 	ck_assert_str_eq(config.serial, "");
 	ck_assert_uint_eq(config.queue_size, 256);
-	ck_assert(!config.disk.direct && !config.disk.dontcache);
+	ck_assert(!config.disk.direct && !config.disk.dontcache && !config.disk.fixed_buffers);
 	ck_assert_uint_eq(config.disk.block_size, 512);
 	ck_assert(!config.packed && !config.in_order && !config.notification_data);
 	ck_assert_uint_eq(config.queues, 0);
@@ -194,6 +194,7 @@ END_TEST
 #define DISCARD_HELP "(let the guest deallocate (holes), default on)"
 #define DIRECT_HELP "(go past the host's page cache, default off)"
 #define DONTCACHE_HELP "(leave nothing in the page cache, from Linux 6.14, default off)"
+#define FIXED_BUFFERS_HELP "(pin guest memory for I/O, default off)"
 #define BLOCK_SIZE_HELP "(size of the guest's blocks, default 512)"
 #define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
 
@@ -224,6 +225,8 @@ static const struct {
 	{ "x,direct,direct=off", "repeated key 'direct'" },
 	{ "x,dontcache=", "bad value for key 'dontcache' " DONTCACHE_HELP },
 	{ "x,dontcache=1", "bad value for key 'dontcache' " DONTCACHE_HELP },
+	{ "x,fixed-buffers", "no value for key 'fixed-buffers' " FIXED_BUFFERS_HELP },
+	{ "x,fixed-buffers=1", "bad value for key 'fixed-buffers' " FIXED_BUFFERS_HELP },
 	{ "x,block-size", "no value for key 'block-size' " BLOCK_SIZE_HELP },
 	{ "x,block-size=1024", "bad value for key 'block-size' " BLOCK_SIZE_HELP },
 	{ "x,block-size=4k", "bad value for key 'block-size' " BLOCK_SIZE_HELP },
@@ -313,6 +316,27 @@ START_TEST(direct_or_dontcache)
 }
 END_TEST
 
+START_TEST(fixed_buffers_or_sync)
+{
+	static const char *const specs[] = { "x,aio=sync,fixed-buffers=on",
+					     "x,fixed_buffers=on,direct,aio=sync" };
+	struct blk_config config;
+	char *said;
+
+	for (unsigned i = 0; i < array_size(specs); i++) {
+		files_capture();
+		ck_assert_int_eq(disk_spec_parse(specs[i], &config), -EINVAL);
+		said = files_captured();
+		ck_assert_ptr_nonnull(strstr(said, "fixed-buffers=on and aio=sync exclude"));
+		ck_assert_ptr_null(config.disk.path);
+		free(said);
+	}
+	config = parse("x,direct,fixed-buffers=on");
+	ck_assert(config.disk.direct && config.disk.fixed_buffers);
+	disk_spec_free(&config);
+}
+END_TEST
+
 static const char *const pathless[] = { "", "path=", ",ro", "path=,ro" };
 
 START_TEST(no_path)
@@ -335,7 +359,7 @@ int main(void)
 	TCase *tables = tcase_create("tables");
 
 	unit_tcase(suite, "grammar", defaults, ring_switches, no_polling, all_keys,
-		   cache_modes, transports, direct_or_dontcache,
+		   cache_modes, transports, direct_or_dontcache, fixed_buffers_or_sync,
 		   underscore_and_doubled_commas_in_values);
 	tcase_add_loop_test(tables, path_forms, 0, array_size(paths));
 	tcase_add_loop_test(tables, switch_forms, 0, array_size(switches));

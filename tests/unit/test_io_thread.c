@@ -5,14 +5,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -183,6 +187,8 @@ struct work {
 	/* The thread's; atomic. */
 	unsigned taken, served, flushed;
 	unsigned lies; /* times to speak of work that is not there */
+	unsigned naps; /* times to keep the thread from running while it spins */
+	bool looked;   /* the thread's; for work, and there was none */
 };
 
 static struct work works[QUEUES];
@@ -207,15 +213,41 @@ static bool work_lies(struct work *work)
 	return lies;
 }
 
+/* Of the last ring that was made. */
+static unsigned *ring_flags;
+static bool flag_stays; /* atomic; IORING_SQ_TASKRUN, whatever the kernel does */
+
+#define NAP_MS 3
+
+/* A second look for work, with none in between, is one of a spin. */
+static void work_naps(struct work *work)
+{
+	unsigned naps = load_relaxed(&work->naps);
+
+	if (naps && work->looked) {
+		store_relaxed(&work->naps, naps - 1);
+		poll(NULL, 0, NAP_MS);
+		__atomic_fetch_add(&work->added, 1, __ATOMIC_RELEASE);
+	}
+	work->looked = true;
+}
+
 static bool work_has_work(const struct io_queue *queue)
 {
-	return is_left(work_of(queue)) || work_lies(work_of(queue));
+	struct work *work = work_of(queue);
+
+	if (load_relaxed(&flag_stays))
+		__atomic_fetch_or(ring_flags, IORING_SQ_TASKRUN, __ATOMIC_RELAXED);
+	if (!is_left(work))
+		work_naps(work);
+	return is_left(work) || work_lies(work);
 }
 
 static void work_serve(struct io_queue *queue)
 {
 	struct work *work = work_of(queue);
 
+	work->looked = false;
 	store_release(&work->served, work->served + 1);
 	if (!is_left(work))
 		return;
@@ -460,25 +492,28 @@ START_TEST(work_that_is_not_there)
 }
 END_TEST
 
-/* With nothing to do, the thread sleeps, even with eventfds that were rung. */
-static void sleeps(void)
+static void costs_nothing(void)
 {
 	struct timespec before, after;
 	int64_t used;
-	int never = semaphore();
 
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	poll(NULL, 0, 300);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	used = (after.tv_sec - before.tv_sec) * NS_PER_S + after.tv_nsec - before.tv_nsec;
+	ck_assert_int_lt(used, 100 * NS_PER_MS);
+}
+
+/* With nothing to do, the thread sleeps, even with eventfds that were rung. */
+static void sleeps(void)
+{
 	start_works();
 	for (unsigned i = 0; i < QUEUES; i++) {
 		work_add(&works[i]);
 		wait_for(works[i].told);
 	}
 	on_thread(thread, nothing, NULL);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-	ck_assert(!wait_ms(never, 300));
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-	used = (after.tv_sec - before.tv_sec) * NS_PER_S + after.tv_nsec - before.tv_nsec;
-	ck_assert_int_lt(used, 100 * NS_PER_MS);
-	close(never);
+	costs_nothing();
 	stop_works();
 }
 
@@ -538,6 +573,56 @@ START_TEST(with_polling)
 {
 	poll_max_ns = 20 * NS_PER_S;
 	for_both(spin_in_the_end);
+}
+END_TEST
+
+/* The ring's flag stays set with nothing behind it: the thread sleeps all the same. */
+START_TEST(flag_that_stays)
+{
+	poll_max_ns = 20 * NS_PER_S;
+	begin(true);
+	start_works();
+	store_relaxed(&flag_stays, true);
+	for (unsigned i = 0; i < 100; i++) {
+		work_add(&works[0]);
+		wait_for(works[0].told);
+		poll(NULL, 0, 1);
+	}
+	costs_nothing();
+	/* All wake it as before. */
+	work_add(&works[1]);
+	wait_for(works[1].told);
+	on_thread(thread, nothing, NULL);
+	store_relaxed(&flag_stays, false);
+	stop_works();
+}
+END_TEST
+
+/* What ends a spin comes long after it, each time: the thread learns to sleep. */
+static void has_no_cpu(void)
+{
+	const unsigned naps = 300;
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+	struct work *work = &works[0];
+
+	start_works();
+	store_relaxed(&work->naps, naps);
+	while (load_relaxed(&work->naps) == naps) {
+		must(clock_ns() < deadline);
+		work_add(work);
+		wait_for(work->told);
+	}
+	while (!load_relaxed(&work->asks))
+		must(clock_ns() < deadline);
+	ck_assert_uint_gt(load_relaxed(&work->naps), naps - 20);
+	store_relaxed(&work->naps, 0);
+	stop_works();
+}
+
+START_TEST(spins_without_a_cpu)
+{
+	poll_max_ns = NS_PER_MS;
+	for_both(has_no_cpu);
 }
 END_TEST
 
@@ -710,7 +795,10 @@ int io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 	int (*init)(unsigned, struct io_uring *, struct io_uring_params *) =
 		dlsym(RTLD_NEXT, "io_uring_queue_init_params");
 
-	return params->flags & unknown_flags ? -EINVAL : init(entries, ring, params);
+	int ret = params->flags & unknown_flags ? -EINVAL : init(entries, ring, params);
+
+	ring_flags = ret ? NULL : ring->sq.kflags;
+	return ret;
 }
 
 /* One step down at a time, and -v says how far. */
@@ -753,6 +841,32 @@ START_TEST(older_kernels)
 		close(pair[0]);
 		close(pair[1]);
 	}
+}
+END_TEST
+
+/* Nobody reads what is said: the thread does not wait for that. */
+START_TEST(full_stderr)
+{
+	static const unsigned unknown[] = { IORING_SETUP_DEFER_TASKRUN, ~0U };
+	int ends[2], kept = dup(STDERR_FILENO);
+	char bytes[4096] = { 0 };
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(ends[1], bytes, sizeof(bytes)) > 0)
+		;
+	ck_assert_int_eq(fcntl(ends[1], F_SETFL, 0), 0);
+	log_set_verbose(true);
+	dup2(ends[1], STDERR_FILENO);
+	for (unsigned i = 0; i < array_size(unknown); i++) {
+		unknown_flags = unknown[i];
+		begin(true);
+		on_thread(thread, nothing, NULL);
+		io_thread_destroy(thread);
+	}
+	dup2(kept, STDERR_FILENO);
+	close(kept);
+	close(ends[0]);
+	close(ends[1]);
 }
 END_TEST
 
@@ -861,6 +975,151 @@ START_TEST(file_beyond_the_table)
 }
 END_TEST
 
+/* --- Memory --- */
+
+#define GIB (1ULL << 30)
+
+static int register_result; /* 1: as the kernel likes */
+static unsigned pieces;
+
+/* This comes before liburing's. */
+int io_uring_register_buffers(struct io_uring *ring, const struct iovec *iov, unsigned count)
+{
+	int (*real)(struct io_uring *, const struct iovec *, unsigned) =
+		dlsym(RTLD_NEXT, "io_uring_register_buffers");
+
+	pieces = count;
+	for (unsigned i = 0; i < count; i++)
+		must(iov[i].iov_len && iov[i].iov_len <= GIB);
+	return register_result <= 0 ? register_result : real(ring, iov, count);
+}
+
+/* What io_thread_wait_for_memory() returned; *@said is to be freed. */
+static int begin_with_memory(void *memory, size_t len, bool uring, char **said)
+{
+	const struct io_thread_config config = {
+		.name = "io-test", .queues = 1, .use_uring = uring, .memory = { memory, len },
+	};
+	int ret;
+
+	files_capture();
+	ck_assert_int_eq(io_thread_create(&thread, &config), 0);
+	ret = io_thread_wait_for_memory(thread);
+	*said = files_captured();
+	return ret;
+}
+
+/* The piece that a request of these bytes takes its memory from; -1: none. */
+static int piece_of(const uint8_t *at, unsigned len, bool write)
+{
+	unsigned fixed = write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+	unsigned plain = write ? IORING_OP_WRITE : IORING_OP_READ;
+	struct io_uring_sqe sqe;
+
+	io_uring_prep_rw((int)plain, &sqe, 0, at, len, 0);
+	io_thread_use_buffer(thread, &sqe);
+	ck_assert_uint_eq(sqe.addr, (uintptr_t)at);
+	ck_assert_uint_eq(sqe.len, len);
+	if (sqe.opcode == fixed)
+		return sqe.buf_index;
+	ck_assert_uint_eq(sqe.opcode, plain);
+	ck_assert_uint_eq(sqe.buf_index, 0);
+	return -1;
+}
+
+START_TEST(pieces_of_memory)
+{
+	uint8_t *const memory = (uint8_t *)(64 * GIB);
+	const uint64_t len = 2 * GIB + 4096;
+	const struct {
+		uint64_t at;
+		unsigned len;
+		int piece;
+	} table[] = {
+		{ 0, 1, 0 }, { 4096, 1 << 20, 0 }, { 0, GIB, 0 }, { GIB - 512, 512, 0 },
+		{ GIB - 512, 513, -1 }, { GIB - 512, 1 << 20, -1 }, { GIB, 512, 1 },
+		{ GIB, GIB, 1 }, { GIB, GIB + 1, -1 }, { 2 * GIB, 4096, 2 },
+		{ 2 * GIB + 4095, 1, 2 }, { 2 * GIB, 4097, -1 }, { 2 * GIB + 4096, 1, -1 },
+		{ 2 * GIB + 4095, UINT32_MAX, -1 }, { -1ULL, 1, -1 }, { -512ULL, 1024, -1 },
+		{ 3 * GIB, 512, -1 }, { -64 * GIB, 512, -1 },
+	};
+	char *said;
+
+	register_result = 0;
+	ck_assert_int_eq(begin_with_memory(memory, len, true, &said), 0);
+	ck_assert_str_eq(said, "");
+	free(said);
+	ck_assert_uint_eq(pieces, 3);
+	for (unsigned i = 0; i < array_size(table); i++)
+		for (unsigned write = 0; write < 2; write++)
+			ck_assert_int_eq(piece_of(memory + table[i].at, table[i].len, write),
+					 table[i].piece);
+	io_thread_destroy(thread);
+}
+END_TEST
+
+/* Whoever asked for it hears why it was refused, and requests do without it. */
+START_TEST(memory_refused)
+{
+	static const struct {
+		int result;
+		bool uring;
+		int error;
+		const char *why;
+	} table[] = {
+		{ -ENOMEM, true, -ENOMEM, "Cannot allocate memory (see RLIMIT_MEMLOCK)" },
+		{ -EFAULT, true, -EFAULT, "Bad address" },
+		{ 0, false, -ENOSYS, "Function not implemented" },
+	};
+	char *said, expected[256];
+
+	for (unsigned i = 0; i < array_size(table); i++) {
+		register_result = table[i].result;
+		ck_assert_int_eq(begin_with_memory(steps, 3 << 20, table[i].uring, &said),
+				 table[i].error);
+		snprintf(expected, sizeof(expected),
+			 "vmm: io-test: fixed-buffers=on: cannot pin 3 MiB of guest memory for "
+			 "io_uring: %s\n", table[i].why);
+		ck_assert_str_eq(said, expected);
+		free(said);
+		ck_assert_int_eq(piece_of((uint8_t *)steps, 512, false), -1);
+		io_thread_destroy(thread);
+	}
+}
+END_TEST
+
+/* The kernel refuses what is beyond the limit of one who has one. */
+START_TEST(memory_beyond_the_limit)
+{
+	const struct rlimit limit = { 64 << 10, 64 << 10 };
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+	const size_t len = 1 << 20;
+	void *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+	int status;
+
+	ck_assert_ptr_ne(memory, MAP_FAILED);
+	register_result = 1;
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		char *said;
+
+		must(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+		must(syscall(SYS_capget, &header, data) == 0);
+		data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~CAP_TO_MASK(CAP_IPC_LOCK);
+		must(syscall(SYS_capset, &header, data) == 0);
+		must(begin_with_memory(memory, len, true, &said) == -ENOMEM);
+		must(strstr(said, "(see RLIMIT_MEMLOCK)"));
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	munmap(memory, len);
+}
+END_TEST
+
 /* --- Life --- */
 
 static void read_cpus(void *opaque)
@@ -936,11 +1195,13 @@ int main(void)
 	unit_tcase(suite, "orders", each_order_once_in_turn, orders_on_the_thread);
 	unit_tcase(suite, "queues", doorbells, doorbell_at_once, no_work_is_lost, rounds,
 		   no_rings_while_busy, work_that_is_not_there, idle_thread_sleeps);
-	unit_tcase(suite, "polling", without_polling, with_polling, spins_for_disks);
+	unit_tcase(suite, "polling", without_polling, with_polling, flag_that_stays,
+		   spins_without_a_cpu, spins_for_disks);
 	unit_tcase(suite, "completions", completions_without_a_ring, poll_kind_has_no_entries,
 		   more_in_flight_than_the_ring_holds);
-	unit_tcase(suite, "kernels", older_kernels);
+	unit_tcase(suite, "kernels", older_kernels, full_stderr);
 	unit_tcase(suite, "files", files_of_the_ring, file_beyond_the_table);
+	unit_tcase(suite, "memory", pieces_of_memory, memory_refused, memory_beyond_the_limit);
 	unit_tcase(suite, "life", thread_stays_on_its_cpus, thread_has_a_name, many_lives);
 	return unit_run(suite);
 }
