@@ -21,8 +21,8 @@ my $quick = @ARGV == 5 && pop(@ARGV) eq '--quick';
 @ARGV == 4 or die "usage: kit.pl BUILD QEMU RESULTS FACTS [--quick]\n";
 my ($build, $qemu, $results, $facts) = @ARGV;
 
-my $rounds = $quick ? 3 : 7;
-my $counted_rounds = $quick ? 1 : 3; # of these, with the counters on, in runs of their own
+my $rounds = $quick ? 3 : 5;
+my $counted_rounds = $quick ? 1 : 2; # of these, with the counters on, in runs of their own
 my ($ms, $counted_ms, $warm_ms) = $quick ? (200, 200, 50) : (600, 400, 150);
 my $deadline = 20;                   # seconds a run may take
 
