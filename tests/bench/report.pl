@@ -192,6 +192,7 @@ sub targets_text {
 my %unit = ( # metric => title, what a value is divided by
 	iops => ['Thousand requests a second', 1000],
 	p50_ns => ['Latency, median, µs', 1000],
+	p90_ns => ['Latency, 90 of 100, µs', 1000],
 	p99_ns => ['Latency, 99 of 100, µs', 1000],
 	p999_ns => ['Latency, 999 of 1000, µs', 1000],
 	cpu_us_per_request => ['CPU time a request without the vCPU, µs', 1],
@@ -206,8 +207,8 @@ my %unit = ( # metric => title, what a value is divided by
 	interrupts_per_request => ['Interrupts a thousand requests', 0.001],
 	disk_interrupts_per_request => ["Interrupts of the disk a thousand requests", 0.001],
 );
-my @metrics = qw(iops p50_ns p99_ns p999_ns cpu_us_per_request total_cpu_us_per_request ms kib
-	count syscalls_per_request io_syscalls_per_request exits_per_request
+my @metrics = qw(iops p50_ns p90_ns p99_ns p999_ns cpu_us_per_request total_cpu_us_per_request
+	ms kib count syscalls_per_request io_syscalls_per_request exits_per_request
 	doorbells_per_request interrupts_per_request disk_interrupts_per_request);
 
 my @groups = (
