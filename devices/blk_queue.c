@@ -106,19 +106,27 @@ static void report_failure(const struct blk_request *request, int result)
 		    range, strerror(-result));
 }
 
+/* Start I/O on the image from where the command says. */
+static void start_parts(struct blk_request *request, uint64_t len, struct iovec *iov,
+			unsigned iov_count)
+{
+	struct blk_queue *queue = request->queue;
+
+	request->disk.offset = request->command.offset;
+	request->disk.len = len;
+	request->disk.iov = iov;
+	request->disk.iov_count = iov_count;
+	queue->in_flight++;
+	disk_queue(queue->blk->disk, queue->thread, &request->disk);
+}
+
 /* Start what the command says, as @op. */
 static void start_disk(struct blk_request *request, enum disk_op op)
 {
-	struct blk_queue *queue = request->queue;
 	const struct blk_command *command = &request->command;
 
 	request->disk.op = op;
-	request->disk.offset = command->offset;
-	request->disk.len = command->len;
-	request->disk.iov = command->iov;
-	request->disk.iov_count = command->iov_count;
-	queue->in_flight++;
-	disk_queue(queue->blk->disk, queue->thread, &request->disk);
+	start_parts(request, command->len, command->iov, command->iov_count);
 }
 
 /* Start the transfer that was held, with those that joined it. */
@@ -129,12 +137,9 @@ static void start_held(struct blk_queue *queue)
 	if (!request)
 		return;
 	queue->held = NULL;
-	request->disk.offset = request->command.offset;
-	request->disk.len = request->joined_len;
-	request->disk.iov = request->joined ? request->parts->iov : request->command.iov;
-	request->disk.iov_count = request->joined_count;
-	queue->in_flight++;
-	disk_queue(queue->blk->disk, queue->thread, &request->disk);
+	start_parts(request, request->joined_len,
+		    request->joined ? request->parts->iov : request->command.iov,
+		    request->joined_count);
 }
 
 /* Is @request the same kind of transfer, where that of @held ends? */
