@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "devices/blk_stats.h"
 #include "virtio/virtqueue.h"
 
 /* Of a discard or write zeroes request: segments, and 512-byte sectors in each. */
@@ -30,6 +31,7 @@ enum blk_action {
 
 struct blk_command {
 	enum blk_action action;
+	enum blk_op op;     /* what it asks for, for accounting */
 	uint8_t *status;    /* where the result goes; the last writable byte */
 	uint8_t result;     /* BLK_DONE: VIRTIO_BLK_S_* */
 	uint32_t written;   /* BLK_DONE: bytes written before the status */

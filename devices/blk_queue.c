@@ -43,6 +43,7 @@ struct blk_request {
 	bool sync_after; /* a flush follows the last segment */
 	union blk_parts *parts;        /* those of a long transfer, or segments */
 	struct iovec few[PARTS_FEW];   /* those of a short one */
+	struct blk_times times;        /* if it is timed, as times.popped tells */
 };
 
 static void disk_done(struct disk_request *disk, int result);
@@ -71,16 +72,45 @@ static void put_free(struct blk_queue *queue, struct blk_request *request)
 	queue->free = request;
 }
 
-/* Report a request to the driver; @data bytes stand before its status byte. */
-static void complete(struct blk_request *request, uint8_t result, uint64_t data)
+/* A timed one stays till it is published: the driver has no use for its slot before. */
+static void put_timed(struct blk_queue *queue, struct blk_request *request)
+{
+	request->times.completed = io_thread_now(queue->thread);
+	request->disk.submitted = NULL;
+	request->next_free = queue->timed;
+	queue->timed = request;
+}
+
+/* Give a request back to the driver, with @written bytes. */
+static inline void push(struct blk_request *request, uint32_t written)
 {
 	struct blk_queue *queue = request->queue;
 
-	*request->command.status = result;
-	virtqueue_push(queue->ring, &request->chain,
-		       blk_used_len(request->chain.writable_len, data));
-	put_free(queue, request);
+	virtqueue_push(queue->ring, &request->chain, written);
+	counter_add(&queue->stats.completed[request->command.op], 1);
+	if (request->times.popped)
+		put_timed(queue, request);
+	else
+		put_free(queue, request);
 	io_thread_want_flush(queue->thread, &queue->io);
+}
+
+/* Report a request to the driver; @data bytes stand before its status byte. */
+static void complete(struct blk_request *request, uint8_t result, uint64_t data)
+{
+	*request->command.status = result;
+	push(request, blk_used_len(request->chain.writable_len, data));
+}
+
+static void count_error(const struct blk_request *request)
+{
+	counter_add(&request->queue->stats.errors[request->command.op], 1);
+}
+
+/* The disk has done @len bytes of the request. */
+static void count_bytes(const struct blk_request *request, uint64_t len)
+{
+	counter_add(&request->queue->stats.bytes[request->command.op], len);
 }
 
 /* The guest learns no more than IOERR; here is why. */
@@ -106,6 +136,17 @@ static void report_failure(const struct blk_request *request, int result)
 		    range, strerror(-result));
 }
 
+/* A timed request and those that joined it are to know when they are submitted first. */
+static void want_submitted(struct blk_request *request)
+{
+	struct disk_request *disk = &request->disk;
+
+	for (; request && !request->times.submitted.ns; request = request->joined) {
+		request->times.submitted.next = disk->submitted;
+		disk->submitted = &request->times.submitted;
+	}
+}
+
 /* Start I/O on the image from where the command says. */
 static void start_parts(struct blk_request *request, uint64_t len, struct iovec *iov,
 			unsigned iov_count)
@@ -116,6 +157,8 @@ static void start_parts(struct blk_request *request, uint64_t len, struct iovec 
 	request->disk.len = len;
 	request->disk.iov = iov;
 	request->disk.iov_count = iov_count;
+	if (request->times.popped)
+		want_submitted(request);
 	queue->in_flight++;
 	disk_queue(queue->blk->disk, queue->thread, &request->disk);
 }
@@ -238,14 +281,25 @@ static void check_unmap(struct blk *blk)
 		virtio_notify_config(&blk->virtio);
 }
 
+static void fail(struct blk_request *request, int result)
+{
+	if (result != -ECANCELED) {
+		count_error(request);
+		report_failure(request, result);
+	}
+	complete(request, VIRTIO_BLK_S_IOERR, 0);
+}
+
 static void finish(struct blk_request *request, int result)
 {
-	bool data_in = request->command.action == BLK_READ && result == 0;
+	const struct blk_command *command = &request->command;
 
-	if (result && result != -ECANCELED)
-		report_failure(request, result);
-	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
-		 data_in ? request->command.len : 0);
+	if (result) {
+		fail(request, result);
+		return;
+	}
+	count_bytes(request, command->len);
+	complete(request, VIRTIO_BLK_S_OK, command->action == BLK_READ ? command->len : 0);
 }
 
 static void disk_done(struct disk_request *disk, int result)
@@ -257,6 +311,9 @@ static void disk_done(struct disk_request *disk, int result)
 	queue->in_flight--;
 	if (is_range(request)) {
 		check_unmap(queue->blk);
+		if (result == 0)
+			count_bytes(request, request->command.len);
+		request->command.len = 0;
 		if (result == 0 && queue->stopping)
 			result = -ECANCELED;
 		else if (result == 0 && start_next(request))
@@ -308,19 +365,30 @@ static void execute(struct blk_request *request)
 	};
 
 	blk_parse(&request->command, &request->chain, &limits);
+	counter_add(&queue->stats.popped[request->command.op], 1);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
-		virtqueue_push(queue->ring, &request->chain, 0);
-		put_free(queue, request);
-		io_thread_want_flush(queue->thread, &queue->io);
+		count_error(request);
+		push(request, 0);
 		break;
 	case BLK_DONE:
+		if (request->command.result != VIRTIO_BLK_S_OK)
+			count_error(request);
 		complete(request, request->command.result, request->command.written);
 		break;
 	default:
 		start_io(request);
 	}
+}
+
+/* It was popped in a timed round, for which the thread woke at @woken. */
+static void begin_times(struct blk_request *request, uint64_t woken)
+{
+	request->times = (struct blk_times){
+		.woken = woken,
+		.popped = io_thread_now(request->queue->thread),
+	};
 }
 
 /*
@@ -333,6 +401,7 @@ static void pop_all(struct blk_queue *queue)
 {
 	struct virtqueue *ring = queue->ring;
 	struct virtio_device *dev = &queue->blk->virtio;
+	uint64_t woken = io_thread_woken_ns(queue->thread);
 
 	for (unsigned budget = ring->size; budget; budget--) {
 		struct blk_request *request = take_free(queue);
@@ -351,6 +420,8 @@ static void pop_all(struct blk_queue *queue)
 			return;
 		}
 		io_thread_spend(queue->thread, CHAIN_COST);
+		if (woken)
+			begin_times(request, woken);
 		execute(request);
 		if (io_thread_is_spent(queue->thread))
 			return;
@@ -386,12 +457,32 @@ static bool queue_arm(struct io_queue *io)
 	return may_pop(queue) && virtqueue_rearm(queue->ring);
 }
 
+/* All that was pushed is published by now. */
+static void end_times(struct blk_queue *queue)
+{
+	uint64_t now = clock_ns();
+	struct blk_request *request;
+
+	while ((request = queue->timed)) {
+		queue->timed = request->next_free;
+		blk_stats_time(&queue->stats, request->command.op, &request->times, now);
+		request->times.popped = 0;
+		put_free(queue, request);
+	}
+}
+
 static void queue_flush(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 	struct virtio_device *dev = &queue->blk->virtio;
+	bool any = queue->ring->published != queue->ring->pushed;
+	bool wanted = virtqueue_publish(queue->ring);
 
-	if (virtqueue_publish(queue->ring))
+	if (queue->timed)
+		end_times(queue);
+	counter_add(&queue->stats.publishes, any);
+	counter_add(&queue->stats.interrupts, wanted);
+	if (wanted)
 		virtio_queue_notify(dev, queue->index);
 	queue->starved = false;
 	/* After this the queue is no longer ours. */
@@ -409,6 +500,7 @@ static void start_on_thread(struct io_order *order)
 	queue->stopping = false;
 	queue->starved = false;
 	queue->free = NULL;
+	queue->timed = NULL;
 	queue->fresh = 0;
 	/* The driver may have added requests before it had a doorbell to ring. */
 	io_thread_add_queue(queue->thread, &queue->io);
@@ -447,11 +539,14 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->requests = aligned_alloc(CACHE_LINE, align_up(size * sizeof(*queue->requests),
 							     CACHE_LINE));
 	queue->parts = aligned_alloc(sizeof(*queue->parts), (size + 1) * sizeof(*queue->parts));
-	return queue->requests && queue->parts ? 0 : -ENOMEM;
+	if (!queue->requests || !queue->parts)
+		return -ENOMEM;
+	return blk_stats_init(&queue->stats);
 }
 
 void blk_queue_free(struct blk_queue *queue)
 {
+	blk_stats_free(&queue->stats);
 	free(queue->parts);
 	free(queue->requests);
 }

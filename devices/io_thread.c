@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "devices/io_poll.h"
+#include "hw/base/counter.h"
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
@@ -65,7 +66,106 @@ struct io_thread {
 	bool stop;
 	struct io_order stop_order;
 	struct log_limit messages;
+
+	/* Likewise: accounting. */
+	struct io_thread_counts counts; /* atomic */
+	unsigned timed_one_in, until_timed; /* rounds */
+	uint32_t random;
+	bool is_timed;               /* this round */
+	uint64_t woken_ns, now_ns;   /* 0: not read */
+	struct io_stamp *unsubmitted; /* of what is prepared */
 };
+
+/* --- Accounting --- */
+
+/* Marsaglia's xorshift. */
+static uint32_t random_next(struct io_thread *thread)
+{
+	thread->random ^= thread->random << 13;
+	thread->random ^= thread->random >> 17;
+	thread->random ^= thread->random << 5;
+	return thread->random;
+}
+
+/*
+ * As many as the rate says on average, but never a fixed number, with which a driver's
+ * own rhythm could agree.
+ */
+static unsigned rounds_to_timed(struct io_thread *thread)
+{
+	return 1 + random_next(thread) % (2 * thread->timed_one_in - 1);
+}
+
+/* Is the round that begins a timed one? */
+static void pick_round(struct io_thread *thread)
+{
+	thread->woken_ns = 0;
+	thread->is_timed = ACCOUNTING && --thread->until_timed == 0;
+	if (thread->is_timed)
+		thread->until_timed = rounds_to_timed(thread);
+}
+
+static void note_wake(struct io_thread *thread)
+{
+	thread->now_ns = thread->is_timed ? clock_ns() : 0;
+	thread->woken_ns = thread->now_ns;
+}
+
+static void stamp_all(struct io_stamp *stamps)
+{
+	uint64_t now = stamps ? clock_ns() : 0;
+
+	for (; stamps; stamps = stamps->next)
+		stamps->ns = now;
+}
+
+static void stamp_submitted(struct io_thread *thread)
+{
+	if (!thread->unsubmitted)
+		return;
+	stamp_all(thread->unsubmitted);
+	thread->unsubmitted = NULL;
+}
+
+uint64_t io_thread_woken_ns(const struct io_thread *thread)
+{
+	return thread->woken_ns;
+}
+
+uint64_t io_thread_now(struct io_thread *thread)
+{
+	if (!thread->now_ns)
+		thread->now_ns = clock_ns();
+	return thread->now_ns;
+}
+
+void io_thread_stamp(struct io_thread *thread, struct io_stamp *stamps, bool is_inline)
+{
+	struct io_stamp *last = stamps;
+
+	if (is_inline) {
+		stamp_all(stamps);
+		return;
+	}
+	while (last->next)
+		last = last->next;
+	last->next = thread->unsubmitted;
+	thread->unsubmitted = stamps;
+}
+
+const char *io_thread_name(const struct io_thread *thread)
+{
+	return thread->name;
+}
+
+void io_thread_count(const struct io_thread *thread, struct io_thread_counts *counts)
+{
+	*counts = (struct io_thread_counts){
+		.sleeps = load_relaxed(&thread->counts.sleeps),
+		.poll_hits = load_relaxed(&thread->counts.poll_hits),
+		.poll_misses = load_relaxed(&thread->counts.poll_misses),
+	};
+}
 
 /* --- Orders, completions, queues --- */
 
@@ -98,6 +198,7 @@ static void run_orders(struct io_thread *thread)
 
 void io_thread_complete(struct io_thread *thread, struct io_completion *completion, int result)
 {
+	thread->now_ns = 0;
 	completion->result = result;
 	completion->next = NULL;
 	*thread->completed_end = completion;
@@ -120,6 +221,7 @@ static void run_completed(struct io_thread *thread)
 	struct io_completion **end = thread->completed_end, *completion;
 	bool last = false;
 
+	thread->now_ns = 0;
 	while (!last && (completion = thread->completed)) {
 		last = &completion->next == end;
 		thread->completed = completion->next;
@@ -161,9 +263,12 @@ static void serve(struct io_thread *thread)
 
 	run_orders(thread);
 	run_completed(thread); /* what earlier rounds left */
-	for (queue = thread->awake; queue; queue = queue->next_awake)
-		if (queue->has_work(queue))
-			queue->serve(queue);
+	for (queue = thread->awake; queue; queue = queue->next_awake) {
+		if (!queue->has_work(queue))
+			continue;
+		thread->now_ns = 0;
+		queue->serve(queue);
+	}
 	run_completed(thread);
 	for (queue = thread->awake; queue; queue = queue->next_awake) {
 		if (!queue->flush_wanted)
@@ -178,11 +283,17 @@ static void serve(struct io_thread *thread)
 /* What user_data points to is told by its lowest bit; the wake eventfd is 0. */
 #define IS_QUEUE 1
 
+static int submit(struct io_thread *thread)
+{
+	stamp_submitted(thread);
+	return io_uring_submit(&thread->ring);
+}
+
 static struct io_uring_sqe *get_sqe(struct io_thread *thread)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&thread->ring);
 
-	if (!sqe && io_uring_submit(&thread->ring) > 0)
+	if (!sqe && submit(thread) > 0)
 		sqe = io_uring_get_sqe(&thread->ring);
 	return sqe;
 }
@@ -195,7 +306,7 @@ struct io_uring_sqe *io_thread_sqe(struct io_thread *thread)
 		return NULL;
 	/* What goes in one call reaches the disk together: it would idle until then. */
 	if (thread->disk_is_slow && io_uring_sq_ready(&thread->ring) >= BATCH)
-		io_uring_submit(&thread->ring);
+		submit(thread);
 	sqe = get_sqe(thread);
 	thread->in_flight += sqe != NULL;
 	return sqe;
@@ -285,6 +396,7 @@ static void take(struct io_thread *thread, const struct io_uring_cqe *cqe)
 
 		queue->watched = still_watched;
 		thread->all_watched &= still_watched;
+		counter_add(&queue->doorbells, 1);
 		wake(thread, queue);
 	} else {
 		struct io_completion *completion = (struct io_completion *)data;
@@ -304,8 +416,10 @@ static unsigned enter(struct io_thread *thread, unsigned wanted)
 	if (!thread->all_watched)
 		watch_all(thread);
 	/* Without any, this is a system call only if there is something to do. */
+	stamp_submitted(thread);
 	ret = wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
 		       io_uring_submit(&thread->ring);
+	note_wake(thread);
 	/* EAGAIN and EBUSY: the kernel wants completions taken first. */
 	if (ret < 0 && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY)
 		log_limited(&thread->messages, "%s: io_uring: %s", thread->name, strerror(-ret));
@@ -407,12 +521,14 @@ static void sleep_in_poll(struct io_thread *thread)
 		pfd[fds++] = (struct pollfd){ .fd = queue->doorbell, .events = POLLIN };
 	if (poll(pfd, fds, -1) <= 0)
 		return;
+	note_wake(thread);
 	if (pfd->revents)
 		eventfd_read(thread->wake, &count);
 	for (queue = thread->queues; queue; queue = queue->next) {
 		if (!(++pfd)->revents)
 			continue;
 		eventfd_read(queue->doorbell, &count);
+		counter_add(&queue->doorbells, 1);
 		wake(thread, queue);
 	}
 }
@@ -432,7 +548,10 @@ static bool has_work(const struct io_thread *thread)
 /* Submit, and take what is done by now: was there any? */
 static bool look(struct io_thread *thread)
 {
-	return thread->use_uring && enter(thread, 0);
+	if (thread->use_uring)
+		return enter(thread, 0);
+	note_wake(thread);
+	return false;
 }
 
 /*
@@ -526,12 +645,16 @@ static void idle(struct io_thread *thread)
 		return;
 	if (longest)
 		begin = clock_ns();
-	if (spins && spin_and_look(thread, poll, begin, longest))
+	if (spins && spin_and_look(thread, poll, begin, longest)) {
+		counter_add(&thread->counts.poll_hits, 1);
 		return;
+	}
+	counter_add(&thread->counts.poll_misses, spins);
 	if (arm_all(thread)) {
 		look(thread);
 		return;
 	}
+	counter_add(&thread->counts.sleeps, 1);
 	if (thread->use_uring)
 		enter(thread, 1);
 	else
@@ -571,6 +694,7 @@ static void *thread_main(void *opaque)
 	get_ready(thread);
 	while (!thread->stop) {
 		thread->spent = 0;
+		pick_round(thread);
 		if (has_work(thread))
 			look(thread);
 		else
@@ -619,6 +743,9 @@ int io_thread_create(struct io_thread **result, const struct io_thread_config *c
 	thread->orders_end = &thread->orders;
 	thread->completed_end = &thread->completed;
 	thread->memory = config->memory;
+	thread->timed_one_in = config->timed_one_in ? config->timed_one_in : IO_TIMED_ONE_IN;
+	thread->random = (uint32_t)clock_ns() | 1;
+	thread->until_timed = rounds_to_timed(thread);
 	sem_init(&thread->ready, 0, 0);
 	pthread_mutex_init(&thread->lock, NULL);
 	thread->pollfd = calloc(1 + config->queues, sizeof(*thread->pollfd));
