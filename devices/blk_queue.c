@@ -12,6 +12,7 @@
 #include "devices/blk_parse.h"
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 
 /*
@@ -23,6 +24,9 @@
 /* Of data; Linux seldom makes more for what it reads and writes in small pieces. */
 #define PARTS_FEW 4
 
+/* What probes show in its place. */
+#define NO_STATUS 255
+
 /* In bytes of the thread's round: to walk the longest chain takes time, too. */
 #define CHAIN_COST (16u << 10)
 
@@ -32,6 +36,8 @@ struct blk_request {
 	struct blk_request *next_free;
 	struct virtqueue_chain chain; /* its iov[] is the queue's, till the next chain */
 	struct blk_command command;
+	uint64_t seq;       /* its number among those that the queue has popped */
+	bool is_submitted;  /* as far as somebody looks */
 
 	/* Of a transfer; until it is done it goes together with those that joined it. */
 	struct blk_request *joined; /* the next of them */
@@ -47,6 +53,7 @@ struct blk_request {
 };
 
 static void disk_done(struct disk_request *disk, int result);
+static void disk_begins(struct disk_request *disk, bool at_once);
 
 static struct blk_request *take_free(struct blk_queue *queue)
 {
@@ -57,7 +64,8 @@ static struct blk_request *take_free(struct blk_queue *queue)
 	} else if (queue->fresh < queue->ring->size) {
 		request = &queue->requests[queue->fresh++];
 		*request = (struct blk_request){
-			.disk = { .cancel = &queue->stopping, .done = disk_done },
+			.disk = { .cancel = &queue->stopping, .done = disk_done,
+				  .step_begins = disk_begins },
 			.queue = queue,
 			.parts = &queue->parts[queue->fresh],
 		};
@@ -81,12 +89,14 @@ static void put_timed(struct blk_queue *queue, struct blk_request *request)
 	queue->timed = request;
 }
 
-/* Give a request back to the driver, with @written bytes. */
-static inline void push(struct blk_request *request, uint32_t written)
+/* Give the chain back, with @written bytes in it. */
+static inline void give_back(struct blk_request *request, uint8_t status, uint32_t written)
 {
 	struct blk_queue *queue = request->queue;
 
 	virtqueue_push(queue->ring, &request->chain, written);
+	probe(push, queue->io.disk, queue->index, request->seq, request->chain.id, status,
+	      written);
 	counter_add(&queue->stats.completed[request->command.op], 1);
 	if (request->times.popped)
 		put_timed(queue, request);
@@ -96,10 +106,10 @@ static inline void push(struct blk_request *request, uint32_t written)
 }
 
 /* Report a request to the driver; @data bytes stand before its status byte. */
-static void complete(struct blk_request *request, uint8_t result, uint64_t data)
+static inline void complete(struct blk_request *request, uint8_t result, uint64_t data)
 {
 	*request->command.status = result;
-	push(request, blk_used_len(request->chain.writable_len, data));
+	give_back(request, result, blk_used_len(request->chain.writable_len, data));
 }
 
 static void count_error(const struct blk_request *request)
@@ -294,6 +304,7 @@ static void finish(struct blk_request *request, int result)
 {
 	const struct blk_command *command = &request->command;
 
+	probe(complete, request->queue->io.disk, request->queue->index, request->seq, result);
 	if (result) {
 		fail(request, result);
 		return;
@@ -353,6 +364,56 @@ static void start_io(struct blk_request *request)
 	}
 }
 
+/* --- For who looks on --- */
+
+/* Where the data of a request is, as its driver put it, and its length in bytes. */
+static uint64_t asked_for(const struct blk_request *request, uint64_t *sector)
+{
+	const struct blk_command *command = &request->command;
+	uint64_t len = 0;
+
+	*sector = command->sector;
+	switch (command->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_GET_ID:
+		return request->chain.writable_len - 1;
+	case VIRTIO_BLK_T_OUT:
+		return request->chain.readable_len - sizeof(struct virtio_blk_outhdr);
+	}
+	if (is_range(request))
+		*sector = command->segment->sector;
+	for (unsigned i = 0; i < command->segment_count; i++)
+		len += (uint64_t)command->segment[i].num_sectors * DISK_SECTOR;
+	return len;
+}
+
+static void probe_popped(const struct blk_request *request)
+{
+	const struct blk_queue *queue = request->queue;
+	const struct virtio_queue *registers = &queue->blk->virtio.queue[queue->index];
+	uint64_t sector, len = asked_for(request, &sector);
+
+	probe_pop(queue->io.disk, queue->index, request->seq, request->chain.id,
+		  request->command.type, sector, len, load_relaxed(&registers->notify),
+		  load_relaxed(&registers->notify_is_port));
+}
+
+/* Of one that others joined, they too; of several steps only the first counts. */
+static void disk_begins(struct disk_request *disk, bool at_once)
+{
+	struct blk_request *request = container_of(disk, struct blk_request, disk);
+
+	for (; request; request = request->joined) {
+		const struct blk_queue *queue = request->queue;
+		uint64_t sector, len = asked_for(request, &sector);
+
+		if (!request->is_submitted)
+			probe_submit(queue->io.disk, queue->index, request->seq,
+				     request->command.type, sector, len, at_once);
+		request->is_submitted = true;
+	}
+}
+
 static void execute(struct blk_request *request)
 {
 	struct blk_queue *queue = request->queue;
@@ -365,12 +426,16 @@ static void execute(struct blk_request *request)
 	};
 
 	blk_parse(&request->command, &request->chain, &limits);
+	request->seq = queue->popped++;
+	request->is_submitted = false;
+	if (probe_wanted(pop))
+		probe_popped(request);
 	counter_add(&queue->stats.popped[request->command.op], 1);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
 		count_error(request);
-		push(request, 0);
+		give_back(request, NO_STATUS, 0);
 		break;
 	case BLK_DONE:
 		if (request->command.result != VIRTIO_BLK_S_OK)
@@ -471,18 +536,27 @@ static void end_times(struct blk_queue *queue)
 	}
 }
 
+static bool publish(struct blk_queue *queue)
+{
+	uint16_t before = queue->ring->published;
+	bool wanted = virtqueue_publish(queue->ring);
+	uint16_t count = queue->ring->published - before;
+
+	if (queue->timed)
+		end_times(queue);
+	counter_add(&queue->stats.publishes, count != 0);
+	counter_add(&queue->stats.interrupts, wanted);
+	if (count)
+		probe(publish, queue->io.disk, queue->index, count, wanted);
+	return wanted;
+}
+
 static void queue_flush(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 	struct virtio_device *dev = &queue->blk->virtio;
-	bool any = queue->ring->published != queue->ring->pushed;
-	bool wanted = virtqueue_publish(queue->ring);
 
-	if (queue->timed)
-		end_times(queue);
-	counter_add(&queue->stats.publishes, any);
-	counter_add(&queue->stats.interrupts, wanted);
-	if (wanted)
+	if (publish(queue))
 		virtio_queue_notify(dev, queue->index);
 	queue->starved = false;
 	/* After this the queue is no longer ours. */
@@ -528,6 +602,8 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->start.run = start_on_thread;
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){
+		.disk = blk->virtio.number,
+		.index = index,
 		.doorbell = blk->virtio.queue[index].doorbell,
 		.poll_max_ns = blk->poll_max_ns,
 		.has_work = queue_has_work,

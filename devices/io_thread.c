@@ -15,6 +15,7 @@
 #include "hw/base/counter.h"
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 
 /*
@@ -41,6 +42,7 @@ enum file_state { FILE_UNKNOWN, FILE_REGISTERED, FILE_REFUSED };
 
 struct io_thread {
 	pthread_t id;
+	unsigned number;
 	char name[16]; /* the kernel's limit */
 	int wake;      /* eventfd: there are orders */
 	sem_t ready;   /* the ring is made, and what follows is set for good */
@@ -240,6 +242,13 @@ static void wake(struct io_thread *thread, struct io_queue *queue)
 	thread->awake = queue;
 }
 
+static void rang(struct io_thread *thread, struct io_queue *queue)
+{
+	probe(doorbell, queue->disk, queue->index);
+	counter_add(&queue->doorbells, 1);
+	wake(thread, queue);
+}
+
 void io_thread_add_queue(struct io_thread *thread, struct io_queue *queue)
 {
 	wake(thread, queue);
@@ -283,17 +292,34 @@ static void serve(struct io_thread *thread)
 /* What user_data points to is told by its lowest bit; the wake eventfd is 0. */
 #define IS_QUEUE 1
 
-static int submit(struct io_thread *thread)
+/*
+ * In the newer modes completions are posted only in an enter, and until then a flag
+ * tells of them; in the older ones they appear by themselves.
+ */
+static bool is_flagged(const struct io_thread *thread)
 {
+	return load_relaxed(thread->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+/* Submit, and wait for @wanted completions: without any, only if that does something. */
+static int submit(struct io_thread *thread, unsigned wanted)
+{
+	if (probe_wanted(enter)) {
+		unsigned prepared = io_uring_sq_ready(&thread->ring);
+
+		if (prepared || wanted || is_flagged(thread))
+			probe_enter(thread->number, prepared, wanted);
+	}
 	stamp_submitted(thread);
-	return io_uring_submit(&thread->ring);
+	return wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
+			io_uring_submit(&thread->ring);
 }
 
 static struct io_uring_sqe *get_sqe(struct io_thread *thread)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&thread->ring);
 
-	if (!sqe && submit(thread) > 0)
+	if (!sqe && submit(thread, 0) > 0)
 		sqe = io_uring_get_sqe(&thread->ring);
 	return sqe;
 }
@@ -306,7 +332,7 @@ struct io_uring_sqe *io_thread_sqe(struct io_thread *thread)
 		return NULL;
 	/* What goes in one call reaches the disk together: it would idle until then. */
 	if (thread->disk_is_slow && io_uring_sq_ready(&thread->ring) >= BATCH)
-		submit(thread);
+		submit(thread, 0);
 	sqe = get_sqe(thread);
 	thread->in_flight += sqe != NULL;
 	return sqe;
@@ -396,8 +422,7 @@ static void take(struct io_thread *thread, const struct io_uring_cqe *cqe)
 
 		queue->watched = still_watched;
 		thread->all_watched &= still_watched;
-		counter_add(&queue->doorbells, 1);
-		wake(thread, queue);
+		rang(thread, queue);
 	} else {
 		struct io_completion *completion = (struct io_completion *)data;
 
@@ -406,7 +431,7 @@ static void take(struct io_thread *thread, const struct io_uring_cqe *cqe)
 	}
 }
 
-/* Submit, wait for @wanted completions, and take all that are there: how many? */
+/* Submit, sleep until @wanted completions are there, and take all of them: how many? */
 static unsigned enter(struct io_thread *thread, unsigned wanted)
 {
 	struct io_uring_cqe *cqe;
@@ -415,11 +440,12 @@ static unsigned enter(struct io_thread *thread, unsigned wanted)
 
 	if (!thread->all_watched)
 		watch_all(thread);
-	/* Without any, this is a system call only if there is something to do. */
-	stamp_submitted(thread);
-	ret = wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
-		       io_uring_submit(&thread->ring);
+	if (wanted)
+		probe(sleep, thread->number);
+	ret = submit(thread, wanted);
 	note_wake(thread);
+	if (wanted)
+		probe(wake, thread->number, io_uring_cq_ready(&thread->ring));
 	/* EAGAIN and EBUSY: the kernel wants completions taken first. */
 	if (ret < 0 && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY)
 		log_limited(&thread->messages, "%s: io_uring: %s", thread->name, strerror(-ret));
@@ -515,11 +541,15 @@ static void sleep_in_poll(struct io_thread *thread)
 	struct io_queue *queue;
 	eventfd_t count;
 	nfds_t fds = 0;
+	int ready;
 
 	pfd[fds++] = (struct pollfd){ .fd = thread->wake, .events = POLLIN };
 	for (queue = thread->queues; queue; queue = queue->next)
 		pfd[fds++] = (struct pollfd){ .fd = queue->doorbell, .events = POLLIN };
-	if (poll(pfd, fds, -1) <= 0)
+	probe(sleep, thread->number);
+	ready = poll(pfd, fds, -1);
+	probe(wake, thread->number, max(ready, 0));
+	if (ready <= 0)
 		return;
 	note_wake(thread);
 	if (pfd->revents)
@@ -528,8 +558,7 @@ static void sleep_in_poll(struct io_thread *thread)
 		if (!(++pfd)->revents)
 			continue;
 		eventfd_read(queue->doorbell, &count);
-		counter_add(&queue->doorbells, 1);
-		wake(thread, queue);
+		rang(thread, queue);
 	}
 }
 
@@ -554,16 +583,9 @@ static bool look(struct io_thread *thread)
 	return false;
 }
 
-/*
- * In the newer modes completions are posted only in an enter, and until then a flag
- * tells of them; in the older ones they appear by themselves.
- */
 static bool is_ring_ready(const struct io_thread *thread)
 {
-	const unsigned flags = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
-
-	return thread->use_uring && (io_uring_cq_ready(&thread->ring) ||
-				     (load_relaxed(thread->ring.sq.kflags) & flags));
+	return thread->use_uring && (io_uring_cq_ready(&thread->ring) || is_flagged(thread));
 }
 
 static bool is_wanted(const struct io_thread *thread)
@@ -590,9 +612,14 @@ static bool spin_and_look(struct io_thread *thread, struct io_poll *poll, uint64
 {
 	uint64_t waited;
 
-	if (!spin(thread, begin + min(poll->ns, longest)))
+	if (!spin(thread, begin + min(poll->ns, longest))) {
+		probe(poll_miss, thread->number, clock_ns() - begin);
+		counter_add(&thread->counts.poll_misses, 1);
 		return false;
+	}
 	waited = clock_ns() - begin;
+	probe(poll_hit, thread->number, waited);
+	counter_add(&thread->counts.poll_hits, 1);
 	/* Something else had the CPU, such as the vCPU that is waited for. */
 	if (waited > longest)
 		io_poll_slept(poll, waited, longest);
@@ -645,11 +672,8 @@ static void idle(struct io_thread *thread)
 		return;
 	if (longest)
 		begin = clock_ns();
-	if (spins && spin_and_look(thread, poll, begin, longest)) {
-		counter_add(&thread->counts.poll_hits, 1);
+	if (spins && spin_and_look(thread, poll, begin, longest))
 		return;
-	}
-	counter_add(&thread->counts.poll_misses, spins);
 	if (arm_all(thread)) {
 		look(thread);
 		return;
@@ -739,6 +763,7 @@ int io_thread_create(struct io_thread **result, const struct io_thread_config *c
 	if (!thread)
 		return -ENOMEM;
 	strncpy(thread->name, config->name, sizeof(thread->name) - 1);
+	thread->number = config->number;
 	thread->use_uring = config->use_uring;
 	thread->orders_end = &thread->orders;
 	thread->completed_end = &thread->completed;

@@ -55,6 +55,7 @@ struct io_order {
 
 /* A queue that the thread serves. */
 struct io_queue {
+	unsigned disk, index; /* for probes */
 	int doorbell;         /* eventfd; borrowed */
 	uint64_t poll_max_ns; /* how long the thread may spin for it; 0: not at all */
 	/* A cheap look, which may err: is there work to begin? */
@@ -79,11 +80,12 @@ struct io_stamp {
 /* What a thread did so far. */
 struct io_thread_counts {
 	uint64_t sleeps;                /* waits in the kernel */
-	uint64_t poll_hits, poll_misses; /* times it spun, and did or did not find work */
+	uint64_t poll_hits, poll_misses; /* times it spun, and there was work or none */
 };
 
 struct io_thread_config {
 	const char *name;
+	unsigned number;       /* for probes */
 	unsigned queues;       /* the most that it will serve */
 	bool use_uring;        /* false: it is the poll(2) kind */
 	const cpu_set_t *cpus; /* where it may run; NULL: where the caller may */
