@@ -322,9 +322,10 @@ static void disk_done(struct disk_request *disk, int result)
 	queue->in_flight--;
 	if (is_range(request)) {
 		check_unmap(queue->blk);
-		if (result == 0)
+		if (result == 0) {
 			count_bytes(request, request->command.len);
-		request->command.len = 0;
+			request->command.len = 0;
+		}
 		if (result == 0 && queue->stopping)
 			result = -ECANCELED;
 		else if (result == 0 && start_next(request))
