@@ -6,6 +6,10 @@
 
 #include "devices/blk_private.h"
 #include "hw/base/fence.h"
+#include "hw/base/util.h"
+
+/* To look at two counters at one time. */
+#define TRIES 100
 
 #define LATENCY_LEN (BLK_OPS * sizeof(struct histogram[BLK_STAGES]))
 
@@ -78,10 +82,16 @@ void blk_count_op(const struct blk *blk, unsigned queue, enum blk_op op,
 		  struct blk_op_counts *counts)
 {
 	const struct blk_stats *stats = &blk->queue[queue].stats;
+	uint64_t popped;
 
-	/* What is completed was popped before, and must be seen so. */
-	counts->requests = load_acquire(&stats->completed[op]);
-	counts->in_flight = load_relaxed(&stats->popped[op]) - counts->requests;
+	/* What is completed was popped before; and none was in between, unless there are many. */
+	for (unsigned tries = TRIES; tries; tries--) {
+		counts->requests = load_acquire(&stats->completed[op]);
+		popped = load_acquire(&stats->popped[op]);
+		if (load_relaxed(&stats->completed[op]) == counts->requests)
+			break;
+	}
+	counts->in_flight = min(popped - counts->requests, (uint64_t)blk->virtio.queue_size_max);
 	counts->errors = load_relaxed(&stats->errors[op]);
 	counts->bytes = load_relaxed(&stats->bytes[op]);
 }

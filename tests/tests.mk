@@ -2,7 +2,7 @@
 # The tests' part of the Makefile, and the demo.
 
 .PHONY: deps demo check conformance
-.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-load
+.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-load check-stats
 .PHONY: check-stock check-bench check-conformance bench
 
 # What a tier prints is kept for the table of requirements.
@@ -38,6 +38,9 @@ check-lifecycle: $(O)/vmm $(KIT_ELF)
 
 check-load: $(O)/vmm $(KIT_ELF)
 	tests/direct/load.sh $(O)/vmm $(KIT_ELF)
+
+check-stats: $(O)/vmm $(KIT_ELF)
+	tests/direct/stats.sh $(O)/vmm $(KIT_ELF)
 
 check-stock: $(O)/vmm
 	@$(KEEP)/stock.tap tests/stock/run.sh $(O)

@@ -20,8 +20,10 @@
 
 static const struct {
 	double percent;
-	const char *name;
-} percentiles[] = { { 50, "p50" }, { 90, "p90" }, { 99, "p99" }, { 99.9, "p99.9" } };
+	const char *title, *key;
+} percentiles[] = {
+	{ 50, "p50", "p50" }, { 90, "p90", "p90" }, { 99, "p99", "p99" }, { 99.9, "p99.9", "p999" },
+};
 
 /* Add what all queues of the disk have done. */
 static void sum_op(const struct blk *blk, enum blk_op op, struct blk_op_counts *sum)
@@ -83,6 +85,14 @@ static void print_stage(FILE *out, enum blk_stage stage, const struct histogram 
 	fprintf(out, " %10" PRIu64 "\n", histogram_count(times));
 }
 
+static void print_titles(FILE *out)
+{
+	fprintf(out, "    %-19s", "microseconds");
+	for (unsigned i = 0; i < array_size(percentiles); i++)
+		fprintf(out, " %8s", percentiles[i].title);
+	fprintf(out, " %8s %10s\n", "max", "timed");
+}
+
 static void print_stages(FILE *out, const struct blk *blk, enum blk_op op)
 {
 	bool titled = false;
@@ -95,8 +105,7 @@ static void print_stages(FILE *out, const struct blk *blk, enum blk_op op)
 		if (!histogram_count(&times))
 			continue;
 		if (!titled)
-			fprintf(out, "    %-19s %8s %8s %8s %8s %8s %10s\n", "microseconds", "p50",
-				"p90", "p99", "p99.9", "max", "timed");
+			print_titles(out);
 		titled = true;
 		print_stage(out, stage, &times);
 	}
@@ -180,7 +189,7 @@ static void write_times(struct json *json, const char *key, const struct histogr
 	json_unsigned(json, "sum", times->sum);
 	json_unsigned(json, "max", times->max);
 	for (unsigned i = 0; i < array_size(percentiles); i++)
-		json_unsigned(json, percentiles[i].name,
+		json_unsigned(json, percentiles[i].key,
 			      histogram_percentile(times, percentiles[i].percent));
 	json_array(json, "buckets");
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
