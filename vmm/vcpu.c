@@ -12,6 +12,7 @@
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
+#include "vmm/boot_report.h"
 #include "vmm/exit_status.h"
 #include "vmm/x86/registers.h"
 
@@ -118,9 +119,17 @@ static bool is_over(const struct vcpu *vcpu)
 	return load_acquire(vcpu->config.over);
 }
 
+/* Out of the way of all later ones. */
+static void first_exit(struct vcpu *vcpu)
+{
+	boot_report_reached(vcpu->config.report, BOOT_FIRST_EXIT, "");
+	vcpu->config.report = NULL;
+}
+
 /* Run until it is over, or until the guest cannot go on. */
 static void vcpu_run(struct vcpu *vcpu)
 {
+	boot_report_reached(vcpu->config.report, BOOT_FIRST_RUN, "");
 	while (!is_over(vcpu)) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0)) {
 			if (errno == EINTR || errno == EAGAIN)
@@ -128,6 +137,8 @@ static void vcpu_run(struct vcpu *vcpu)
 			run_failed(vcpu, errno);
 			return;
 		}
+		if (vcpu->config.report)
+			first_exit(vcpu);
 		switch (vcpu->run->exit_reason) {
 		case KVM_EXIT_IO:
 			handle_io(vcpu);
