@@ -253,8 +253,17 @@ static void check_unmap(struct blk *blk)
 		virtio_notify_config(&blk->virtio);
 }
 
+static void tell_read(struct blk_queue *queue)
+{
+	const struct blk_observer *observer = &queue->blk->observer;
+
+	queue->tells_read = false;
+	observer->ops->has_read(observer->opaque);
+}
+
 static void finish(struct blk_request *request, int result)
 {
+	struct blk_queue *queue = request->queue;
 	bool data_in = request->command.action == BLK_READ && result == 0;
 
 	probe(complete, request->queue->io.disk, request->queue->index, request->seq, result);
@@ -262,6 +271,8 @@ static void finish(struct blk_request *request, int result)
 		report_failure(request, result);
 	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
 		 data_in ? request->command.len : 0);
+	if (queue->tells_read && data_in)
+		tell_read(queue);
 }
 
 static void disk_done(struct disk_request *disk, int result)
