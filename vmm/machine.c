@@ -440,6 +440,7 @@ static int io_thread_up(struct machine *m, struct io_thread_config config)
 
 	snprintf(name, sizeof(name), "io%u", index);
 	config.name = name;
+	config.number = index;
 	if (options->io_cpu_count) {
 		unsigned cpu = options->io_cpu[index % options->io_cpu_count];
 
@@ -563,6 +564,7 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	char place[PLACE_LEN];
 	int ret;
 
+	config.number = (unsigned)(disk - m->disk);
 	config.queues = queue_count(m, given);
 	ret = blk_create(&disk->blk, disk->name, &config, &disk->image, &m->io, &m->ram.memory);
 	if (ret == 0 && config.transport == BLK_TRANSPORT_MMIO)

@@ -11,6 +11,7 @@
 
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 #include "vmm/exit_status.h"
 #include "vmm/x86/registers.h"
@@ -90,10 +91,12 @@ static void handle_io(struct vcpu *vcpu)
 
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
 			memcpy(&value, data, len);
+			probe(exit_pio, vcpu->index, run->io.port, len, true, value);
 			bus_write(vcpu->config.pio, run->io.port, value, len);
 		} else {
 			value = bus_read(vcpu->config.pio, run->io.port, len);
 			memcpy(data, &value, len);
+			probe(exit_pio, vcpu->index, run->io.port, len, false, value);
 		}
 	}
 }
@@ -106,10 +109,12 @@ static void handle_mmio(struct vcpu *vcpu)
 
 	if (run->mmio.is_write) {
 		memcpy(&value, run->mmio.data, len);
+		probe(exit_mmio, vcpu->index, run->mmio.phys_addr, len, true, value);
 		bus_write(vcpu->config.mmio, run->mmio.phys_addr, value, len);
 	} else {
 		value = bus_read(vcpu->config.mmio, run->mmio.phys_addr, len);
 		memcpy(run->mmio.data, &value, len);
+		probe(exit_mmio, vcpu->index, run->mmio.phys_addr, len, false, value);
 	}
 }
 
@@ -122,9 +127,12 @@ static bool is_over(const struct vcpu *vcpu)
 static void vcpu_run(struct vcpu *vcpu)
 {
 	while (!is_over(vcpu)) {
+		probe(vcpu_run, vcpu->index);
 		if (ioctl(vcpu->fd, KVM_RUN, 0)) {
-			if (errno == EINTR || errno == EAGAIN)
+			if (errno == EINTR || errno == EAGAIN) {
+				probe(exit_other, vcpu->index, KVM_EXIT_INTR);
 				continue;
+			}
 			run_failed(vcpu, errno);
 			return;
 		}
@@ -136,8 +144,10 @@ static void vcpu_run(struct vcpu *vcpu)
 			handle_mmio(vcpu);
 			break;
 		case KVM_EXIT_INTR:
+			probe(exit_other, vcpu->index, KVM_EXIT_INTR);
 			break;
 		default:
+			probe(exit_other, vcpu->index, vcpu->run->exit_reason);
 			/* After a reset, say, a guest may end in any way. */
 			if (!is_over(vcpu))
 				died(vcpu);
