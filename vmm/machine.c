@@ -25,6 +25,7 @@
 #include "vmm/exit_status.h"
 #include "vmm/loop.h"
 #include "vmm/loop_clock.h"
+#include "vmm/metadata.h"
 #include "vmm/options.h"
 #include "vmm/ram.h"
 #include "vmm/terminal.h"
@@ -175,14 +176,29 @@ static void look_again(void *opaque, int signo)
 	}
 }
 
+static void tell_metadata(void *opaque, int signo)
+{
+	struct machine *m = opaque;
+
+	(void)signo;
+	metadata_clock();
+	for (unsigned i = 0; i < m->options->disk_count; i++)
+		metadata_disk(i, blk_virtio(m->disk[i].blk)->queue_count,
+			      m->options->disk[i].disk.path);
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_tell_tsc(&m->vcpu[i]);
+}
+
 static int loop_up(struct machine *m)
 {
 	int ret = loop_init(&m->loop);
 
 	/* Caught once all parts are made: the loop runs last. */
-	if (ret == 0)
-		loop_on_signal(&m->loop, SIGUSR2, look_again, m);
-	return ret;
+	if (ret)
+		return ret;
+	loop_on_signal(&m->loop, SIGUSR2, look_again, m);
+	loop_on_signal(&m->loop, METADATA_SIGNAL, tell_metadata, m);
+	return 0;
 }
 
 static void loop_down(struct machine *m)

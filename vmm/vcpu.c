@@ -123,10 +123,40 @@ static bool is_over(const struct vcpu *vcpu)
 	return load_acquire(vcpu->config.over);
 }
 
+static void tell_tsc(struct vcpu *vcpu)
+{
+	int64_t offset = 0;
+	const struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&offset,
+	};
+	bool known = ioctl(vcpu->fd, KVM_GET_DEVICE_ATTR, &attr) == 0;
+
+	probe(vcpu_tsc, vcpu->index, gettid(), offset, known);
+}
+
+/* The vCPU was made to leave the guest for something else than the end. */
+static void obey(struct vcpu *vcpu)
+{
+	store_relaxed(&vcpu->tsc_wanted, false);
+	store_relaxed(&vcpu->run->immediate_exit, 0);
+	/*
+	 * Stored before `over` is loaded.  Who ends the VM stores `over` and then
+	 * immediate_exit: so either `over` is seen, or immediate_exit stays.
+	 */
+	fence_full();
+	tell_tsc(vcpu);
+}
+
 /* Run until it is over, or until the guest cannot go on. */
 static void vcpu_run(struct vcpu *vcpu)
 {
 	while (!is_over(vcpu)) {
+		if (load_acquire(&vcpu->tsc_wanted)) {
+			obey(vcpu);
+			continue;
+		}
 		probe(vcpu_run, vcpu->index);
 		if (ioctl(vcpu->fd, KVM_RUN, 0)) {
 			if (errno == EINTR || errno == EAGAIN) {
@@ -192,15 +222,30 @@ int vcpu_start(struct vcpu *vcpu)
 	return 0;
 }
 
+/*
+ * A signal between the thread's last look at its orders and KVM_RUN would be
+ * lost; KVM looks at immediate_exit once signals can wake it.
+ */
+static void hold(struct vcpu *vcpu)
+{
+	store_release(&vcpu->run->immediate_exit, 1);
+}
+
+void vcpu_tell_tsc(struct vcpu *vcpu)
+{
+	if (!vcpu->started || !probe_wanted(vcpu_tsc))
+		return;
+	/* First: who obeys the order lets the vCPU go on. */
+	hold(vcpu);
+	store_release(&vcpu->tsc_wanted, true);
+	pthread_kill(vcpu->thread, KICK_SIGNAL);
+}
+
 void vcpu_order_stop(struct vcpu *vcpu)
 {
 	if (!vcpu->started)
 		return;
-	/*
-	 * A signal between the thread's look at `over` and KVM_RUN would be
-	 * lost; KVM looks at immediate_exit once signals can wake it.
-	 */
-	store_release(&vcpu->run->immediate_exit, 1);
+	hold(vcpu);
 	pthread_kill(vcpu->thread, KICK_SIGNAL);
 }
 
