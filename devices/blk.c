@@ -193,6 +193,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 	memcpy(blk->serial, config->serial, sizeof(blk->serial));
 	blk->virtio = (struct virtio_device){
 		.name = name,
+		.number = config->number,
 		.id = VIRTIO_ID_BLOCK,
 		.offered = offered_features(disk, config),
 		/* The longest layout that some driver expects, zeros where unused. */

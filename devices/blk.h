@@ -40,6 +40,7 @@ enum blk_transport {
 };
 
 struct blk_config {
+	unsigned number; /* for probes */
 	struct disk_config disk;
 	char serial[BLK_SERIAL_LEN + 1]; /* what GET_ID tells; may be empty */
 	uint16_t queues;                 /* BLK_QUEUES_MAX at most */

@@ -28,6 +28,7 @@ struct blk_queue {
 	unsigned index;
 	bool running, stopping;
 	uint64_t features;  /* those accepted */
+	uint64_t popped;    /* chains, since the VM began */
 	bool starved;       /* chains may be left in the ring for want of a request */
 	unsigned in_flight;
 

@@ -27,6 +27,7 @@
 #include "vmm/exit_status.h"
 #include "vmm/loop.h"
 #include "vmm/loop_clock.h"
+#include "vmm/metadata.h"
 #include "vmm/options.h"
 #include "vmm/ram.h"
 #include "vmm/terminal.h"
@@ -180,14 +181,29 @@ static void look_again(void *opaque, int signo)
 	}
 }
 
+static void tell_metadata(void *opaque, int signo)
+{
+	struct machine *m = opaque;
+
+	(void)signo;
+	metadata_clock();
+	for (unsigned i = 0; i < m->options->disk_count; i++)
+		metadata_disk(i, blk_virtio(m->disk[i].blk)->queue_count,
+			      m->options->disk[i].disk.path);
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_tell_tsc(&m->vcpu[i]);
+}
+
 static int loop_up(struct machine *m)
 {
 	int ret = loop_init(&m->loop);
 
 	/* Caught once all parts are made: the loop runs last. */
-	if (ret == 0)
-		loop_on_signal(&m->loop, SIGUSR2, look_again, m);
-	return ret;
+	if (ret)
+		return ret;
+	loop_on_signal(&m->loop, SIGUSR2, look_again, m);
+	loop_on_signal(&m->loop, METADATA_SIGNAL, tell_metadata, m);
+	return 0;
 }
 
 static void loop_down(struct machine *m)
@@ -451,6 +467,7 @@ static int io_thread_up(struct machine *m, struct io_thread_config config)
 
 	snprintf(name, sizeof(name), "io%u", index);
 	config.name = name;
+	config.number = index;
 	if (options->io_cpu_count) {
 		unsigned cpu = options->io_cpu[index % options->io_cpu_count];
 
@@ -590,6 +607,7 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	char place[PLACE_LEN];
 	int ret;
 
+	config.number = (unsigned)(disk - m->disk);
 	config.queues = queue_count(m, given);
 	ret = blk_create(&disk->blk, disk->name, &config, &disk->image, &m->io, &m->ram.memory);
 	if (ret == 0 && config.transport == BLK_TRANSPORT_MMIO)

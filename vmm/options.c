@@ -385,6 +385,24 @@ int options_parse(struct options *options, int argc, char **argv)
 	return ret;
 }
 
+const char *options_name(int argc, char **argv)
+{
+	struct option longs[array_size(entries) + 1];
+	char letters[2 * array_size(entries) + 3];
+	const struct option_entry *entry;
+	const char *name = NULL;
+	int value;
+
+	fill_getopt(longs, letters);
+	optind = 0; /* start anew */
+	while ((value = getopt_long(argc, argv, letters, longs, NULL)) >= 0) {
+		entry = value == NOT_AN_OPTION ? NULL : entry_find(value);
+		if (entry && entry->set == set_name)
+			name = optarg;
+	}
+	return name;
+}
+
 static bool same_image(const struct disk_config *a, const struct disk_config *b)
 {
 	struct stat sa, sb;

@@ -49,6 +49,13 @@ struct options {
  */
 int options_parse(struct options *options, int argc, char **argv);
 
+/*
+ * The --name in such arguments, which may be those of another build and so hold
+ * options that this one does not know; NULL: none.  Borrowed from @argv; says
+ * nothing.
+ */
+const char *options_name(int argc, char **argv);
+
 /* What this process may use of the host. */
 struct options_host {
 	uint64_t memory; /* bytes */

@@ -34,6 +34,7 @@ struct vcpu {
 	struct vcpu_config config;
 	pthread_t thread;
 	bool started;
+	bool tsc_wanted; /* atomic: see vcpu_tell_tsc() */
 };
 
 /* Make vCPU number @index; 0 or -errno, having printed why. */
@@ -43,6 +44,12 @@ void vcpu_destroy(struct vcpu *vcpu);
 
 /* Run it on a thread of its own.  0 or -errno, having printed why. */
 int vcpu_start(struct vcpu *vcpu);
+
+/*
+ * Have the vCPU's thread fire the probe that tells of the guest's TSC: KVM lets
+ * nobody else ask while the guest runs.  It leaves the guest for that.
+ */
+void vcpu_tell_tsc(struct vcpu *vcpu);
 
 /*
  * Once it is over: make the vCPU leave the guest, and wait until it has, which

@@ -687,6 +687,26 @@ case_file_tree()
 	check_tree tree.img
 }
 
+case_trace()
+{
+	truncate -s 8M load.img
+	truncate -s 16M trace.img
+	mkfifo keys
+	start -n traced -p "quiet test=trace" --kernel "$cloud" --cpus 2 \
+		--disk "$out/tools.img,ro" --disk load.img --disk trace.img
+	exec 5> keys
+	until_true grep -q ^ready= console
+	mountpoint -q /sys/kernel/tracing || mount -t tracefs tracing /sys/kernel/tracing
+	"$VMM" trace record -d 5 -o trace.data traced
+	echo "recorded" >&5
+	finish 0
+	[ ! -s errors ] || fail "unexpected messages"
+	expect complaints 0
+	expect fio 128
+	head -c "$(value trace)" trace.img > guest.trace
+	[ -z "${EXP-}" ] || . "$EXP"
+}
+
 case_reboot()
 {
 	root
