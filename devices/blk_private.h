@@ -29,7 +29,6 @@ struct blk_queue {
 	bool running, stopping;
 	uint64_t features;  /* those accepted */
 	uint64_t popped;    /* chains, since the VM began */
-	bool tells_read;    /* to the observer */
 	bool starved;       /* chains may be left in the ring for want of a request */
 	unsigned in_flight;
 
@@ -37,6 +36,7 @@ struct blk_queue {
 	struct blk_request *requests;
 	struct blk_request *free;
 	unsigned fresh; /* how many were ever used: the others cost no memory */
+	void (*done)(struct disk_request *disk, int result); /* of each */
 	union blk_parts *parts; /* the first for the chain in hand, then one a request */
 	struct blk_request *held; /* a transfer that the next one may join; inside serve() */
 } on_cache_lines;
@@ -63,5 +63,7 @@ struct blk {
 
 /* Queue @index of @blk, whose virtio.queue is made, for @thread.  0 or -ENOMEM. */
 int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread);
+/* Let it tell the observer of its first read; it was not started yet. */
+void blk_queue_tell_read(struct blk_queue *queue);
 /* It is stopped, or was not made. */
 void blk_queue_free(struct blk_queue *queue);

@@ -51,7 +51,6 @@ struct blk_request {
 	struct iovec few[PARTS_FEW];   /* those of a short one */
 };
 
-static void disk_done(struct disk_request *disk, int result);
 static void tell_submitted(struct disk_request *disk, bool at_once);
 
 static struct blk_request *take_free(struct blk_queue *queue)
@@ -63,7 +62,7 @@ static struct blk_request *take_free(struct blk_queue *queue)
 	} else if (queue->fresh < queue->ring->size) {
 		request = &queue->requests[queue->fresh++];
 		*request = (struct blk_request){
-			.disk = { .cancel = &queue->stopping, .done = disk_done,
+			.disk = { .cancel = &queue->stopping, .done = queue->done,
 				  .step_begins = tell_submitted },
 			.queue = queue,
 			.parts = &queue->parts[queue->fresh],
@@ -317,17 +316,8 @@ static void check_unmap(struct blk *blk)
 		virtio_notify_config(&blk->virtio);
 }
 
-static void tell_read(struct blk_queue *queue)
-{
-	const struct blk_observer *observer = &queue->blk->observer;
-
-	queue->tells_read = false;
-	observer->ops->has_read(observer->opaque);
-}
-
 static void finish(struct blk_request *request, int result)
 {
-	struct blk_queue *queue = request->queue;
 	bool data_in;
 
 	if (probe_wanted(complete))
@@ -337,8 +327,6 @@ static void finish(struct blk_request *request, int result)
 	data_in = request->command.action == BLK_READ && result == 0;
 	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
 		 data_in ? request->command.len : 0);
-	if (queue->tells_read && data_in)
-		tell_read(queue);
 }
 
 static void disk_done(struct disk_request *disk, int result)
@@ -364,6 +352,25 @@ static void disk_done(struct disk_request *disk, int result)
 		else
 			finish(request, result);
 	}
+}
+
+/* In place of disk_done(), which so needs no look at whether anybody wants to hear. */
+static void disk_done_first(struct disk_request *disk, int result)
+{
+	struct blk_queue *queue = container_of(disk, struct blk_request, disk)->queue;
+	const struct blk_observer *observer = &queue->blk->observer;
+	bool has_read = disk->op == DISK_READ && result == 0;
+
+	disk_done(disk, result);
+	if (has_read && queue->done == disk_done_first) {
+		queue->done = disk_done;
+		observer->ops->has_read(observer->opaque);
+	}
+}
+
+void blk_queue_tell_read(struct blk_queue *queue)
+{
+	queue->done = disk_done_first;
 }
 
 static void start_io(struct blk_request *request)
@@ -543,6 +550,7 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->ring = &blk->virtio.queue[index].ring;
 	queue->blk = blk;
 	queue->index = index;
+	queue->done = disk_done;
 	queue->start.run = start_on_thread;
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){
