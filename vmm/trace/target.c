@@ -117,18 +117,17 @@ static void print_vm(FILE *to, const struct trace_target *vm)
 		fprintf(to, "PID %d", vm->pid);
 }
 
-/* Look at every VM: the first called @name is *@target.  Returns how many are; lists all. */
-static unsigned search(const char *proc, DIR *folder, const char *name,
+/* Look at every VM: the first called @name is *@target.  Returns how many are; @list: all VMs. */
+static unsigned search(const char *proc, struct dirent **entry, int count, const char *name,
 		       struct trace_target *target, FILE *list)
 {
 	const char *separator = "";
 	struct trace_target vm;
-	struct dirent *entry;
 	unsigned found = 0;
 	pid_t pid;
 
-	while ((entry = readdir(folder))) {
-		pid = parse_pid(entry->d_name);
+	for (int i = 0; i < count; i++) {
+		pid = parse_pid(entry[i]->d_name);
 		if (!pid || !process_is_vm(proc, pid, &vm))
 			continue;
 		fputs(separator, list);
@@ -142,37 +141,44 @@ static unsigned search(const char *proc, DIR *folder, const char *name,
 	return found;
 }
 
-static int find_name(const char *proc, const char *name, struct trace_target *target)
+/* Say why none, or more than one, is the VM meant. */
+static int not_one(const char *name, unsigned found, const char *running)
 {
-	DIR *folder = opendir(proc);
-	char *running = NULL;
-	unsigned found;
-	size_t size;
-	FILE *list;
-	int ret = 0;
-
-	list = folder ? open_memstream(&running, &size) : NULL;
-	if (!list) {
-		ret = -errno;
-		log_error("%s: %s", proc, strerror(errno));
-		goto out;
-	}
-	found = search(proc, folder, name, target, list);
-	fclose(list);
-	if (found == 1)
-		goto out;
-	ret = found ? -EINVAL : -ESRCH;
 	if (found)
 		log_error("%u VMs are called '%s': say which by its PID", found, name);
 	else
 		log_error("no VM is called '%s'%s", name, *running ? "" : "; none runs");
 	if (*running)
 		log_error("running: %s", running);
-	trace_target_free(target);
+	return found ? -EINVAL : -ESRCH;
+}
+
+static int find_name(const char *proc, const char *name, struct trace_target *target)
+{
+	struct dirent **entry = NULL;
+	int ret = 0, count = scandir(proc, &entry, NULL, versionsort);
+	char *running = NULL;
+	unsigned found;
+	size_t size;
+	FILE *list;
+
+	list = count < 0 ? NULL : open_memstream(&running, &size);
+	if (!list) {
+		ret = -errno;
+		log_error("%s: %s", proc, strerror(errno));
+		goto out;
+	}
+	found = search(proc, entry, count, name, target, list);
+	fclose(list);
+	if (found != 1) {
+		ret = not_one(name, found, running);
+		trace_target_free(target);
+	}
 out:
 	free(running);
-	if (folder)
-		closedir(folder);
+	while (count > 0)
+		free(entry[--count]);
+	free(entry);
 	return ret;
 }
 
