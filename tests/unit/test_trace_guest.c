@@ -171,7 +171,11 @@ START_TEST(lines_of_both_programs)
 	check_line("          <idle>-0       [000] d.h1.  12136807398: block_rq_complete: "
 		   "254,16 WS () 173912 + 2 [0]\n",
 		   GUEST_COMPLETE, 12136807398, 0, VIRTIO_BLK_T_OUT, 173912, 1024);
-	/* trace-cmd report, and what later kernels add. */
+	/* trace-cmd 3.1 report. */
+	check_line("       trace-cmd-135   [000] 17526358916: block_rq_complete:    "
+		   "254,16 RM () 74008 + 8 [0]\n",
+		   GUEST_COMPLETE, 17526358916, 0, VIRTIO_BLK_T_IN, 74008, 4096);
+	/* And what later kernels add. */
 	check_line("             fio-109   [011] 12136807398: block_rq_requeue:      "
 		   "254,16 FF 0 () 0 + 0 [init]\n",
 		   GUEST_REQUEUE, 12136807398, 11, VIRTIO_BLK_T_FLUSH, 0, 0);
