@@ -416,11 +416,11 @@ static void mind_losses(struct join *join)
 	}
 }
 
-static int for_each(struct join *join, const struct recording *recording, bool learn)
+static int for_each(struct join *join, const struct tape *tape, bool learn)
 {
-	struct recording_cursor cursor = { 0 };
+	struct tape_cursor cursor = { 0 };
 
-	while (!join->error && recording_next(recording, &cursor, &join->event)) {
+	while (!join->error && tape_next(tape, &cursor, &join->event)) {
 		if (learn) {
 			join_learn(join);
 			continue;
@@ -540,7 +540,7 @@ static void join_free(struct join *join)
 	free(join);
 }
 
-int trace_join(struct trace *trace, const struct recording *recording)
+int trace_join(struct trace *trace, const struct tape *tape)
 {
 	struct join *join = calloc(1, sizeof(*join));
 	int ret = -ENOMEM;
@@ -550,14 +550,14 @@ int trace_join(struct trace *trace, const struct recording *recording)
 	join->trace = trace;
 	join->thread = calloc(trace->thread_count + 1, sizeof(*join->thread));
 	if (join->thread)
-		ret = for_each(join, recording, true);
+		ret = for_each(join, tape, true);
 	join_learned(join);
 	join->epoch = 1;
 	if (ret == 0)
-		ret = for_each(join, recording, false);
+		ret = for_each(join, tape, false);
 	if (ret == 0)
 		ret = tell(join);
-	trace->counters.events = recording->events;
+	trace->counters.events = tape->events;
 	join_free(join);
 	return ret;
 }

@@ -58,7 +58,7 @@ void trace_free(struct trace *trace)
 	*trace = (struct trace){ 0 };
 }
 
-static int read_lines(struct trace *trace, struct recording *recording, FILE *text)
+static int read_lines(struct trace *trace, struct tape *tape, FILE *text)
 {
 	struct trace_event event;
 	char *line = NULL;
@@ -71,7 +71,7 @@ static int read_lines(struct trace *trace, struct recording *recording, FILE *te
 		if (is_event < 0)
 			trace->counters.broken++;
 		else if (is_event)
-			ret = recording_add(recording, trace, &event);
+			ret = tape_add(tape, trace, &event);
 	}
 	if (ret == 0 && ferror(text))
 		ret = -EIO;
@@ -81,16 +81,16 @@ static int read_lines(struct trace *trace, struct recording *recording, FILE *te
 
 static int load(struct trace *trace, FILE *text, const char *name)
 {
-	struct recording recording = { 0 };
-	int ret = read_lines(trace, &recording, text);
+	struct tape tape = { 0 };
+	int ret = read_lines(trace, &tape, text);
 
 	if (ret == 0)
-		ret = recording_sort(&recording);
+		ret = tape_sort(&tape);
 	if (ret == 0)
-		ret = trace_join(trace, &recording);
+		ret = trace_join(trace, &tape);
 	if (ret)
 		log_error("%s: cannot be loaded: %s", name, strerror(-ret));
-	recording_free(&recording);
+	tape_free(&tape);
 	return ret;
 }
 

@@ -8,7 +8,7 @@
 
 #include "vmm/trace/events.h"
 
-struct recording {
+struct tape {
 	/* Of each event: its time; its type, CPU and thread; its arguments. */
 	uint64_t *word;
 	size_t words, words_room;
@@ -24,16 +24,16 @@ struct recording {
  * second argument, are entered in @trace.  0, -ENOMEM, or -E2BIG: no VM has so many
  * threads or reasons.
  */
-int recording_add(struct recording *recording, struct trace *trace, struct trace_event *event);
+int tape_add(struct tape *tape, struct trace *trace, struct trace_event *event);
 
 /* Put them into order, if they are not.  0 or -ENOMEM. */
-int recording_sort(struct recording *recording);
+int tape_sort(struct tape *tape);
 
 /* The event number @index, without its text; each once, in turn, from 0. */
-struct recording_cursor {
+struct tape_cursor {
 	size_t index, at;
 };
-bool recording_next(const struct recording *recording, struct recording_cursor *cursor,
+bool tape_next(const struct tape *tape, struct tape_cursor *cursor,
 		    struct trace_event *event);
 
-void recording_free(struct recording *recording);
+void tape_free(struct tape *tape);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include "vmm/trace/recording.h"
+#include "vmm/trace/tape.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #define THREADS_MAX (1u << 20) /* io_uring's own come and go */
 #define REASONS_MAX 1024
 
-static int add_reason(struct recording *recording, struct trace *trace,
+static int add_reason(struct tape *tape, struct trace *trace,
 		      const struct trace_event *event, uint64_t *number)
 {
 	size_t len = min(event->reason_len, sizeof(trace->reason->name) - 1), i;
@@ -28,7 +28,7 @@ static int add_reason(struct recording *recording, struct trace *trace,
 		return 0;
 	if (i == REASONS_MAX)
 		return -E2BIG;
-	if (!array_make_room(&trace->reason, &recording->reasons_room, i))
+	if (!array_make_room(&trace->reason, &tape->reasons_room, i))
 		return -ENOMEM;
 	reason = &trace->reason[trace->reason_count++];
 	memset(reason, 0, sizeof(*reason));
@@ -36,7 +36,7 @@ static int add_reason(struct recording *recording, struct trace *trace,
 	return 0;
 }
 
-static int add_thread(struct recording *recording, struct trace *trace,
+static int add_thread(struct tape *tape, struct trace *trace,
 		      const struct trace_event *event)
 {
 	struct trace_thread *thread = trace_thread(trace, event->tid);
@@ -45,7 +45,7 @@ static int add_thread(struct recording *recording, struct trace *trace,
 	if (!thread) {
 		if (trace->thread_count == THREADS_MAX)
 			return -E2BIG;
-		if (!array_make_room(&trace->thread, &recording->threads_room,
+		if (!array_make_room(&trace->thread, &tape->threads_room,
 				     trace->thread_count))
 			return -ENOMEM;
 		thread = &trace->thread[trace->thread_count++];
@@ -62,30 +62,30 @@ static int add_thread(struct recording *recording, struct trace *trace,
 	return 0;
 }
 
-int recording_add(struct recording *recording, struct trace *trace, struct trace_event *event)
+int tape_add(struct tape *tape, struct trace *trace, struct trace_event *event)
 {
 	uint64_t *word;
-	int ret = add_thread(recording, trace, event);
+	int ret = add_thread(tape, trace, event);
 
 	if (ret == 0 && event->reason) {
-		ret = add_reason(recording, trace, event, &event->arg[event->count]);
+		ret = add_reason(tape, trace, event, &event->arg[event->count]);
 		event->count++;
 	}
 	if (ret)
 		return ret;
-	while (recording->words_room < recording->words + HEADER_WORDS + event->count)
-		if (!array_enlarge((void **)&recording->word, &recording->words_room,
+	while (tape->words_room < tape->words + HEADER_WORDS + event->count)
+		if (!array_enlarge((void **)&tape->word, &tape->words_room,
 				   sizeof(*word)))
 			return -ENOMEM;
-	word = recording->word + recording->words;
+	word = tape->word + tape->words;
 	word[0] = event->time;
 	word[1] = event->type | (uint64_t)event->count << 8 | (uint64_t)event->cpu << 16 |
 		(uint64_t)event->tid << 32;
 	memcpy(word + HEADER_WORDS, event->arg, event->count * sizeof(*word));
-	recording->words += HEADER_WORDS + event->count;
-	recording->events++;
-	recording->disordered |= event->time < recording->last;
-	recording->last = event->time;
+	tape->words += HEADER_WORDS + event->count;
+	tape->events++;
+	tape->disordered |= event->time < tape->last;
+	tape->last = event->time;
 	return 0;
 }
 
@@ -104,35 +104,35 @@ static int compare_times(const void *left, const void *right, void *words)
 	return l < r ? -1 : l > r;
 }
 
-int recording_sort(struct recording *recording)
+int tape_sort(struct tape *tape)
 {
 	size_t at = 0;
 
-	if (!recording->disordered)
+	if (!tape->disordered)
 		return 0;
-	recording->order = calloc(recording->events, sizeof(*recording->order));
-	if (!recording->order)
+	tape->order = calloc(tape->events, sizeof(*tape->order));
+	if (!tape->order)
 		return -ENOMEM;
-	for (size_t i = 0; i < recording->events; i++) {
-		recording->order[i] = at;
-		at += HEADER_WORDS + count_at(recording->word + at);
+	for (size_t i = 0; i < tape->events; i++) {
+		tape->order[i] = at;
+		at += HEADER_WORDS + count_at(tape->word + at);
 	}
-	qsort_r(recording->order, recording->events, sizeof(*recording->order), compare_times,
-		recording->word);
+	qsort_r(tape->order, tape->events, sizeof(*tape->order), compare_times,
+		tape->word);
 	return 0;
 }
 
-bool recording_next(const struct recording *recording, struct recording_cursor *cursor,
+bool tape_next(const struct tape *tape, struct tape_cursor *cursor,
 		    struct trace_event *event)
 {
 	size_t at = cursor->at;
 	const uint64_t *word;
 
-	if (cursor->index == recording->events)
+	if (cursor->index == tape->events)
 		return false;
-	if (recording->order)
-		at = recording->order[cursor->index];
-	word = recording->word + at;
+	if (tape->order)
+		at = tape->order[cursor->index];
+	word = tape->word + at;
 	*event = (struct trace_event){
 		.time = word[0],
 		.type = word[1] & 0xff,
@@ -146,8 +146,8 @@ bool recording_next(const struct recording *recording, struct recording_cursor *
 	return true;
 }
 
-void recording_free(struct recording *recording)
+void tape_free(struct tape *tape)
 {
-	free(recording->word);
-	free(recording->order);
+	free(tape->word);
+	free(tape->order);
 }
