@@ -449,19 +449,17 @@ static void cut_off(struct join *join)
 }
 
 /* The stamps of a request never go back: those that would are left out. */
-static void drop_disorder(struct join *join, struct trace_request *request)
+static void check_stamps(struct trace_counters *counters, struct trace_request *request)
 {
 	uint64_t last = 0;
 
 	for (unsigned i = 0; i < TRACE_STAMPS; i++) {
-		if (!request->t[i])
-			continue;
-		if (request->t[i] >= last) {
-			last = request->t[i];
-			continue;
+		if (request->t[i] && request->t[i] < last) {
+			request->t[i] = 0;
+			counters->disordered++;
 		}
-		request->t[i] = 0;
-		join->trace->counters.disordered++;
+		last = max(last, request->t[i]);
+		counters->stamp[i] += request->t[i] != 0;
 	}
 }
 
@@ -474,7 +472,7 @@ static void keep_whole(struct join *join)
 		const struct join_state *state = &join->state[i];
 
 		if (state->fate == JOIN_WHOLE) {
-			drop_disorder(join, &trace->request[i]);
+			check_stamps(&trace->counters, &trace->request[i]);
 			trace->request[kept++] = trace->request[i];
 		} else if (state->fate == JOIN_TORN || state->epoch != join->epoch) {
 			trace->counters.torn++;
