@@ -15,6 +15,7 @@
 #include "vmm/exit_status.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
+#include "vmm/trace/trace_verb.h"
 
 struct verb {
 	const char *name;
@@ -101,6 +102,8 @@ static int run_features(int argc, char **argv)
 static const struct verb verbs[] = {
 	{ "run", "[OPTION]... FILE", "run a virtual machine whose kernel is FILE", run_vm,
 	  options_help },
+	{ "trace", "record|report ...", "record and report where disk requests spend their time",
+	  trace_verb_main, trace_verb_help },
 	{ "help", "[COMMAND]", "print help, on a command where one is named", run_help, NULL },
 	{ "features", "", "print the virtio features that disks offer", run_features, NULL },
 	{ "version", "", "print the version", run_version, NULL },
@@ -138,7 +141,7 @@ static int run_help(int argc, char **argv)
 	} else {
 		puts("Usage: vmm COMMAND [ARGUMENT]...\n");
 		for (unsigned i = 0; i < array_size(verbs); i++)
-			printf("  %-8s %-16s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
+			printf("  %-8s %-17s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
 		puts("\nFor example: vmm run --kernel bzImage --disk img.raw");
 	}
 	return STATUS_OK;
