@@ -28,6 +28,8 @@ struct blk_queue {
 	unsigned index;
 	bool running, stopping;
 	uint64_t features;  /* those accepted */
+	uint64_t popped;    /* chains, since the VM began */
+	bool tells_read;    /* to the observer */
 	bool starved;       /* chains may be left in the ring for want of a request */
 	unsigned in_flight;
 
@@ -52,6 +54,7 @@ struct blk {
 	enum blk_cache cache;
 	bool writeback;  /* atomic: writes may wait for a flush; device lock to write */
 	bool unmap_lost; /* atomic: the driver was told that nothing is deallocated */
+	struct blk_observer observer; /* ops NULL: nobody */
 	struct log_limit errors; /* the host's: those a guest makes do not count here */
 	struct blk_queue *queue; /* virtio.queue_count of them */
 };

@@ -12,6 +12,7 @@
 #include "devices/blk_parse.h"
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 
 /*
@@ -23,6 +24,9 @@
 /* Of data; Linux seldom makes more for what it reads and writes in small pieces. */
 #define PARTS_FEW 4
 
+/* What probes show in its place. */
+#define NO_STATUS 255
+
 /* In bytes of the thread's round: to walk the longest chain takes time, too. */
 #define CHAIN_COST (16u << 10)
 
@@ -32,6 +36,8 @@ struct blk_request {
 	struct blk_request *next_free;
 	struct virtqueue_chain chain; /* its iov[] is the queue's, till the next chain */
 	struct blk_command command;
+	uint64_t seq;       /* its number among those that the queue has popped */
+	bool is_submitted;  /* as far as somebody looks */
 
 	/* Of a transfer; until it is done it goes together with those that joined it. */
 	struct blk_request *joined; /* the next of them */
@@ -46,6 +52,7 @@ struct blk_request {
 };
 
 static void disk_done(struct disk_request *disk, int result);
+static void disk_begins(struct disk_request *disk, bool at_once);
 
 static struct blk_request *take_free(struct blk_queue *queue)
 {
@@ -56,7 +63,8 @@ static struct blk_request *take_free(struct blk_queue *queue)
 	} else if (queue->fresh < queue->ring->size) {
 		request = &queue->requests[queue->fresh++];
 		*request = (struct blk_request){
-			.disk = { .cancel = &queue->stopping, .done = disk_done },
+			.disk = { .cancel = &queue->stopping, .done = disk_done,
+				  .step_begins = disk_begins },
 			.queue = queue,
 			.parts = &queue->parts[queue->fresh],
 		};
@@ -71,16 +79,23 @@ static void put_free(struct blk_queue *queue, struct blk_request *request)
 	queue->free = request;
 }
 
-/* Report a request to the driver; @data bytes stand before its status byte. */
-static void complete(struct blk_request *request, uint8_t result, uint64_t data)
+/* Give the chain back, with @written bytes in it. */
+static void give_back(struct blk_request *request, uint8_t status, uint32_t written)
 {
 	struct blk_queue *queue = request->queue;
 
-	*request->command.status = result;
-	virtqueue_push(queue->ring, &request->chain,
-		       blk_used_len(request->chain.writable_len, data));
+	virtqueue_push(queue->ring, &request->chain, written);
+	probe(push, queue->io.disk, queue->index, request->seq, request->chain.id, status,
+	      written);
 	put_free(queue, request);
 	io_thread_want_flush(queue->thread, &queue->io);
+}
+
+/* Report a request to the driver; @data bytes stand before its status byte. */
+static void complete(struct blk_request *request, uint8_t result, uint64_t data)
+{
+	*request->command.status = result;
+	give_back(request, result, blk_used_len(request->chain.writable_len, data));
 }
 
 /* The guest learns no more than IOERR; here is why. */
@@ -238,14 +253,26 @@ static void check_unmap(struct blk *blk)
 		virtio_notify_config(&blk->virtio);
 }
 
+static void tell_read(struct blk_queue *queue)
+{
+	const struct blk_observer *observer = &queue->blk->observer;
+
+	queue->tells_read = false;
+	observer->ops->has_read(observer->opaque);
+}
+
 static void finish(struct blk_request *request, int result)
 {
+	struct blk_queue *queue = request->queue;
 	bool data_in = request->command.action == BLK_READ && result == 0;
 
+	probe(complete, request->queue->io.disk, request->queue->index, request->seq, result);
 	if (result && result != -ECANCELED)
 		report_failure(request, result);
 	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
 		 data_in ? request->command.len : 0);
+	if (queue->tells_read && data_in)
+		tell_read(queue);
 }
 
 static void disk_done(struct disk_request *disk, int result)
@@ -296,6 +323,56 @@ static void start_io(struct blk_request *request)
 	}
 }
 
+/* --- For who looks on --- */
+
+/* Where the data of a request is, as its driver put it, and its length in bytes. */
+static uint64_t asked_for(const struct blk_request *request, uint64_t *sector)
+{
+	const struct blk_command *command = &request->command;
+	uint64_t len = 0;
+
+	*sector = command->sector;
+	switch (command->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_GET_ID:
+		return request->chain.writable_len - 1;
+	case VIRTIO_BLK_T_OUT:
+		return request->chain.readable_len - sizeof(struct virtio_blk_outhdr);
+	}
+	if (is_range(request))
+		*sector = command->segment->sector;
+	for (unsigned i = 0; i < command->segment_count; i++)
+		len += (uint64_t)command->segment[i].num_sectors * DISK_SECTOR;
+	return len;
+}
+
+static void probe_popped(const struct blk_request *request)
+{
+	const struct blk_queue *queue = request->queue;
+	const struct virtio_queue *registers = &queue->blk->virtio.queue[queue->index];
+	uint64_t sector, len = asked_for(request, &sector);
+
+	probe_pop(queue->io.disk, queue->index, request->seq, request->chain.id,
+		  request->command.type, sector, len, load_relaxed(&registers->notify),
+		  load_relaxed(&registers->notify_is_port));
+}
+
+/* Of one that others joined, they too; of several steps only the first counts. */
+static void disk_begins(struct disk_request *disk, bool at_once)
+{
+	struct blk_request *request = container_of(disk, struct blk_request, disk);
+
+	for (; request; request = request->joined) {
+		const struct blk_queue *queue = request->queue;
+		uint64_t sector, len = asked_for(request, &sector);
+
+		if (!request->is_submitted)
+			probe_submit(queue->io.disk, queue->index, request->seq,
+				     request->command.type, sector, len, at_once);
+		request->is_submitted = true;
+	}
+}
+
 static void execute(struct blk_request *request)
 {
 	struct blk_queue *queue = request->queue;
@@ -308,12 +385,14 @@ static void execute(struct blk_request *request)
 	};
 
 	blk_parse(&request->command, &request->chain, &limits);
+	request->seq = queue->popped++;
+	request->is_submitted = false;
+	if (probe_wanted(pop))
+		probe_popped(request);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
-		virtqueue_push(queue->ring, &request->chain, 0);
-		put_free(queue, request);
-		io_thread_want_flush(queue->thread, &queue->io);
+		give_back(request, NO_STATUS, 0);
 		break;
 	case BLK_DONE:
 		complete(request, request->command.result, request->command.written);
@@ -386,12 +465,23 @@ static bool queue_arm(struct io_queue *io)
 	return may_pop(queue) && virtqueue_rearm(queue->ring);
 }
 
+static bool publish(struct blk_queue *queue)
+{
+	uint16_t before = queue->ring->published;
+	bool wanted = virtqueue_publish(queue->ring);
+	uint16_t count = queue->ring->published - before;
+
+	if (count)
+		probe(publish, queue->io.disk, queue->index, count, wanted);
+	return wanted;
+}
+
 static void queue_flush(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 	struct virtio_device *dev = &queue->blk->virtio;
 
-	if (virtqueue_publish(queue->ring))
+	if (publish(queue))
 		virtio_queue_notify(dev, queue->index);
 	queue->starved = false;
 	/* After this the queue is no longer ours. */
@@ -436,6 +526,8 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->start.run = start_on_thread;
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){
+		.disk = blk->virtio.number,
+		.index = index,
 		.doorbell = blk->virtio.queue[index].doorbell,
 		.poll_max_ns = blk->poll_max_ns,
 		.has_work = queue_has_work,

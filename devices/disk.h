@@ -93,6 +93,8 @@ struct disk_request {
 	const bool *cancel; /* once true, no further step is begun: -ECANCELED */
 	/* @result is 0, or -errno when not all of it was done. */
 	void (*done)(struct disk_request *request, int result);
+	/* NULL, or for probes: a step is prepared, or done by a system call at once. */
+	void (*step_begins)(struct disk_request *request, bool at_once);
 
 	/* The disk's, while the request runs, under its lock while it waits: disk_step.h. */
 	struct disk *disk;

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "hw/base/fence.h"
 #include "hw/base/util.h"
 
 enum { ADDR_LOW, ADDR_HIGH, DATA, CONTROL };
@@ -18,12 +19,22 @@ bool msix_enabled(const struct msix *msix)
 }
 
 /* May the function send messages at all? */
-static bool can_send(const struct msix *msix)
+static enum msix_state function_state(const struct msix *msix)
 {
 	uint16_t control = pci_config_word(msix->dev, msix->capability + PCI_MSIX_FLAGS);
 
-	return (control & PCI_MSIX_FLAGS_ENABLE) && !(control & PCI_MSIX_FLAGS_MASKALL) &&
-		pci_device_bus_master(msix->dev);
+	if (!(control & PCI_MSIX_FLAGS_ENABLE) || !pci_device_bus_master(msix->dev))
+		return MSIX_OFF;
+	return control & PCI_MSIX_FLAGS_MASKALL ? MSIX_MASKED : MSIX_SENT;
+}
+
+static struct msi_message vector_message(const struct msix_vector *v)
+{
+	return (struct msi_message){
+		.addr = (uint64_t)load_relaxed(&v->entry[ADDR_HIGH]) << 32 |
+			load_relaxed(&v->entry[ADDR_LOW]),
+		.data = load_relaxed(&v->entry[DATA]),
+	};
 }
 
 static void vector_detach(struct msix *msix, struct msix_vector *v)
@@ -33,32 +44,41 @@ static void vector_detach(struct msix *msix, struct msix_vector *v)
 	v->handle = -1;
 }
 
-static void vector_update(struct msix *msix, struct msix_vector *v, bool function_sends)
+/* @state: the function's. */
+static void vector_update(struct msix *msix, struct msix_vector *v, enum msix_state state)
 {
-	struct msi_message message = {
-		.addr = (uint64_t)v->entry[ADDR_HIGH] << 32 | v->entry[ADDR_LOW],
-		.data = v->entry[DATA],
-	};
+	struct msi_message message = vector_message(v);
 
-	if (!function_sends || (v->entry[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT))
+	if (state == MSIX_SENT && (v->entry[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT))
+		state = MSIX_MASKED;
+	if (state != MSIX_SENT)
 		vector_detach(msix, v);
 	else if (v->handle < 0)
 		/* A message that cannot be routed stays pending, which harms no one. */
 		v->handle = msix->port.ops->attach(msix->port.opaque, v->eventfd, &message);
+	if (state == MSIX_SENT && v->handle < 0)
+		state = MSIX_OFF;
+	store_relaxed(&v->state, state);
 }
 
 void msix_update(struct msix *msix)
 {
-	bool sends = can_send(msix);
+	enum msix_state state = function_state(msix);
 
 	for (unsigned i = 0; i < msix->count; i++)
-		vector_update(msix, &msix->vector[i], sends);
+		vector_update(msix, &msix->vector[i], state);
 }
 
 void msix_notify(const struct msix_vector *vector)
 {
 	/* Fails only when 2^64 - 2 signals are pending already. */
 	eventfd_write(vector->eventfd, 1);
+}
+
+enum msix_state msix_look(const struct msix_vector *vector, struct msi_message *message)
+{
+	*message = vector_message(vector);
+	return load_relaxed(&vector->state);
 }
 
 static bool vector_pending(const struct msix_vector *v)
@@ -110,13 +130,13 @@ void msix_table_write(struct msix *msix, uint64_t offset, uint64_t value, unsign
 		return;
 	v = &msix->vector[index];
 	for (; len; len -= 4, value >>= 32, word++)
-		v->entry[word] = (uint32_t)value;
+		store_relaxed(&v->entry[word], (uint32_t)value);
 	v->entry[CONTROL] &= PCI_MSIX_ENTRY_CTRL_MASKBIT;
 
 	/* The new message takes the place of one that is attached. */
 	if (message)
 		vector_detach(msix, v);
-	vector_update(msix, v, can_send(msix));
+	vector_update(msix, v, function_state(msix));
 }
 
 uint64_t msix_pending_read(const struct msix *msix, uint64_t offset, unsigned len)
@@ -150,6 +170,7 @@ int msix_init(struct msix *msix, struct pci_device *dev, unsigned count, unsigne
 		struct msix_vector *v = &msix->vector[msix->count];
 
 		v->handle = -1;
+		v->state = MSIX_OFF;
 		v->entry[CONTROL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 		v->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (v->eventfd < 0) {

@@ -9,7 +9,7 @@
  * in the eventfd's counter, and that counter is the pending bit: attaching
  * sends one message for it.
  *
- * All functions but msix_notify() run under the function's lock.
+ * All functions but the last two run under the function's lock.
  */
 #pragma once
 
@@ -21,10 +21,18 @@
 
 #define MSIX_ENTRY_LENGTH 16
 
+/* What becomes of a vector's signals. */
+enum msix_state {
+	MSIX_SENT,
+	MSIX_MASKED, /* they pend, as they do in the other one */
+	MSIX_OFF,    /* not enabled, no bus master, or a message that cannot be routed */
+};
+
 struct msix_vector {
-	uint32_t entry[4]; /* address low and high, data, vector control */
+	uint32_t entry[4]; /* address low and high, data: atomic; vector control */
 	int eventfd;
 	int handle;        /* of msi_ops.attach; -1: detached */
+	enum msix_state state; /* atomic */
 };
 
 struct msix {
@@ -63,3 +71,6 @@ uint64_t msix_pending_read(const struct msix *msix, uint64_t offset, unsigned le
 
 /* Send the vector's message, or leave it pending.  Any thread, no lock. */
 void msix_notify(const struct msix_vector *vector);
+
+/* What msix_notify() would do at the moment, and with which @message.  Likewise. */
+enum msix_state msix_look(const struct msix_vector *vector, struct msi_message *message);

@@ -10,6 +10,7 @@ set -euo pipefail
 
 wanted=(
 	gcc make pkg-config libc6-dev linux-libc-dev liburing-dev # vmm
+	systemtap-sdt-dev                                         # its probes
 	acpica-tools musl-tools                                   # its DSDT and init
 	check                                                     # unit tests
 	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts

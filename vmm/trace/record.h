@@ -7,6 +7,3 @@
 
 /* argv[0]: "record".  Returns an exit status, having said on stderr why it is no success. */
 int trace_record_main(int argc, char **argv);
-
-/* Print the help on stdout. */
-void trace_record_help(void);

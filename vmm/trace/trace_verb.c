@@ -8,6 +8,7 @@
 #include "hw/base/util.h"
 #include "vmm/exit_status.h"
 #include "vmm/trace/record.h"
+#include "vmm/trace/record_options.h"
 #include "vmm/trace/report.h"
 
 static const struct command {
@@ -15,7 +16,7 @@ static const struct command {
 	int (*run)(int argc, char **argv); /* argv[0]: its name */
 	void (*print_help)(void);
 } commands[] = {
-	{ "record", trace_record_main, trace_record_help },
+	{ "record", trace_record_main, record_options_help },
 	{ "report", trace_report_main, trace_report_help },
 };
 
