@@ -53,6 +53,7 @@ static int run_vm(int argc, char **argv)
 {
 	struct options options;
 	struct options_host host;
+	uint64_t start = clock_ns();
 	int ret, status = STATUS_ERROR;
 
 	ret = options_parse(&options, argc, argv);
@@ -71,7 +72,7 @@ static int run_vm(int argc, char **argv)
 		log_set_verbose(options.verbose);
 		if (options.name)
 			prctl(PR_SET_NAME, options.name);
-		status = machine_run(&options);
+		status = machine_run(&options, start);
 	}
 	options_free(&options);
 	return status;

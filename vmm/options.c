@@ -210,6 +210,13 @@ static int set_io_cpus(struct options *options, const char *value)
 	return ret;
 }
 
+static int set_boot_report(struct options *options, const char *value)
+{
+	(void)value;
+	options->boot_report = true;
+	return 0;
+}
+
 static int set_verbose(struct options *options, const char *value)
 {
 	(void)value;
@@ -243,6 +250,8 @@ static const struct option_entry entries[] = {
 	  set_io_threads },
 	{ 0, "io-cpus", "LIST", "pin these threads, in turn, to CPUs of the host: 1 or 0,2-3",
 	  set_io_cpus },
+	{ 0, "boot-report", NULL, "print on stderr how long each step of the boot took",
+	  set_boot_report },
 	{ 'v', "verbose", NULL, "say on stderr what is set up", set_verbose },
 	{ 'h', "help", NULL, "print this help", set_help },
 };

@@ -166,6 +166,54 @@ case_generic_initrd()
 	basic "$generic" 2 --initrd "$out/initramfs-generic"
 }
 
+# steps: those of the report, which is all that vmm said, and whose they are.
+steps()
+{
+	[ "$(head -n 1 errors | cut -c 1-16)" = "vmm: boot report" ] || fail "no report"
+	sed '1,2d' errors | cut -c 41-52 | sort -c -n || fail "steps are out of order"
+	sed -E '1,2d; s/^  //; s/ {2,}[0-9.]+ +[0-9.]+//' errors
+}
+
+# vmm's own init marks itself, having used the disk.
+case_boot_report()
+{
+	root
+	start -p test=basic --kernel "$cloud" --disk root.img --cpus 2 --boot-report
+	finish 0
+	expect complaints 0
+	diff - <(steps) <<-END
+		options parsed
+		files opened
+		memory ready
+		KVM ready
+		board ready
+		kernel loaded
+		first KVM_RUN
+		first exit to user space
+		first serial byte
+		virtio-blk DRIVER_OK  disk 'root.img'
+		first read completed  disk 'root.img'
+		init
+	END
+}
+
+# Another initramfs knows nothing of it, so a script does, as the manual says. Debian's
+# cloud kernels have no /dev/port.
+case_boot_report_by_hand()
+{
+	root
+	boot_noisy mark --kernel "$generic" --disk root.img --initrd "$out/initramfs-generic" \
+		--boot-report
+	expect mark 0
+	steps | tail -n 4 | diff - <(cat <<-END
+		virtio-blk DRIVER_OK  disk 'root.img'
+		first read completed  disk 'root.img'
+		first serial byte
+		init
+	END
+	)
+}
+
 # These kernels need 68 and 80 MiB to unpack themselves.
 case_memory_too_small()
 {

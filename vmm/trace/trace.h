@@ -77,9 +77,11 @@ struct trace_disk {
 };
 
 #define TRACE_COMM_LEN 16
+#define TRACE_BUCKETS 1024
 
 struct trace_thread {
 	uint32_t tid;
+	uint32_t next; /* for trace_thread() */
 	uint16_t vcpu; /* its number; TRACE_NO_VCPU: it is none */
 	bool serves;   /* it popped requests */
 	char name[TRACE_COMM_LEN];
@@ -92,6 +94,9 @@ struct trace_thread {
 enum trace_span_kind {
 	TRACE_SPAN_RUNNING, /* the thread has a CPU */
 	TRACE_SPAN_EXIT,    /* the vCPU is out of the guest: kvm_exit to kvm_entry */
+	TRACE_SPAN_BATCH,   /* the I/O thread works: from its wake to its sleep */
+	TRACE_SPAN_POLL,    /* it spins */
+	TRACE_SPANS
 };
 
 /* What a thread did, for pictures: sorted by thread, kind and begin. */
@@ -99,7 +104,7 @@ struct trace_span {
 	uint64_t begin, end;
 	uint32_t thread; /* index of trace.thread[] */
 	uint16_t kind;
-	uint16_t reason; /* of an exit: index of trace.reason[] */
+	uint16_t reason; /* of an exit: index of trace.reason[]; of a poll: 1 a hit, 0 a miss */
 };
 
 struct trace_reason {
@@ -113,42 +118,53 @@ struct trace_clock {
 	uint64_t tsc_error; /* ticks that passed while both were read */
 };
 
+/* A queue of a disk, and what happened on it within the recording. */
+struct trace_queue {
+	uint16_t disk, index;
+	uint32_t tid;       /* the I/O thread's */
+	uint64_t doorbells; /* that KVM saw */
+	uint64_t doorbells_extra; /* of these: while one was waiting */
+	uint64_t doorbells_idle;  /* of these: there was nothing to pop */
+	uint64_t pops, pushes, publishes;
+	uint64_t suppressed; /* publishes without an interrupt: the driver wants none */
+	uint64_t interrupts; /* sent */
+	uint64_t held;       /* not sent */
+};
+
 struct trace_counters {
-	uint64_t events; /* lines of perf script that were used */
-	uint64_t lost;   /* events that perf could not keep */
-	uint64_t lost_at; /* the first time that some were lost; 0: none, or unknown */
-	uint64_t disordered; /* stamps left out, since they came before earlier ones */
-	uint64_t unknown_lines;
-	uint64_t doorbells; /* writes to notify addresses */
-	uint64_t doorbells_extra; /* one was waiting already */
-	uint64_t doorbells_idle;  /* the thread found nothing to pop */
-	uint64_t publishes;
-	uint64_t interrupts;      /* sent */
-	uint64_t interrupts_held, publishes_suppressed;
-	uint64_t merged; /* interrupts that were still pending when the same came again */
-	uint64_t popped, pushed;
-	/* Requests of which the recording has only a part: not in request[]. */
-	uint64_t begun_before;  /* popped before it began */
-	uint64_t not_ended;     /* not published when it ended */
-	uint64_t torn;          /* an event of theirs was lost */
-	uint64_t stamp[TRACE_STAMPS]; /* requests that have it */
+	uint64_t events;
+	uint64_t lost;    /* events that perf could not keep ... */
+	uint64_t lost_at; /* ... for the first time; 0: none */
+	uint64_t broken;  /* lines that nobody understands */
+	uint64_t doorbells_unclear; /* the address is shared, and no value is told */
+	/* Requests that are not in trace.request[]. */
+	uint64_t begun_before; /* popped before the recording began */
+	uint64_t not_ended;    /* not answered when it ended */
+	uint64_t torn;         /* under way while events were lost */
+	uint64_t stray;        /* events that fit no request: the recording is damaged */
+	uint64_t disordered;   /* stamps left out, since they precede earlier ones */
+	uint64_t stamp[TRACE_STAMPS]; /* how many of trace.request[] have it */
 };
 
 struct trace {
 	uint64_t begin, end; /* of the recording */
 
-	struct trace_request *request; /* complete ones, by the time of their pop */
+	struct trace_request *request; /* whole ones, by the time of their pop */
 	size_t request_count;
 	struct trace_disk *disk; /* by number */
 	size_t disk_count;
+	struct trace_queue *queue; /* by disk and index */
+	size_t queue_count;
 	struct trace_thread *thread;
 	size_t thread_count;
+	uint32_t thread_bucket[TRACE_BUCKETS];
 	struct trace_span *span;
 	size_t span_count;
 	struct trace_reason *reason;
 	size_t reason_count;
 	struct trace_clock *clock; /* by time */
 	size_t clock_count;
+	bool shows[TRACE_STAMPS]; /* does the recording tell this of any request? */
 	struct trace_counters counters;
 
 	uint64_t clock_error; /* of TRACE_ISSUE and TRACE_DONE, at most, in ns */
@@ -164,6 +180,12 @@ int trace_load(struct trace *trace, const char *file);
 int trace_load_text(struct trace *trace, FILE *text, const char *name);
 
 void trace_free(struct trace *trace);
+
+/* NULL: no event of that thread. */
+struct trace_thread *trace_thread(const struct trace *trace, uint32_t tid);
+
+/* Let no control character of @text reach a terminal. */
+void trace_clean(char *text);
 
 /* "read", "write", ...; never NULL. */
 const char *trace_op_name(unsigned op);
