@@ -330,6 +330,7 @@ static void finish(struct blk_request *request, int result)
 		tell_completed(request, result);
 	if (result && result != -ECANCELED)
 		report_failure(request, result);
+	data_in = request->command.action == BLK_READ && result == 0;
 	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
 		 data_in ? request->command.len : 0);
 }
