@@ -54,7 +54,7 @@ CHECK_LIBS   := $(shell $(PKG_CONFIG) --libs check 2>/dev/null)
 # against those after it.
 ROOMS   := vmm devices virtio hw
 ARCH    := x86
-vmm_SRC := $(filter-out vmm/main.c,$(wildcard vmm/*.c vmm/*.S vmm/$(ARCH)/*.c vmm/$(ARCH)/*.S))
+vmm_SRC := $(filter-out vmm/main.c,$(wildcard $(foreach d,vmm vmm/trace vmm/$(ARCH),$(d)/*.c $(d)/*.S)))
 devices_SRC := $(wildcard devices/*.c)
 virtio_SRC  := $(wildcard virtio/*.c)
 hw_SRC      := $(wildcard hw/*.c hw/base/*.c)

@@ -51,6 +51,7 @@ struct blk_queue {
 	struct blk_request *requests;
 	struct blk_request *free;
 	unsigned fresh; /* how many were ever used: the others cost no memory */
+	void (*done)(struct disk_request *disk, int result); /* of each */
 	union blk_parts *parts; /* the first for the chain in hand, then one a request */
 	struct blk_request *held; /* a transfer that the next one may join; inside serve() */
 	struct blk_request *timed; /* completed, and free once they are published */
@@ -70,6 +71,7 @@ struct blk {
 	enum blk_cache cache;
 	bool writeback;  /* atomic: writes may wait for a flush; device lock to write */
 	bool unmap_lost; /* atomic: the driver was told that nothing is deallocated */
+	struct blk_observer observer; /* ops NULL: nobody */
 	struct log_limit errors; /* the host's: those a guest makes do not count here */
 	struct blk_queue *queue; /* virtio.queue_count of them */
 };
@@ -78,6 +80,8 @@ struct blk {
 
 /* Queue @index of @blk, whose virtio.queue is made, for @thread.  0 or -ENOMEM. */
 int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread);
+/* Let it tell the observer of its first read; it was not started yet. */
+void blk_queue_tell_read(struct blk_queue *queue);
 /* It is stopped, or was not made. */
 void blk_queue_free(struct blk_queue *queue);
 

@@ -52,8 +52,7 @@ struct blk_request {
 	struct blk_times times;        /* if it is timed, as times.popped tells */
 };
 
-static void disk_done(struct disk_request *disk, int result);
-static void disk_begins(struct disk_request *disk, bool at_once);
+static void step_begins(struct disk_request *disk, bool at_once);
 
 static struct blk_request *take_free(struct blk_queue *queue)
 {
@@ -64,8 +63,8 @@ static struct blk_request *take_free(struct blk_queue *queue)
 	} else if (queue->fresh < queue->ring->size) {
 		request = &queue->requests[queue->fresh++];
 		*request = (struct blk_request){
-			.disk = { .cancel = &queue->stopping, .done = disk_done,
-				  .step_begins = disk_begins },
+			.disk = { .cancel = &queue->stopping, .done = queue->done,
+				  .step_begins = step_begins },
 			.queue = queue,
 			.parts = &queue->parts[queue->fresh],
 		};
@@ -80,23 +79,99 @@ static void put_free(struct blk_queue *queue, struct blk_request *request)
 	queue->free = request;
 }
 
+/* --- For probes: out of the way of those who do not look --- */
+
+/* Where the data of a request is, as its driver put it, and its length in bytes. */
+static uint64_t asked_for(const struct blk_request *request, uint64_t *sector)
+{
+	const struct blk_command *command = &request->command;
+	uint64_t len = 0;
+
+	*sector = command->sector;
+	switch (command->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_GET_ID:
+		return request->chain.writable_len - 1;
+	case VIRTIO_BLK_T_OUT:
+		return request->chain.readable_len - sizeof(struct virtio_blk_outhdr);
+	}
+	/* Of a discard or write zeroes that is in order; all others have none. */
+	if (command->segment_count)
+		*sector = command->segment->sector;
+	for (unsigned i = 0; i < command->segment_count; i++)
+		len += (uint64_t)command->segment[i].num_sectors * DISK_SECTOR;
+	return len;
+}
+
+PROBE_COLD static void tell_popped(const struct blk_request *request)
+{
+	const struct blk_queue *queue = request->queue;
+	const struct virtio_queue *registers = &queue->blk->virtio.queue[queue->index];
+	uint64_t sector, len = asked_for(request, &sector);
+
+	probe(pop, queue->io.disk, queue->index, request->seq, request->chain.id,
+	      request->command.type, sector, len, load_relaxed(&registers->notify),
+	      load_relaxed(&registers->notify_is_port));
+}
+
+/* Of several steps only the first counts. */
+static void tell_submitted(struct blk_request *request, bool at_once)
+{
+	const struct blk_queue *queue = request->queue;
+	uint64_t sector, len = asked_for(request, &sector);
+
+	if (!request->is_submitted)
+		probe(submit, queue->io.disk, queue->index, request->seq, request->command.type,
+		      sector, len, at_once);
+	request->is_submitted = true;
+}
+
+PROBE_COLD static void step_begins(struct disk_request *disk, bool at_once)
+{
+	struct blk_request *request = container_of(disk, struct blk_request, disk);
+
+	for (; request; request = request->joined)
+		tell_submitted(request, at_once);
+}
+
+PROBE_COLD static void tell_completed(struct blk_request *request, int result)
+{
+	const struct blk_queue *queue = request->queue;
+
+	/* One without a step of its own: another's flush was for both, or it was given up. */
+	tell_submitted(request, true);
+	probe(complete, queue->io.disk, queue->index, request->seq, result);
+}
+
+PROBE_COLD static void tell_pushed(const struct blk_request *request, uint8_t status,
+				   uint32_t written)
+{
+	const struct blk_queue *queue = request->queue;
+
+	probe(push, queue->io.disk, queue->index, request->seq, request->chain.id, status,
+	      written);
+}
+
+/* --- Requests --- */
+
 /* A timed one stays till it is published: the driver has no use for its slot before. */
 static void put_timed(struct blk_queue *queue, struct blk_request *request)
 {
 	request->times.completed = io_thread_now(queue->thread);
+	/* The disk had no need of a step: another's flush was for both. */
+	if (request->disk.submitted)
+		request->times.submitted.ns = request->times.completed;
 	request->disk.submitted = NULL;
 	request->next_free = queue->timed;
 	queue->timed = request;
 }
 
-/* Give the chain back, with @written bytes in it. */
-static inline void give_back(struct blk_request *request, uint8_t status, uint32_t written)
+/* Inline, and so is complete(): they are on the way of each request. */
+static inline void give_back(struct blk_request *request, uint32_t written)
 {
 	struct blk_queue *queue = request->queue;
 
 	virtqueue_push(queue->ring, &request->chain, written);
-	probe(push, queue->io.disk, queue->index, request->seq, request->chain.id, status,
-	      written);
 	counter_add(&queue->stats.completed[request->command.op], 1);
 	if (request->times.popped)
 		put_timed(queue, request);
@@ -108,8 +183,12 @@ static inline void give_back(struct blk_request *request, uint8_t status, uint32
 /* Report a request to the driver; @data bytes stand before its status byte. */
 static inline void complete(struct blk_request *request, uint8_t result, uint64_t data)
 {
+	uint32_t written = blk_used_len(request->chain.writable_len, data);
+
 	*request->command.status = result;
-	give_back(request, result, blk_used_len(request->chain.writable_len, data));
+	if (probe_wanted(push))
+		tell_pushed(request, result, written);
+	give_back(request, written);
 }
 
 static void count_error(const struct blk_request *request)
@@ -304,7 +383,8 @@ static void finish(struct blk_request *request, int result)
 {
 	const struct blk_command *command = &request->command;
 
-	probe(complete, request->queue->io.disk, request->queue->index, request->seq, result);
+	if (probe_wanted(complete))
+		tell_completed(request, result);
 	if (result) {
 		fail(request, result);
 		return;
@@ -342,6 +422,25 @@ static void disk_done(struct disk_request *disk, int result)
 	}
 }
 
+/* In place of disk_done(), which so needs no look at whether anybody wants to hear. */
+static void disk_done_first(struct disk_request *disk, int result)
+{
+	struct blk_queue *queue = container_of(disk, struct blk_request, disk)->queue;
+	const struct blk_observer *observer = &queue->blk->observer;
+	bool has_read = disk->op == DISK_READ && result == 0;
+
+	disk_done(disk, result);
+	if (has_read && queue->done == disk_done_first) {
+		queue->done = disk_done;
+		observer->ops->has_read(observer->opaque);
+	}
+}
+
+void blk_queue_tell_read(struct blk_queue *queue)
+{
+	queue->done = disk_done_first;
+}
+
 static void start_io(struct blk_request *request)
 {
 	/* A write that the driver gave us while this was 0 finds 0 here (section 5.2.6.2). */
@@ -365,56 +464,6 @@ static void start_io(struct blk_request *request)
 	}
 }
 
-/* --- For who looks on --- */
-
-/* Where the data of a request is, as its driver put it, and its length in bytes. */
-static uint64_t asked_for(const struct blk_request *request, uint64_t *sector)
-{
-	const struct blk_command *command = &request->command;
-	uint64_t len = 0;
-
-	*sector = command->sector;
-	switch (command->type) {
-	case VIRTIO_BLK_T_IN:
-	case VIRTIO_BLK_T_GET_ID:
-		return request->chain.writable_len - 1;
-	case VIRTIO_BLK_T_OUT:
-		return request->chain.readable_len - sizeof(struct virtio_blk_outhdr);
-	}
-	if (is_range(request))
-		*sector = command->segment->sector;
-	for (unsigned i = 0; i < command->segment_count; i++)
-		len += (uint64_t)command->segment[i].num_sectors * DISK_SECTOR;
-	return len;
-}
-
-static void probe_popped(const struct blk_request *request)
-{
-	const struct blk_queue *queue = request->queue;
-	const struct virtio_queue *registers = &queue->blk->virtio.queue[queue->index];
-	uint64_t sector, len = asked_for(request, &sector);
-
-	probe_pop(queue->io.disk, queue->index, request->seq, request->chain.id,
-		  request->command.type, sector, len, load_relaxed(&registers->notify),
-		  load_relaxed(&registers->notify_is_port));
-}
-
-/* Of one that others joined, they too; of several steps only the first counts. */
-static void disk_begins(struct disk_request *disk, bool at_once)
-{
-	struct blk_request *request = container_of(disk, struct blk_request, disk);
-
-	for (; request; request = request->joined) {
-		const struct blk_queue *queue = request->queue;
-		uint64_t sector, len = asked_for(request, &sector);
-
-		if (!request->is_submitted)
-			probe_submit(queue->io.disk, queue->index, request->seq,
-				     request->command.type, sector, len, at_once);
-		request->is_submitted = true;
-	}
-}
-
 static void execute(struct blk_request *request)
 {
 	struct blk_queue *queue = request->queue;
@@ -430,13 +479,15 @@ static void execute(struct blk_request *request)
 	request->seq = queue->popped++;
 	request->is_submitted = false;
 	if (probe_wanted(pop))
-		probe_popped(request);
+		tell_popped(request);
 	counter_add(&queue->stats.popped[request->command.op], 1);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
 		count_error(request);
-		give_back(request, NO_STATUS, 0);
+		if (probe_wanted(push))
+			tell_pushed(request, NO_STATUS, 0);
+		give_back(request, 0);
 		break;
 	case BLK_DONE:
 		if (request->command.result != VIRTIO_BLK_S_OK)
@@ -600,6 +651,7 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->ring = &blk->virtio.queue[index].ring;
 	queue->blk = blk;
 	queue->index = index;
+	queue->done = disk_done;
 	queue->start.run = start_on_thread;
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){

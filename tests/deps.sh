@@ -14,7 +14,9 @@ wanted=(
 	acpica-tools musl-tools                                   # its DSDT and init
 	check                                                     # unit tests
 	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts
-	xz-utils zstd fio python3 python3-jsonschema
+	xz-utils zstd fio
+	perl librsvg2-bin # the trace's pictures
+	python3 python3-jsonschema # programs read JSON
 )
 [ "${1-}" != bench ] || wanted=(perl qemu-system-x86 gnuplot-nox valgrind)
 missing=()

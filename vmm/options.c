@@ -216,6 +216,13 @@ static int set_stats(struct options *options, const char *value)
 	return 0;
 }
 
+static int set_boot_report(struct options *options, const char *value)
+{
+	(void)value;
+	options->boot_report = true;
+	return 0;
+}
+
 static int set_verbose(struct options *options, const char *value)
 {
 	(void)value;
@@ -251,6 +258,8 @@ static const struct option_entry entries[] = {
 	  set_io_cpus },
 	{ 0, "stats", "FILE", "write what the disks did to FILE at the end and on SIGUSR1",
 	  set_stats },
+	{ 0, "boot-report", NULL, "print on stderr how long each step of the boot took",
+	  set_boot_report },
 	{ 'v', "verbose", NULL, "say on stderr what is set up", set_verbose },
 	{ 'h', "help", NULL, "print this help", set_help },
 };
@@ -382,6 +391,24 @@ int options_parse(struct options *options, int argc, char **argv)
 	if (ret)
 		options_free(options);
 	return ret;
+}
+
+const char *options_name(int argc, char **argv)
+{
+	struct option longs[array_size(entries) + 1];
+	char letters[2 * array_size(entries) + 3];
+	const struct option_entry *entry;
+	const char *name = NULL;
+	int value;
+
+	fill_getopt(longs, letters);
+	optind = 0; /* start anew */
+	while ((value = getopt_long(argc, argv, letters, longs, NULL)) >= 0) {
+		entry = value == NOT_AN_OPTION ? NULL : entry_find(value);
+		if (entry && entry->set == set_name)
+			name = optarg;
+	}
+	return name;
 }
 
 static bool same_image(const struct disk_config *a, const struct disk_config *b)

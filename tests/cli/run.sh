@@ -184,6 +184,16 @@ printed "probes" "doorbell(disk, queue)" "$vmm" probes
 wrong=$(diff <(in_manual PROBES) "$top/stdout") || true
 report "the manual has the table of probes" "$wrong"
 
+# What documents call by name is there, and what is not would be found.
+walk=$here/../../Documentation/life-of-a-request.md
+report "life-of-a-request.md names what is there" "$("$here/names.pl" "$here/../.." "$walk" 2>&1)"
+for name in "msix_notify()" "hw/msix.c" vmm:publish JOINED_MAX; do
+	sed "s,\`$name\`,\`x$name\`,; s,\`xvmm:,\`vmm:x," "$walk" > "$top/walk"
+	problem=
+	[ -n "$("$here/names.pl" "$here/../.." "$top/walk")" ] || problem="not missed: x$name"
+	report "a document that names x$name" "$problem"
+done
+
 see_help=$'\n'"vmm: see 'vmm help'"
 refused "no command" 2 "vmm: no command given$see_help" "$vmm"
 refused "unknown command" 2 "vmm: unknown command 'boot'$see_help" "$vmm" boot
