@@ -51,7 +51,7 @@ struct blk_request {
 	struct iovec few[PARTS_FEW];   /* those of a short one */
 };
 
-static void tell_submitted(struct disk_request *disk, bool at_once);
+static void step_begins(struct disk_request *disk, bool at_once);
 
 static struct blk_request *take_free(struct blk_queue *queue)
 {
@@ -63,7 +63,7 @@ static struct blk_request *take_free(struct blk_queue *queue)
 		request = &queue->requests[queue->fresh++];
 		*request = (struct blk_request){
 			.disk = { .cancel = &queue->stopping, .done = queue->done,
-				  .step_begins = tell_submitted },
+				  .step_begins = step_begins },
 			.queue = queue,
 			.parts = &queue->parts[queue->fresh],
 		};
@@ -113,26 +113,32 @@ PROBE_COLD static void tell_popped(const struct blk_request *request)
 	      load_relaxed(&registers->notify_is_port));
 }
 
-/* Of one that others joined, they too; of several steps only the first counts. */
-PROBE_COLD static void tell_submitted(struct disk_request *disk, bool at_once)
+/* Of several steps only the first counts. */
+static void tell_submitted(struct blk_request *request, bool at_once)
+{
+	const struct blk_queue *queue = request->queue;
+	uint64_t sector, len = asked_for(request, &sector);
+
+	if (!request->is_submitted)
+		probe(submit, queue->io.disk, queue->index, request->seq, request->command.type,
+		      sector, len, at_once);
+	request->is_submitted = true;
+}
+
+PROBE_COLD static void step_begins(struct disk_request *disk, bool at_once)
 {
 	struct blk_request *request = container_of(disk, struct blk_request, disk);
 
-	for (; request; request = request->joined) {
-		const struct blk_queue *queue = request->queue;
-		uint64_t sector, len = asked_for(request, &sector);
-
-		if (!request->is_submitted)
-			probe(submit, queue->io.disk, queue->index, request->seq,
-			      request->command.type, sector, len, at_once);
-		request->is_submitted = true;
-	}
+	for (; request; request = request->joined)
+		tell_submitted(request, at_once);
 }
 
-PROBE_COLD static void tell_completed(const struct blk_request *request, int result)
+PROBE_COLD static void tell_completed(struct blk_request *request, int result)
 {
 	const struct blk_queue *queue = request->queue;
 
+	/* One without a step of its own: another's flush was for both, or it was given up. */
+	tell_submitted(request, true);
 	probe(complete, queue->io.disk, queue->index, request->seq, result);
 }
 

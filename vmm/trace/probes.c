@@ -58,7 +58,7 @@ static int lock(struct trace_probes *probes)
 		return -errno;
 	}
 	if (flock(probes->lock, LOCK_EX | LOCK_NB)) {
-		log_error("another 'vmm trace record' is running: one at a time");
+		log_error("another 'vmm trace record' runs, or is about to end: one at a time");
 		return -EBUSY;
 	}
 	return 0;

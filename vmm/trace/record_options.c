@@ -49,6 +49,16 @@ static bool parse_seconds(const char *text, uint64_t *ns)
 	return !*at && *ns;
 }
 
+/* Bytes with a unit: perf takes bare numbers for pages. */
+static bool is_size(const char *text)
+{
+	uint64_t size;
+	const char *unit;
+
+	return number_parse(text, &size, &unit) && size && *unit && strchr("KMG", *unit) &&
+	       !unit[1];
+}
+
 static int set(struct record_options *options, int letter, char **argv)
 {
 	switch (letter) {
@@ -62,7 +72,10 @@ static int set(struct record_options *options, int letter, char **argv)
 		return -EINVAL;
 	case 'm':
 		options->buffer = optarg;
-		return 0;
+		if (is_size(optarg))
+			return 0;
+		log_error("--buffer '%s': not a size like 512K or 8M", optarg);
+		return -EINVAL;
 	case 'v':
 		options->verbose = true;
 		return 0;
