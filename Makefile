@@ -2,6 +2,7 @@
 #
 #   make              build vmm into build/ (O=DIR: into DIR)
 #   make demo         boot a stock Debian kernel to a shell on a disk
+#   make demo-trace   the same guest under fio, and where its requests spend their time
 #   make check        every test
 #   make conformance  the virtio specification, row by row, and QEMU beside vmm
 #   make bench        vmm, QEMU and the host side by side: Documentation/benchmarks.md

@@ -15,6 +15,7 @@ wanted=(
 	check                                                     # unit tests
 	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts
 	xz-utils zstd fio
+	linux-perf                                                # vmm trace
 	perl librsvg2-bin # the trace's pictures
 	python3 python3-jsonschema # programs read JSON
 )

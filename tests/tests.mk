@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The tests' part of the Makefile, and the demo.
 
-.PHONY: deps demo check conformance
+.PHONY: deps demo demo-trace check conformance
 .PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-load check-stats
 .PHONY: check-stock check-bench check-conformance bench
 
@@ -15,6 +15,10 @@ deps:
 demo: deps
 	@$(MAKE) --no-print-directory all
 	@tests/demo/run.sh $(O)
+
+demo-trace: deps
+	@$(MAKE) --no-print-directory all
+	@tests/demo/trace.sh $(O)
 
 check: deps
 	@$(MAKE) --no-print-directory all
