@@ -3,6 +3,7 @@
 
 .PHONY: deps demo check conformance
 .PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-load
+.PHONY: check-probes
 .PHONY: check-stock check-bench check-conformance bench
 
 # What a tier prints is kept for the table of requirements.
@@ -38,6 +39,9 @@ check-lifecycle: $(O)/vmm $(KIT_ELF)
 
 check-load: $(O)/vmm $(KIT_ELF)
 	tests/direct/load.sh $(O)/vmm $(KIT_ELF)
+
+check-probes: $(O)/vmm $(KIT_ELF)
+	tests/direct/probes.sh $(O)/vmm $(KIT_ELF)
 
 check-stock: $(O)/vmm
 	@$(KEEP)/stock.tap tests/stock/run.sh $(O)
