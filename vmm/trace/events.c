@@ -307,7 +307,8 @@ static bool take_time(const char **at, uint64_t *ns)
 /* The name, thread id, CPU and time with which each line begins. */
 static bool take_header(const char **at, struct trace_event *event)
 {
-	uint64_t tid, cpu;
+	uint64_t tid, cpu = 0;
+	bool no_cpu;
 	const char *name = *at;
 	size_t len;
 
@@ -322,12 +323,13 @@ static bool take_header(const char **at, struct trace_event *event)
 	if (!take_digits(at, 10, &tid) || (skip(at, "/") && !take_digits(at, 10, &tid)))
 		return false;
 	skip_blanks(at);
-	if (!skip(at, "[") || !take_digits(at, 10, &cpu) || !skip(at, "]"))
+	no_cpu = skip(at, "[-");
+	if ((!no_cpu && !skip(at, "[")) || !take_digits(at, 10, &cpu) || !skip(at, "]"))
 		return false;
-	if (tid > UINT_MAX || cpu > USHRT_MAX)
+	if (tid > UINT_MAX || cpu >= TRACE_EVENT_NO_CPU)
 		return false;
 	event->tid = (uint32_t)tid;
-	event->cpu = (uint16_t)cpu;
+	event->cpu = no_cpu ? TRACE_EVENT_NO_CPU : (uint16_t)cpu;
 	skip_blanks(at);
 	return take_time(at, &event->time);
 }

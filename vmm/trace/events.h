@@ -60,6 +60,7 @@ enum trace_event_type {
 };
 
 #define TRACE_EVENT_ARGS 10
+#define TRACE_EVENT_NO_CPU 0xffff /* perf does not tell it of each event */
 
 struct trace_event {
 	uint64_t time; /* ns, never 0 */

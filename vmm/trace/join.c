@@ -203,6 +203,7 @@ static void join_pop(struct join *join, struct join_thread *thread)
 	};
 	numbers_add(join, &queue->request, (uint32_t)join->trace->request_count - 1);
 	queue->told.tid = event->tid;
+	trace_thread(join->trace, event->tid)->serves = true;
 	queue->told.pops++;
 	join_place(join, queue, arg[7], arg[8]);
 	join_own_bell(join, thread, queue, request);
@@ -225,7 +226,6 @@ static void join_enter(struct join *join, struct join_thread *thread)
 	for (join_list at = thread->submitted; at; at = join->state[at - 1].next)
 		join->trace->request[at - 1].t[TRACE_ENTER] = join->event.time;
 	thread->submitted = 0;
-	join_end_round(thread);
 }
 
 static void join_sleep(struct join *join, struct join_thread *thread)
@@ -306,7 +306,7 @@ static void join_poll(struct join *join, struct join_thread *thread)
 	bool is_hit = join->event.type == TRACE_EVENT_POLL_HIT;
 	uint64_t now = join->event.time;
 
-	(void)thread;
+	join_end_round(thread);
 	join_add_span(join, join->event.tid, TRACE_SPAN_POLL, now - min(now, join->event.arg[1]),
 		      is_hit);
 	if (is_hit) {

@@ -127,7 +127,10 @@ void join_doorbell(struct join *join, struct join_thread *thread)
 	thread->seen = queue;
 }
 
-/* A doorbell that was seen, with nothing to pop, belongs to nothing that comes later. */
+/*
+ * The thread sleeps, spins or publishes: it has served all queues whose doorbells it
+ * saw.  Where it found nothing to pop, the doorbell belongs to nothing that comes later.
+ */
 void join_end_round(struct join_thread *thread)
 {
 	struct join_queue *queue, *next;

@@ -98,15 +98,26 @@ static void learn_disk(struct join *join)
 }
 
 /* The events that perf lost on a CPU are younger than what it kept there before. */
+static uint64_t lost_since(const struct join *join)
+{
+	uint64_t since = join->trace->end;
+
+	if (join->event.cpu != TRACE_EVENT_NO_CPU)
+		return max(join->cpu_last[join->event.cpu], join->trace->begin);
+	for (unsigned i = 0; i < join->cpus; i++)
+		if (join->cpu_last[i])
+			since = min(since, join->cpu_last[i]);
+	return since;
+}
+
 static void learn_loss(struct join *join)
 {
 	const struct trace_event *event = &join->event;
 	struct trace_counters *counters = &join->trace->counters;
-	uint64_t before = join->cpu_last[event->cpu];
+	uint64_t before = lost_since(join);
 	struct join_loss *last = join->loss_count ? &join->loss[join->loss_count - 1] : NULL;
 
 	counters->lost += event->arg[0];
-	before = before ? before : join->trace->begin;
 	if (!counters->lost_at)
 		counters->lost_at = before;
 	/* They come by their ends; those that overlap become one. */
@@ -168,11 +179,17 @@ void join_learn(struct join *join)
 	case TRACE_EVENT_IN:
 		join->has_switches = true;
 		break;
+	case TRACE_EVENT_KVM_INJECT:
+		join->has_injections = true;
+		break;
 	case TRACE_EVENT_LOST:
 		learn_loss(join);
 		break;
 	}
-	join->cpu_last[event->cpu] = event->time;
+	if (event->cpu != TRACE_EVENT_NO_CPU) {
+		join->cpu_last[event->cpu] = event->time;
+		join->cpus = max(join->cpus, event->cpu + 1u);
+	}
 }
 
 /* Threads that no event tells to be vCPUs are known by their names. */

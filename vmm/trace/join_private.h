@@ -111,7 +111,8 @@ struct join {
 	} *loss;
 	size_t loss_count, losses_room, next_loss;
 	bool in_loss;
-	uint64_t cpu_last[UINT16_MAX + 1]; /* time of the last event there */
+	uint64_t cpu_last[TRACE_EVENT_NO_CPU]; /* time of the last event there; 0: none */
+	unsigned cpus;
 };
 
 /* In the present epoch.  NULL: no such queue, or no memory, which join->error tells. */
