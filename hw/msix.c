@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "hw/base/fence.h"
 #include "hw/base/util.h"
 
 enum { ADDR_LOW, ADDR_HIGH, DATA, CONTROL };
@@ -17,13 +18,16 @@ bool msix_enabled(const struct msix *msix)
 		PCI_MSIX_FLAGS_ENABLE;
 }
 
-/* May the function send messages at all? */
-static bool can_send(const struct msix *msix)
+/* Why the function may not send any message; NULL: it may. */
+static const char *holds_all(const struct msix *msix)
 {
 	uint16_t control = pci_config_word(msix->dev, msix->capability + PCI_MSIX_FLAGS);
 
-	return (control & PCI_MSIX_FLAGS_ENABLE) && !(control & PCI_MSIX_FLAGS_MASKALL) &&
-		pci_device_bus_master(msix->dev);
+	if (!(control & PCI_MSIX_FLAGS_ENABLE))
+		return "MSI-X is off";
+	if (!pci_device_bus_master(msix->dev))
+		return "PCI bus mastering is off";
+	return control & PCI_MSIX_FLAGS_MASKALL ? "all MSI-X vectors are masked" : NULL;
 }
 
 static void vector_detach(struct msix *msix, struct msix_vector *v)
@@ -33,26 +37,32 @@ static void vector_detach(struct msix *msix, struct msix_vector *v)
 	v->handle = -1;
 }
 
-static void vector_update(struct msix *msix, struct msix_vector *v, bool function_sends)
+/* @held: what holds all vectors, if anything does. */
+static void vector_update(struct msix *msix, struct msix_vector *v, const char *held)
 {
 	struct msi_message message = {
 		.addr = (uint64_t)v->entry[ADDR_HIGH] << 32 | v->entry[ADDR_LOW],
 		.data = v->entry[DATA],
 	};
 
-	if (!function_sends || (v->entry[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT))
+	if (!held && (v->entry[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT))
+		held = "the MSI-X vector is masked";
+	if (held)
 		vector_detach(msix, v);
 	else if (v->handle < 0)
 		/* A message that cannot be routed stays pending, which harms no one. */
 		v->handle = msix->port.ops->attach(msix->port.opaque, v->eventfd, &message);
+	if (!held && v->handle < 0)
+		held = "the MSI-X vector's message cannot be sent";
+	store_relaxed(&v->held, held);
 }
 
 void msix_update(struct msix *msix)
 {
-	bool sends = can_send(msix);
+	const char *held = holds_all(msix);
 
 	for (unsigned i = 0; i < msix->count; i++)
-		vector_update(msix, &msix->vector[i], sends);
+		vector_update(msix, &msix->vector[i], held);
 }
 
 void msix_notify(const struct msix_vector *vector)
@@ -61,12 +71,24 @@ void msix_notify(const struct msix_vector *vector)
 	eventfd_write(vector->eventfd, 1);
 }
 
-static bool vector_pending(const struct msix_vector *v)
+static bool is_signalled(const struct msix_vector *v)
 {
 	struct pollfd pfd = { .fd = v->eventfd, .events = POLLIN };
 
+	return poll(&pfd, 1, 0) == 1;
+}
+
+static bool vector_pending(const struct msix_vector *v)
+{
 	/* While attached, the counter is on its way to the guest. */
-	return v->handle < 0 && poll(&pfd, 1, 0) == 1;
+	return v->handle < 0 && is_signalled(v);
+}
+
+const char *msix_held(const struct msix_vector *vector)
+{
+	const char *held = load_relaxed(&vector->held);
+
+	return held && is_signalled(vector) ? held : NULL;
 }
 
 void msix_vector_drain(struct msix_vector *vector)
@@ -116,7 +138,7 @@ void msix_table_write(struct msix *msix, uint64_t offset, uint64_t value, unsign
 	/* The new message takes the place of one that is attached. */
 	if (message)
 		vector_detach(msix, v);
-	vector_update(msix, v, can_send(msix));
+	vector_update(msix, v, holds_all(msix));
 }
 
 uint64_t msix_pending_read(const struct msix *msix, uint64_t offset, unsigned len)
@@ -150,6 +172,7 @@ int msix_init(struct msix *msix, struct pci_device *dev, unsigned count, unsigne
 		struct msix_vector *v = &msix->vector[msix->count];
 
 		v->handle = -1;
+		v->held = "MSI-X is off";
 		v->entry[CONTROL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 		v->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (v->eventfd < 0) {

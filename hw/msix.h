@@ -25,6 +25,7 @@ struct msix_vector {
 	uint32_t entry[4]; /* address low and high, data, vector control */
 	int eventfd;
 	int handle;        /* of msi_ops.attach; -1: detached */
+	const char *held;  /* atomic: why it is detached; NULL: it is attached */
 };
 
 struct msix {
@@ -63,3 +64,6 @@ uint64_t msix_pending_read(const struct msix *msix, uint64_t offset, unsigned le
 
 /* Send the vector's message, or leave it pending.  Any thread, no lock. */
 void msix_notify(const struct msix_vector *vector);
+
+/* Is the vector pending, and what holds its message?  NULL: no.  Any thread, no lock. */
+const char *msix_held(const struct msix_vector *vector);
