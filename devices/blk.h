@@ -81,4 +81,9 @@ void blk_destroy(struct blk *blk);
  */
 bool blk_set_capacity(struct blk *blk, uint64_t sectors);
 
+/*
+ * Have started() called whenever a queue is, on a vCPU thread.  Before there are any.
+ */
+void blk_on_start(struct blk *blk, void (*started)(void *opaque), void *opaque);
+
 struct virtio_device *blk_virtio(struct blk *blk);

@@ -49,6 +49,12 @@ struct io_thread {
 	pthread_mutex_t lock;
 	struct io_order *orders, **orders_end; /* lock; to look at orders needs none */
 
+	/* Atomic: written by who looks whether I/O hangs, then by the thread for it. */
+	uint32_t epoch;
+	uint32_t call_since;
+	const char *call;
+	const struct io_completion *call_step;
+
 	/* The thread's own. */
 	bool use_uring;
 	struct io_uring ring;
@@ -103,6 +109,50 @@ void io_thread_complete(struct io_thread *thread, struct io_completion *completi
 	*thread->completed_end = completion;
 	thread->completed_end = &completion->next;
 }
+
+/* --- For who looks whether I/O hangs --- */
+
+/* The calls in which the thread waits for work. */
+static const char in_enter[] = "io_uring_enter(2)", in_poll[] = "poll(2)";
+
+void io_thread_set_epoch(struct io_thread *thread, uint32_t epoch)
+{
+	store_relaxed(&thread->epoch, epoch);
+}
+
+uint32_t io_thread_epoch(const struct io_thread *thread)
+{
+	return load_relaxed(&thread->epoch);
+}
+
+void io_thread_call(struct io_thread *thread, const char *call, const struct io_completion *step)
+{
+	store_relaxed(&thread->call_since, io_thread_epoch(thread));
+	store_relaxed(&thread->call_step, step);
+	store_release(&thread->call, call);
+}
+
+void io_thread_called(struct io_thread *thread)
+{
+	store_relaxed(&thread->call, NULL);
+}
+
+struct io_place io_thread_place(const struct io_thread *thread)
+{
+	struct io_place place = {
+		.thread = thread->name,
+		.call = load_acquire(&thread->call),
+	};
+
+	place.waits = place.call == in_enter || place.call == in_poll;
+	if (place.call && !place.waits) {
+		place.step = load_relaxed(&thread->call_step);
+		place.since = load_relaxed(&thread->call_since);
+	}
+	return place;
+}
+
+/* --- Rounds: what is begun --- */
 
 void io_thread_spend(struct io_thread *thread, uint64_t bytes)
 {
@@ -303,9 +353,11 @@ static unsigned enter(struct io_thread *thread, unsigned wanted)
 
 	if (!thread->all_watched)
 		watch_all(thread);
+	store_relaxed(&thread->call, in_enter);
 	/* Without any, this is a system call only if there is something to do. */
 	ret = wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
 		       io_uring_submit(&thread->ring);
+	io_thread_called(thread);
 	/* EAGAIN and EBUSY: the kernel wants completions taken first. */
 	if (ret < 0 && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY)
 		log_limited(&thread->messages, "%s: io_uring: %s", thread->name, strerror(-ret));
@@ -401,11 +453,15 @@ static void sleep_in_poll(struct io_thread *thread)
 	struct io_queue *queue;
 	eventfd_t count;
 	nfds_t fds = 0;
+	int ready;
 
 	pfd[fds++] = (struct pollfd){ .fd = thread->wake, .events = POLLIN };
 	for (queue = thread->queues; queue; queue = queue->next)
 		pfd[fds++] = (struct pollfd){ .fd = queue->doorbell, .events = POLLIN };
-	if (poll(pfd, fds, -1) <= 0)
+	store_relaxed(&thread->call, in_poll);
+	ready = poll(pfd, fds, -1);
+	io_thread_called(thread);
+	if (ready <= 0)
 		return;
 	if (pfd->revents)
 		eventfd_read(thread->wake, &count);
