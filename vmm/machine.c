@@ -23,6 +23,7 @@
 #include "virtio/virtio_pci.h"
 #include "vmm/boot.h"
 #include "vmm/exit_status.h"
+#include "vmm/io_watch.h"
 #include "vmm/loop.h"
 #include "vmm/loop_clock.h"
 #include "vmm/options.h"
@@ -58,6 +59,7 @@ struct machine {
 	struct terminal *terminal;
 	struct loop_clock clock;
 	struct blk_threads io; /* made so far; no more than there are queues */
+	struct io_watch watch; /* no loop: nobody looks */
 
 	struct vm vm;
 	struct vcpu *vcpu;
@@ -616,6 +618,31 @@ static int blks_up(struct machine *m)
 	return ret;
 }
 
+static int watch_up(struct machine *m)
+{
+	const struct options *options = m->options;
+	struct blk **blk;
+	int ret;
+
+	if (!options->io_warn_s || !options->disk_count)
+		return 0;
+	blk = calloc(options->disk_count, sizeof(*blk));
+	if (!blk)
+		return cannot_make("a watch for I/O that hangs", -ENOMEM);
+	for (unsigned i = 0; i < options->disk_count; i++)
+		blk[i] = m->disk[i].blk;
+	ret = io_watch_init(&m->watch, &m->loop, options->io_warn_s, &m->io, blk,
+			    options->disk_count);
+	free(blk);
+	return ret;
+}
+
+static void watch_down(struct machine *m)
+{
+	if (m->watch.loop)
+		io_watch_destroy(&m->watch);
+}
+
 /* It was pinned beside all that came up meanwhile. */
 static int fixed_buffers_up(struct machine *m)
 {
@@ -708,6 +735,7 @@ static const struct part {
 	{ chips_up, chips_down },
 	{ pci_up, pci_down },
 	{ blks_up, blks_down },
+	{ watch_up, watch_down },
 	{ vcpus_up, vcpus_down },
 	{ load_up, NULL },
 	{ fixed_buffers_up, NULL },

@@ -210,6 +210,23 @@ static int set_io_cpus(struct options *options, const char *value)
 	return ret;
 }
 
+static int set_io_warn(struct options *options, const char *value)
+{
+	const char *end;
+	uint64_t seconds;
+
+	if (!number_parse(value, &seconds, &end) || *end) {
+		log_error("--io-warn '%s': not a number of seconds", value);
+		return -EINVAL;
+	}
+	if (seconds > OPTIONS_IO_WARN_MAX) {
+		log_error("--io-warn %" PRIu64 ": at most %u (a day)", seconds, OPTIONS_IO_WARN_MAX);
+		return -EINVAL;
+	}
+	options->io_warn_s = (unsigned)seconds;
+	return 0;
+}
+
 static int set_verbose(struct options *options, const char *value)
 {
 	(void)value;
@@ -243,6 +260,8 @@ static const struct option_entry entries[] = {
 	  set_io_threads },
 	{ 0, "io-cpus", "LIST", "pin these threads, in turn, to CPUs of the host: 1 or 0,2-3",
 	  set_io_cpus },
+	{ 0, "io-warn", "SECONDS", "warn of disk I/O that hangs for so long; 0: never (30)",
+	  set_io_warn },
 	{ 'v', "verbose", NULL, "say on stderr what is set up", set_verbose },
 	{ 'h', "help", NULL, "print this help", set_help },
 };
@@ -358,6 +377,7 @@ int options_parse(struct options *options, int argc, char **argv)
 	*options = (struct options){
 		.cpus = 1,
 		.io_threads = 1,
+		.io_warn_s = OPTIONS_IO_WARN_DEFAULT,
 		.memory = OPTIONS_MEMORY_DEFAULT,
 	};
 	ret = parse(options, argc, argv, &bare);
