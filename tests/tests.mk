@@ -2,7 +2,7 @@
 # The tests' part of the Makefile, and the demo.
 
 .PHONY: deps demo check conformance
-.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-load
+.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-hangs check-load
 .PHONY: check-stock check-bench check-conformance bench
 
 # What a tier prints is kept for the table of requirements.
@@ -35,6 +35,9 @@ check-direct: $(O)/vmm $(KIT_ELF)
 
 check-lifecycle: $(O)/vmm $(KIT_ELF)
 	tests/direct/lifecycle.sh $(O)/vmm $(KIT_ELF)
+
+check-hangs: $(O)/vmm $(KIT_ELF)
+	tests/direct/hangs.sh $(O)/vmm $(KIT_ELF)
 
 check-load: $(O)/vmm $(KIT_ELF)
 	tests/direct/load.sh $(O)/vmm $(KIT_ELF)
