@@ -11,7 +11,8 @@
 #   make clean
 #
 # SANITIZE=address,undefined or thread, CC=gcc or clang, CFLAGS=; WERROR= to go
-# on after a warning; V=1 shows the commands.
+# on after a warning; PROBES=no leaves the probes out, which shows what they cost;
+# V=1 shows the commands.
 
 O       ?= build
 PREFIX  ?= /usr/local
@@ -28,6 +29,9 @@ WARNINGS := -Wall -Wextra $(WERROR) -Wmissing-prototypes -Wstrict-prototypes -Ws
             -Wpointer-arith -Wundef -Wvla -Wwrite-strings -Wimplicit-fallthrough
 CPPFLAGS += -I. -I$(O) -D_GNU_SOURCE -DVMM_VERSION='"$(VERSION)"'
 FLAGS     = -std=gnu17 -pthread $(WARNINGS) $(CFLAGS)
+ifeq ($(PROBES),no)
+CPPFLAGS += -DVMM_WITHOUT_PROBES
+endif
 ifdef SANITIZE
 FLAGS   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
 ifneq ($(filter address%,$(SANITIZE)),)
@@ -47,7 +51,7 @@ CHECK_LIBS   := $(shell $(PKG_CONFIG) --libs check 2>/dev/null)
 # against those after it.
 ROOMS   := vmm devices virtio hw
 ARCH    := x86
-vmm_SRC := $(filter-out vmm/main.c,$(wildcard vmm/*.c vmm/*.S vmm/$(ARCH)/*.c vmm/$(ARCH)/*.S))
+vmm_SRC := $(filter-out vmm/main.c,$(wildcard $(foreach d,vmm vmm/trace vmm/$(ARCH),$(d)/*.c $(d)/*.S)))
 devices_SRC := $(wildcard devices/*.c)
 virtio_SRC  := $(wildcard virtio/*.c)
 hw_SRC      := $(wildcard hw/*.c hw/base/*.c)
@@ -97,7 +101,7 @@ $(OBJ)/%.o: %.S
 	$(Q)$(CC) $(CPPFLAGS) -Wa,-I$(O),-I$(OBJ) -MMD -MP -c -o $@ $<
 
 # Other flags make other objects.
-FLAGS_NOW := $(CC) $(CFLAGS) $(SANITIZE) $(WERROR)
+FLAGS_NOW := $(CC) $(CFLAGS) $(SANITIZE) $(WERROR) $(PROBES)
 ifneq ($(FLAGS_NOW),$(shell cat $(OBJ)/flags 2>/dev/null))
 $(shell mkdir -p $(OBJ) && echo '$(FLAGS_NOW)' > $(OBJ)/flags)
 endif

@@ -38,6 +38,8 @@ static void queue_start(struct virtio_device *dev, unsigned index)
 {
 	struct blk *blk = from_virtio(dev);
 
+	if (blk->observer.ops)
+		blk->observer.ops->driver_ok(blk->observer.opaque);
 	blk->queue[index].features = dev->accepted;
 	io_thread_order(blk->queue[index].thread, &blk->queue[index].start);
 	if (blk->started)
@@ -193,6 +195,7 @@ int blk_create(struct blk **result, const char *name, const struct blk_config *c
 	memcpy(blk->serial, config->serial, sizeof(blk->serial));
 	blk->virtio = (struct virtio_device){
 		.name = name,
+		.number = config->number,
 		.id = VIRTIO_ID_BLOCK,
 		.offered = offered_features(disk, config),
 		/* The longest layout that some driver expects, zeros where unused. */
@@ -230,6 +233,13 @@ void blk_on_start(struct blk *blk, void (*started)(void *opaque), void *opaque)
 {
 	blk->started = started;
 	blk->started_opaque = opaque;
+}
+
+void blk_observe(struct blk *blk, const struct blk_observer *observer)
+{
+	blk->observer = *observer;
+	for (unsigned i = 0; i < blk->virtio.queue_count; i++)
+		blk_queue_tell_read(&blk->queue[i]);
 }
 
 struct virtio_device *blk_virtio(struct blk *blk)

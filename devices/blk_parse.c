@@ -166,6 +166,7 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 	struct virtio_blk_outhdr header;
 
 	*command = (struct blk_command){
+		.type = BLK_TYPE_UNREAD,
 		.action = BLK_NO_STATUS,
 		.segment = command->segment,
 	};
@@ -183,6 +184,8 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 		take_from_first(&readable, &header, sizeof(header));
 	else
 		take_front(&readable, &header, sizeof(header));
+	command->type = header.type;
+	command->sector = header.sector;
 
 	switch (header.type) {
 	case VIRTIO_BLK_T_IN:

@@ -18,6 +18,8 @@
 #define BLK_SEGMENTS_MAX 32
 #define BLK_SEGMENT_SECTORS_MAX (1u << 22)
 
+#define BLK_TYPE_UNREAD 255 /* what no driver asks for */
+
 enum blk_action {
 	BLK_DONE,    /* nothing to do but report result and written */
 	BLK_READ,
@@ -29,6 +31,8 @@ enum blk_action {
 };
 
 struct blk_command {
+	uint32_t type;      /* as the driver put it: VIRTIO_BLK_T_*, or BLK_TYPE_UNREAD */
+	uint64_t sector;    /* likewise */
 	enum blk_action action;
 	uint8_t *status;    /* where the result goes; the last writable byte */
 	uint8_t result;     /* BLK_DONE: VIRTIO_BLK_S_* */

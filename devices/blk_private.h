@@ -35,6 +35,7 @@ struct blk_queue {
 	unsigned index;
 	bool running, stopping;
 	uint64_t features;  /* those accepted */
+	uint64_t popped;    /* chains, since the VM began */
 	bool starved;       /* chains may be left in the ring for want of a request */
 	unsigned in_flight;
 
@@ -42,6 +43,7 @@ struct blk_queue {
 	struct blk_request *requests;
 	struct blk_request *free;
 	unsigned fresh; /* how many were ever used: the others cost no memory */
+	void (*done)(struct disk_request *disk, int result); /* of each */
 	union blk_parts *parts; /* the first for the chain in hand, then one a request */
 	struct blk_request *held; /* a transfer that the next one may join; inside serve() */
 
@@ -65,6 +67,7 @@ struct blk {
 	enum blk_cache cache;
 	bool writeback;  /* atomic: writes may wait for a flush; device lock to write */
 	bool unmap_lost; /* atomic: the driver was told that nothing is deallocated */
+	struct blk_observer observer; /* ops NULL: nobody */
 	struct log_limit errors; /* the host's: those a guest makes do not count here */
 	struct blk_queue *queue; /* virtio.queue_count of them */
 	void (*started)(void *opaque); /* NULL, or blk_on_start(); constant */
@@ -99,5 +102,7 @@ struct blk_look {
  */
 void blk_queue_look(struct blk_queue *queue, uint32_t until, struct blk_look *look);
 
+/* Let it tell the observer of its first read; it was not started yet. */
+void blk_queue_tell_read(struct blk_queue *queue);
 /* It is stopped, or was not made. */
 void blk_queue_free(struct blk_queue *queue);

@@ -12,6 +12,7 @@
 #include "devices/blk_parse.h"
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 
 /*
@@ -23,6 +24,9 @@
 /* Of data; Linux seldom makes more for what it reads and writes in small pieces. */
 #define PARTS_FEW 4
 
+/* What probes show in its place. */
+#define NO_STATUS 255
+
 /* In bytes of the thread's round: to walk the longest chain takes time, too. */
 #define CHAIN_COST (16u << 10)
 
@@ -33,6 +37,8 @@ struct blk_request {
 	struct blk_request *next_free;
 	struct virtqueue_chain chain; /* its iov[] is the queue's, till the next chain */
 	struct blk_command command;
+	uint64_t seq;       /* its number among those that the queue has popped */
+	bool is_submitted;  /* as far as somebody looks */
 
 	/* Of a transfer; until it is done it goes together with those that joined it. */
 	struct blk_request *joined; /* the next of them */
@@ -46,7 +52,7 @@ struct blk_request {
 	struct iovec few[PARTS_FEW];   /* those of a short one */
 };
 
-static void disk_done(struct disk_request *disk, int result);
+static void step_begins(struct disk_request *disk, bool at_once);
 
 /* Once, whatever the queue's life: from then on others look at it. */
 static void make_request(struct blk_queue *queue)
@@ -54,7 +60,8 @@ static void make_request(struct blk_queue *queue)
 	struct blk_request *request = &queue->requests[queue->made];
 
 	*request = (struct blk_request){
-		.disk = { .cancel = &queue->stopping, .done = disk_done },
+		.disk = { .cancel = &queue->stopping, .done = queue->done,
+			  .step_begins = step_begins },
 		.queue = queue,
 		.parts = &queue->parts[1 + queue->made],
 	};
@@ -83,14 +90,91 @@ static void put_free(struct blk_queue *queue, struct blk_request *request)
 	queue->free = request;
 }
 
+/* --- For probes: out of the way of those who do not look --- */
+
+/* Where the data of a request is, as its driver put it, and its length in bytes. */
+static uint64_t asked_for(const struct blk_request *request, uint64_t *sector)
+{
+	const struct blk_command *command = &request->command;
+	uint64_t len = 0;
+
+	*sector = command->sector;
+	switch (command->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_GET_ID:
+		return request->chain.writable_len - 1;
+	case VIRTIO_BLK_T_OUT:
+		return request->chain.readable_len - sizeof(struct virtio_blk_outhdr);
+	}
+	/* Of a discard or write zeroes that is in order; all others have none. */
+	if (command->segment_count)
+		*sector = command->segment->sector;
+	for (unsigned i = 0; i < command->segment_count; i++)
+		len += (uint64_t)command->segment[i].num_sectors * DISK_SECTOR;
+	return len;
+}
+
+PROBE_COLD static void tell_popped(const struct blk_request *request)
+{
+	const struct blk_queue *queue = request->queue;
+	const struct virtio_queue *registers = &queue->blk->virtio.queue[queue->index];
+	uint64_t sector, len = asked_for(request, &sector);
+
+	probe(pop, queue->io.disk, queue->index, request->seq, request->chain.id,
+	      request->command.type, sector, len, load_relaxed(&registers->notify),
+	      load_relaxed(&registers->notify_is_port));
+}
+
+/* Of several steps only the first counts. */
+static void tell_submitted(struct blk_request *request, bool at_once)
+{
+	const struct blk_queue *queue = request->queue;
+	uint64_t sector, len = asked_for(request, &sector);
+
+	if (!request->is_submitted)
+		probe(submit, queue->io.disk, queue->index, request->seq, request->command.type,
+		      sector, len, at_once);
+	request->is_submitted = true;
+}
+
+PROBE_COLD static void step_begins(struct disk_request *disk, bool at_once)
+{
+	struct blk_request *request = container_of(disk, struct blk_request, disk);
+
+	for (; request; request = request->joined)
+		tell_submitted(request, at_once);
+}
+
+PROBE_COLD static void tell_completed(struct blk_request *request, int result)
+{
+	const struct blk_queue *queue = request->queue;
+
+	/* One without a step of its own: another's flush was for both, or it was given up. */
+	tell_submitted(request, true);
+	probe(complete, queue->io.disk, queue->index, request->seq, result);
+}
+
+PROBE_COLD static void tell_pushed(const struct blk_request *request, uint8_t status,
+				   uint32_t written)
+{
+	const struct blk_queue *queue = request->queue;
+
+	probe(push, queue->io.disk, queue->index, request->seq, request->chain.id, status,
+	      written);
+}
+
+/* --- Requests --- */
+
 /* Report a request to the driver; @data bytes stand before its status byte. */
 static inline void complete(struct blk_request *request, uint8_t result, uint64_t data)
 {
 	struct blk_queue *queue = request->queue;
+	uint32_t written = blk_used_len(request->chain.writable_len, data);
 
 	*request->command.status = result;
-	virtqueue_push(queue->ring, &request->chain,
-		       blk_used_len(request->chain.writable_len, data));
+	if (probe_wanted(push))
+		tell_pushed(request, result, written);
+	virtqueue_push(queue->ring, &request->chain, written);
 	put_free(queue, request);
 	io_thread_want_flush(queue->thread, &queue->io);
 }
@@ -255,10 +339,13 @@ static void check_unmap(struct blk *blk)
 
 static void finish(struct blk_request *request, int result)
 {
-	bool data_in = request->command.action == BLK_READ && result == 0;
+	bool data_in;
 
+	if (probe_wanted(complete))
+		tell_completed(request, result);
 	if (result && result != -ECANCELED)
 		report_failure(request, result);
+	data_in = request->command.action == BLK_READ && result == 0;
 	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
 		 data_in ? request->command.len : 0);
 }
@@ -293,6 +380,25 @@ static void disk_done(struct disk_request *disk, int result)
 		else
 			finish(request, result);
 	}
+}
+
+/* In place of disk_done(), which so needs no look at whether anybody wants to hear. */
+static void disk_done_first(struct disk_request *disk, int result)
+{
+	struct blk_queue *queue = container_of(disk, struct blk_request, disk)->queue;
+	const struct blk_observer *observer = &queue->blk->observer;
+	bool has_read = disk->op == DISK_READ && result == 0;
+
+	disk_done(disk, result);
+	if (has_read && queue->done == disk_done_first) {
+		queue->done = disk_done;
+		observer->ops->has_read(observer->opaque);
+	}
+}
+
+void blk_queue_tell_read(struct blk_queue *queue)
+{
+	queue->done = disk_done_first;
 }
 
 static void start_io(struct blk_request *request)
@@ -330,9 +436,15 @@ static void execute(struct blk_request *request)
 	};
 
 	blk_parse(&request->command, &request->chain, &limits);
+	request->seq = queue->popped++;
+	request->is_submitted = false;
+	if (probe_wanted(pop))
+		tell_popped(request);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
+		if (probe_wanted(push))
+			tell_pushed(request, NO_STATUS, 0);
 		virtqueue_push(queue->ring, &request->chain, 0);
 		put_free(queue, request);
 		io_thread_want_flush(queue->thread, &queue->io);
@@ -437,13 +549,24 @@ static void stop_looking(struct blk_queue *queue)
 	pthread_mutex_unlock(&queue->look_lock);
 }
 
+static bool publish(struct blk_queue *queue)
+{
+	uint16_t before = queue->ring->published;
+	bool wanted = virtqueue_publish(queue->ring);
+	uint16_t count = queue->ring->published - before;
+
+	if (count)
+		probe(publish, queue->io.disk, queue->index, count, wanted);
+	return wanted;
+}
+
 static void queue_flush(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 	struct virtio_device *dev = &queue->blk->virtio;
 
 	store_relaxed(&queue->asleep, 0);
-	if (virtqueue_publish(queue->ring))
+	if (publish(queue))
 		virtio_queue_notify(dev, queue->index);
 	queue->starved = false;
 	/* After this the queue is no longer ours. */
@@ -555,9 +678,12 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->ring = &blk->virtio.queue[index].ring;
 	queue->blk = blk;
 	queue->index = index;
+	queue->done = disk_done;
 	queue->start.run = start_on_thread;
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){
+		.disk = blk->virtio.number,
+		.index = index,
 		.doorbell = blk->virtio.queue[index].doorbell,
 		.poll_max_ns = blk->poll_max_ns,
 		.has_work = queue_has_work,

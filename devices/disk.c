@@ -10,6 +10,7 @@
 
 #include "devices/disk_private.h"
 #include "hw/base/fence.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 
 /* Linux 6.12; start and length stand in addr and addr3. */
@@ -278,6 +279,8 @@ static void step_begin(struct disk_request *request)
 	io_thread_spend(request->thread, step_cost(request));
 	if (request->disk->aio == DISK_AIO_IO_URING && request->way != DISK_BY_DISCARD_IOCTL)
 		sqe = io_thread_sqe(request->thread);
+	if (probe_wanted(submit) && request->step_begins)
+		request->step_begins(request, !sqe);
 	if (sqe)
 		step_uring(request, sqe);
 	else

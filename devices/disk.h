@@ -99,6 +99,8 @@ struct disk_request {
 	uint32_t since;
 	/* @result is 0, or -errno when not all of it was done. */
 	void (*done)(struct disk_request *request, int result);
+	/* NULL, or for probes: a step is prepared, or done by a system call at once. */
+	void (*step_begins)(struct disk_request *request, bool at_once);
 
 	/* The disk's, while the request runs, under its lock while it waits: disk_step.h. */
 	struct disk *disk;

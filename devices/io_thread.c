@@ -14,6 +14,7 @@
 #include "devices/io_poll.h"
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 
 /*
@@ -40,6 +41,7 @@ enum file_state { FILE_UNKNOWN, FILE_REGISTERED, FILE_REFUSED };
 
 struct io_thread {
 	pthread_t id;
+	unsigned number;
 	char name[16]; /* the kernel's limit */
 	int wake;      /* eventfd: there are orders */
 	sem_t ready;   /* the ring is made, and what follows is set for good */
@@ -188,6 +190,12 @@ static void wake(struct io_thread *thread, struct io_queue *queue)
 	thread->awake = queue;
 }
 
+static void rang(struct io_thread *thread, struct io_queue *queue)
+{
+	probe(doorbell, queue->disk, queue->index);
+	wake(thread, queue);
+}
+
 void io_thread_add_queue(struct io_thread *thread, struct io_queue *queue)
 {
 	wake(thread, queue);
@@ -228,11 +236,38 @@ static void serve(struct io_thread *thread)
 /* What user_data points to is told by its lowest bit; the wake eventfd is 0. */
 #define IS_QUEUE 1
 
+/*
+ * In the newer modes completions are posted only in an enter, and until then a flag
+ * tells of them; in the older ones they appear by themselves.
+ */
+static bool is_flagged(const struct io_thread *thread)
+{
+	return load_relaxed(thread->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+/* Submit, and wait for @wanted completions: without any, only if that does something. */
+static int submit(struct io_thread *thread, unsigned wanted)
+{
+	int ret;
+
+	if (probe_wanted(enter)) {
+		unsigned prepared = io_uring_sq_ready(&thread->ring);
+
+		if (prepared || wanted || is_flagged(thread))
+			probe_enter(thread->number, prepared, wanted);
+	}
+	store_relaxed(&thread->call, in_enter);
+	ret = wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
+		       io_uring_submit(&thread->ring);
+	io_thread_called(thread);
+	return ret;
+}
+
 static struct io_uring_sqe *get_sqe(struct io_thread *thread)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&thread->ring);
 
-	if (!sqe && io_uring_submit(&thread->ring) > 0)
+	if (!sqe && submit(thread, 0) > 0)
 		sqe = io_uring_get_sqe(&thread->ring);
 	return sqe;
 }
@@ -245,7 +280,7 @@ struct io_uring_sqe *io_thread_sqe(struct io_thread *thread)
 		return NULL;
 	/* What goes in one call reaches the disk together: it would idle until then. */
 	if (thread->disk_is_slow && io_uring_sq_ready(&thread->ring) >= BATCH)
-		io_uring_submit(&thread->ring);
+		submit(thread, 0);
 	sqe = get_sqe(thread);
 	thread->in_flight += sqe != NULL;
 	return sqe;
@@ -335,7 +370,7 @@ static void take(struct io_thread *thread, const struct io_uring_cqe *cqe)
 
 		queue->watched = still_watched;
 		thread->all_watched &= still_watched;
-		wake(thread, queue);
+		rang(thread, queue);
 	} else {
 		struct io_completion *completion = (struct io_completion *)data;
 
@@ -344,7 +379,7 @@ static void take(struct io_thread *thread, const struct io_uring_cqe *cqe)
 	}
 }
 
-/* Submit, wait for @wanted completions, and take all that are there: how many? */
+/* Submit, sleep until @wanted completions are there, and take all of them: how many? */
 static unsigned enter(struct io_thread *thread, unsigned wanted)
 {
 	struct io_uring_cqe *cqe;
@@ -353,11 +388,11 @@ static unsigned enter(struct io_thread *thread, unsigned wanted)
 
 	if (!thread->all_watched)
 		watch_all(thread);
-	store_relaxed(&thread->call, in_enter);
-	/* Without any, this is a system call only if there is something to do. */
-	ret = wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
-		       io_uring_submit(&thread->ring);
-	io_thread_called(thread);
+	if (wanted)
+		probe(sleep, thread->number);
+	ret = submit(thread, wanted);
+	if (wanted)
+		probe(wake, thread->number, io_uring_cq_ready(&thread->ring));
 	/* EAGAIN and EBUSY: the kernel wants completions taken first. */
 	if (ret < 0 && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY)
 		log_limited(&thread->messages, "%s: io_uring: %s", thread->name, strerror(-ret));
@@ -458,9 +493,11 @@ static void sleep_in_poll(struct io_thread *thread)
 	pfd[fds++] = (struct pollfd){ .fd = thread->wake, .events = POLLIN };
 	for (queue = thread->queues; queue; queue = queue->next)
 		pfd[fds++] = (struct pollfd){ .fd = queue->doorbell, .events = POLLIN };
+	probe(sleep, thread->number);
 	store_relaxed(&thread->call, in_poll);
 	ready = poll(pfd, fds, -1);
 	io_thread_called(thread);
+	probe(wake, thread->number, max(ready, 0));
 	if (ready <= 0)
 		return;
 	if (pfd->revents)
@@ -469,7 +506,7 @@ static void sleep_in_poll(struct io_thread *thread)
 		if (!(++pfd)->revents)
 			continue;
 		eventfd_read(queue->doorbell, &count);
-		wake(thread, queue);
+		rang(thread, queue);
 	}
 }
 
@@ -491,16 +528,9 @@ static bool look(struct io_thread *thread)
 	return thread->use_uring && enter(thread, 0);
 }
 
-/*
- * In the newer modes completions are posted only in an enter, and until then a flag
- * tells of them; in the older ones they appear by themselves.
- */
 static bool is_ring_ready(const struct io_thread *thread)
 {
-	const unsigned flags = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
-
-	return thread->use_uring && (io_uring_cq_ready(&thread->ring) ||
-				     (load_relaxed(thread->ring.sq.kflags) & flags));
+	return thread->use_uring && (io_uring_cq_ready(&thread->ring) || is_flagged(thread));
 }
 
 static bool is_wanted(const struct io_thread *thread)
@@ -527,9 +557,12 @@ static bool spin_and_look(struct io_thread *thread, struct io_poll *poll, uint64
 {
 	uint64_t waited;
 
-	if (!spin(thread, begin + min(poll->ns, longest)))
+	if (!spin(thread, begin + min(poll->ns, longest))) {
+		probe(poll_miss, thread->number, clock_ns() - begin);
 		return false;
+	}
 	waited = clock_ns() - begin;
+	probe(poll_hit, thread->number, waited);
 	/* Something else had the CPU, such as the vCPU that is waited for. */
 	if (waited > longest)
 		io_poll_slept(poll, waited, longest);
@@ -671,6 +704,7 @@ int io_thread_create(struct io_thread **result, const struct io_thread_config *c
 	if (!thread)
 		return -ENOMEM;
 	strncpy(thread->name, config->name, sizeof(thread->name) - 1);
+	thread->number = config->number;
 	thread->use_uring = config->use_uring;
 	thread->orders_end = &thread->orders;
 	thread->completed_end = &thread->completed;

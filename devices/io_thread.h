@@ -49,6 +49,7 @@ struct io_order {
 
 /* A queue that the thread serves. */
 struct io_queue {
+	unsigned disk, index; /* for probes */
 	int doorbell;         /* eventfd; borrowed */
 	uint64_t poll_max_ns; /* how long the thread may spin for it; 0: not at all */
 	/* A cheap look, which may err: is there work to begin? */
@@ -65,6 +66,7 @@ struct io_queue {
 
 struct io_thread_config {
 	const char *name;
+	unsigned number;       /* for probes */
 	unsigned queues;       /* the most that it will serve */
 	bool use_uring;        /* false: it is the poll(2) kind */
 	const cpu_set_t *cpus; /* where it may run; NULL: where the caller may */

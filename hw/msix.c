@@ -12,6 +12,12 @@
 
 enum { ADDR_LOW, ADDR_HIGH, DATA, CONTROL };
 
+/* What holds a message back. */
+static const char is_off[] = "MSI-X is off", no_master[] = "PCI bus mastering is off",
+		  all_masked[] = "all MSI-X vectors are masked",
+		  is_masked[] = "the MSI-X vector is masked",
+		  not_routed[] = "the MSI-X vector's message cannot be sent";
+
 bool msix_enabled(const struct msix *msix)
 {
 	return pci_config_word(msix->dev, msix->capability + PCI_MSIX_FLAGS) &
@@ -24,10 +30,19 @@ static const char *holds_all(const struct msix *msix)
 	uint16_t control = pci_config_word(msix->dev, msix->capability + PCI_MSIX_FLAGS);
 
 	if (!(control & PCI_MSIX_FLAGS_ENABLE))
-		return "MSI-X is off";
+		return is_off;
 	if (!pci_device_bus_master(msix->dev))
-		return "PCI bus mastering is off";
-	return control & PCI_MSIX_FLAGS_MASKALL ? "all MSI-X vectors are masked" : NULL;
+		return no_master;
+	return control & PCI_MSIX_FLAGS_MASKALL ? all_masked : NULL;
+}
+
+static struct msi_message vector_message(const struct msix_vector *v)
+{
+	return (struct msi_message){
+		.addr = (uint64_t)load_relaxed(&v->entry[ADDR_HIGH]) << 32 |
+			load_relaxed(&v->entry[ADDR_LOW]),
+		.data = load_relaxed(&v->entry[DATA]),
+	};
 }
 
 static void vector_detach(struct msix *msix, struct msix_vector *v)
@@ -40,20 +55,17 @@ static void vector_detach(struct msix *msix, struct msix_vector *v)
 /* @held: what holds all vectors, if anything does. */
 static void vector_update(struct msix *msix, struct msix_vector *v, const char *held)
 {
-	struct msi_message message = {
-		.addr = (uint64_t)v->entry[ADDR_HIGH] << 32 | v->entry[ADDR_LOW],
-		.data = v->entry[DATA],
-	};
+	struct msi_message message = vector_message(v);
 
 	if (!held && (v->entry[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT))
-		held = "the MSI-X vector is masked";
+		held = is_masked;
 	if (held)
 		vector_detach(msix, v);
 	else if (v->handle < 0)
 		/* A message that cannot be routed stays pending, which harms no one. */
 		v->handle = msix->port.ops->attach(msix->port.opaque, v->eventfd, &message);
 	if (!held && v->handle < 0)
-		held = "the MSI-X vector's message cannot be sent";
+		held = not_routed;
 	store_relaxed(&v->held, held);
 }
 
@@ -69,6 +81,16 @@ void msix_notify(const struct msix_vector *vector)
 {
 	/* Fails only when 2^64 - 2 signals are pending already. */
 	eventfd_write(vector->eventfd, 1);
+}
+
+enum msix_state msix_look(const struct msix_vector *vector, struct msi_message *message)
+{
+	const char *held = load_relaxed(&vector->held);
+
+	*message = vector_message(vector);
+	if (!held)
+		return MSIX_SENT;
+	return held == is_masked || held == all_masked ? MSIX_MASKED : MSIX_OFF;
 }
 
 static bool is_signalled(const struct msix_vector *v)
@@ -132,7 +154,7 @@ void msix_table_write(struct msix *msix, uint64_t offset, uint64_t value, unsign
 		return;
 	v = &msix->vector[index];
 	for (; len; len -= 4, value >>= 32, word++)
-		v->entry[word] = (uint32_t)value;
+		store_relaxed(&v->entry[word], (uint32_t)value);
 	v->entry[CONTROL] &= PCI_MSIX_ENTRY_CTRL_MASKBIT;
 
 	/* The new message takes the place of one that is attached. */
@@ -172,7 +194,7 @@ int msix_init(struct msix *msix, struct pci_device *dev, unsigned count, unsigne
 		struct msix_vector *v = &msix->vector[msix->count];
 
 		v->handle = -1;
-		v->held = "MSI-X is off";
+		v->held = is_off;
 		v->entry[CONTROL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 		v->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (v->eventfd < 0) {

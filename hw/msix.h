@@ -9,7 +9,7 @@
  * in the eventfd's counter, and that counter is the pending bit: attaching
  * sends one message for it.
  *
- * All functions but msix_notify() run under the function's lock.
+ * All functions but the last two run under the function's lock.
  */
 #pragma once
 
@@ -21,8 +21,15 @@
 
 #define MSIX_ENTRY_LENGTH 16
 
+/* What becomes of a vector's signals. */
+enum msix_state {
+	MSIX_SENT,
+	MSIX_MASKED, /* they pend, as they do in the other one */
+	MSIX_OFF,    /* not enabled, no bus master, or a message that cannot be routed */
+};
+
 struct msix_vector {
-	uint32_t entry[4]; /* address low and high, data, vector control */
+	uint32_t entry[4]; /* address low and high, data: atomic; vector control */
 	int eventfd;
 	int handle;        /* of msi_ops.attach; -1: detached */
 	const char *held;  /* atomic: why it is detached; NULL: it is attached */
@@ -67,3 +74,5 @@ void msix_notify(const struct msix_vector *vector);
 
 /* Is the vector pending, and what holds its message?  NULL: no.  Any thread, no lock. */
 const char *msix_held(const struct msix_vector *vector);
+/* What msix_notify() would do at the moment, and with which @message.  Likewise. */
+enum msix_state msix_look(const struct msix_vector *vector, struct msi_message *message);

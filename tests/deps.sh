@@ -10,10 +10,12 @@ set -euo pipefail
 
 wanted=(
 	gcc make pkg-config libc6-dev linux-libc-dev liburing-dev # vmm
+	systemtap-sdt-dev                                         # its probes
 	acpica-tools musl-tools                                   # its DSDT and init
 	check                                                     # unit tests
 	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts
 	xz-utils zstd fio
+	perl librsvg2-bin # the trace's pictures
 )
 [ "${1-}" != bench ] || wanted=(perl qemu-system-x86 gnuplot-nox valgrind)
 missing=()

@@ -6,12 +6,35 @@
  */
 #pragma once
 
+#include "hw/msi.h"
 #include "virtio/virtio_device.h"
 
-/* One way to reach the driver; raise() is called by any thread. */
+/* What becomes of an interrupt; the numbers are those that the probe tells. */
+enum virtio_interrupt_way {
+	VIRTIO_INTERRUPT_MESSAGE,
+	VIRTIO_INTERRUPT_LINE,
+	VIRTIO_INTERRUPT_MASKED,    /* it pends */
+	VIRTIO_INTERRUPT_NO_VECTOR, /* there is none */
+	VIRTIO_INTERRUPT_OFF,       /* it pends, for want of a bus master or a route */
+	VIRTIO_INTERRUPT_LINE_OFF,  /* it pends */
+};
+
+struct virtio_interrupt {
+	enum virtio_interrupt_way way;
+	struct msi_message message; /* of a line, addr is its GSI */
+};
+
+/* One way to reach the driver.  Any thread. */
 struct virtio_notifier {
 	void (*raise)(struct virtio_notifier *notifier);
+	/* What raise() would do at the moment; for probes.  No lock. */
+	struct virtio_interrupt (*look)(const struct virtio_notifier *notifier);
 };
+
+/* Fire the probe: @notifier, which may be NULL, is about to be raised for @queue. */
+void virtio_interrupt_probe(const struct virtio_device *dev, unsigned queue,
+			    const struct virtio_notifier *notifier);
+#define VIRTIO_CONFIG_QUEUE 65535 /* which is none: the configuration changed */
 
 /* What a transport does; it embeds a struct virtio_transport. */
 struct virtio_transport {

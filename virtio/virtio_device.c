@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "hw/base/fence.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 #include "virtio/transport.h"
 
@@ -90,7 +91,7 @@ uint64_t virtio_config_read(struct virtio_device *dev, uint64_t offset, unsigned
 	 * are from a copy, so that none sees a change before its generation.
 	 */
 	if (__atomic_exchange_n(&dev->config_changed, false, __ATOMIC_ACQUIRE)) {
-		dev->generation++;
+		store_relaxed(&dev->generation, dev->generation + 1);
 		dev->ops->config_read(dev, dev->config);
 	}
 	memcpy(&value, dev->config + offset, len);
@@ -170,8 +171,11 @@ static void queue_start(struct virtio_device *dev, struct virtio_queue *queue)
 		return;
 	}
 	store_release(&queue->state, QUEUE_RUNNING);
-	dev->ops->queue_start(dev, index);
+	/* First: the queue's thread tells of what this sets. */
 	dev->transport->ops->queue_changed(dev, index);
+	probe(queue_start, dev->number, index, queue->ring.size, queue->ring.is_packed,
+	      queue->notify, queue->notify_is_port);
+	dev->ops->queue_start(dev, index);
 }
 
 void virtio_queue_enable(struct virtio_device *dev, struct virtio_queue *queue)
@@ -238,6 +242,7 @@ bool virtio_queue_settle(struct virtio_device *dev, struct virtio_queue *queue)
 
 void virtio_queue_stopped(struct virtio_device *dev, unsigned index)
 {
+	probe(queue_stop, dev->number, index);
 	pthread_mutex_lock(&dev->event_lock);
 	store_release(&dev->queue[index].state, QUEUE_STOPPED);
 	pthread_cond_broadcast(&dev->queue_stopped);
@@ -248,6 +253,8 @@ void virtio_queue_notify(struct virtio_device *dev, unsigned index)
 {
 	struct virtio_notifier *notifier = load_acquire(&dev->queue[index].notifier);
 
+	if (probe_wanted(interrupt))
+		virtio_interrupt_probe(dev, index, notifier);
 	if (notifier)
 		notifier->raise(notifier);
 }
@@ -265,6 +272,16 @@ const char *virtio_queue_doorbell_held(struct virtio_device *dev)
 	const struct virtio_transport_ops *transport = dev->transport->ops;
 
 	return transport->doorbell_held ? transport->doorbell_held(dev) : NULL;
+}
+
+void virtio_interrupt_probe(const struct virtio_device *dev, unsigned queue,
+			    const struct virtio_notifier *notifier)
+{
+	struct virtio_interrupt seen = { .way = VIRTIO_INTERRUPT_NO_VECTOR };
+
+	if (notifier)
+		seen = notifier->look(notifier);
+	probe(interrupt, dev->number, queue, seen.way, seen.message.addr, seen.message.data);
 }
 
 /* --- Status --- */
@@ -305,6 +322,7 @@ static bool features_usable(struct virtio_device *dev)
 static void accept_features(struct virtio_device *dev, uint64_t features)
 {
 	dev->accepted = features;
+	probe(device_features, dev->number, features);
 	if (dev->ops->features_accepted)
 		dev->ops->features_accepted(dev);
 }
@@ -355,6 +373,7 @@ static void reset_finish(struct virtio_device *dev)
 	dev->transport->ops->reset(dev);
 	store_release(&dev->status, 0);
 	pthread_mutex_unlock(&dev->event_lock);
+	probe(device_status, dev->number, 0);
 }
 
 static void reset(struct virtio_device *dev)
@@ -396,6 +415,7 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 			set &= ~VIRTIO_CONFIG_S_FEATURES_OK;
 	}
 	now = __atomic_or_fetch(&dev->status, set, __ATOMIC_SEQ_CST);
+	probe(device_status, dev->number, now);
 	if (!dev->live && (now & VIRTIO_CONFIG_S_DRIVER_OK) &&
 	    (dev->legacy || (now & VIRTIO_CONFIG_S_FEATURES_OK)) &&
 	    !(now & VIRTIO_CONFIG_S_NEEDS_RESET))
@@ -484,6 +504,7 @@ static void tell_driver(struct virtio_device *dev)
 void virtio_notify_config(struct virtio_device *dev)
 {
 	store_release(&dev->config_changed, true);
+	probe(config_change, dev->number, load_relaxed(&dev->generation));
 	tell_driver(dev);
 }
 
@@ -499,6 +520,7 @@ void virtio_device_broken(struct virtio_device *dev, const char *why)
 
 	if (before & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return;
+	probe(device_broken, dev->number, (intptr_t)why);
 	log_limited(&dev->messages, "%s: needs a reset: %s", dev->name, why);
 	tell_driver(dev);
 }

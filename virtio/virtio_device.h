@@ -66,12 +66,15 @@ struct virtio_queue {
 	bool resetting;                 /* device lock: and put it back to its defaults */
 	int doorbell;                   /* eventfd; constant */
 	struct virtio_notifier *notifier; /* atomic; written under the device lock */
+	uint64_t notify;     /* likewise: where its driver rings; for probes */
+	bool notify_is_port; /* likewise */
 	struct virtqueue_used *held; /* constant: queue_size_max, if IN_ORDER is offered */
 } on_cache_lines;
 
 struct virtio_device {
 	/* Constant. */
 	const char *name;      /* for messages, such as "disk 'x.img'" */
+	unsigned number;       /* for probes */
 	uint16_t id;           /* virtio device type */
 	uint64_t offered;      /* features */
 	unsigned config_len;   /* VIRTIO_CONFIG_MAX at most */
@@ -86,7 +89,7 @@ struct virtio_device {
 	/* Device lock. */
 	uint64_t driver_features; /* as the driver writes them */
 	uint64_t accepted;        /* latched at FEATURES_OK, or when legacy goes live */
-	uint8_t generation;
+	uint8_t generation;       /* atomic to write */
 	bool live;                /* DRIVER_OK was set: queues run */
 	bool legacy;              /* the driver uses the legacy interface */
 	bool resetting;           /* some queue has not acknowledged */

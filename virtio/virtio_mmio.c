@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "hw/base/fence.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 #include "virtio/transport.h"
 
@@ -62,9 +63,23 @@ static void raise_line(struct virtio_notifier *notifier)
 			VIRTIO_MMIO_INT_VRING);
 }
 
+static struct virtio_interrupt look_at_line(const struct virtio_notifier *notifier)
+{
+	const struct virtio_mmio *mmio = container_of(notifier, struct virtio_mmio, by_line);
+
+	return (struct virtio_interrupt){
+		.way = VIRTIO_INTERRUPT_LINE,
+		.message.addr = mmio->irq.line->gsi,
+	};
+}
+
 static void notify_config(struct virtio_device *dev)
 {
-	raise_interrupt(from_device(dev), VIRTIO_MMIO_INT_CONFIG);
+	struct virtio_mmio *mmio = from_device(dev);
+
+	if (probe_wanted(interrupt))
+		virtio_interrupt_probe(dev, VIRTIO_CONFIG_QUEUE, &mmio->by_line);
+	raise_interrupt(mmio, VIRTIO_MMIO_INT_CONFIG);
 }
 
 /* --- Doorbells --- */
@@ -105,6 +120,7 @@ static void queue_changed(struct virtio_device *dev, unsigned index)
 {
 	struct virtio_mmio *mmio = from_device(dev);
 
+	store_relaxed(&dev->queue[index].notify, mmio->config.base + VIRTIO_MMIO_QUEUE_NOTIFY);
 	update_doorbell(mmio, index);
 	store_release(&dev->queue[index].notifier, &mmio->by_line);
 }
@@ -329,7 +345,7 @@ int virtio_mmio_create(struct virtio_mmio **result, struct virtio_device *dev,
 	mmio->dev = dev;
 	mmio->config = *config;
 	mmio->transport.ops = &transport_ops;
-	mmio->by_line.raise = raise_line;
+	mmio->by_line = (struct virtio_notifier){ raise_line, look_at_line };
 	irq_source_init(&mmio->irq, config->line, irq_asserted, mmio);
 	mmio->attached = calloc(dev->queue_count, sizeof(*mmio->attached));
 	if (mmio->attached) {

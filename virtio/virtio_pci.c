@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "hw/base/fence.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 
 #define VENDOR 0x1af4
@@ -48,6 +49,20 @@ static void raise_vector(struct virtio_notifier *notifier)
 	msix_notify(container_of(notifier, struct vector_notifier, notifier)->vector);
 }
 
+static struct virtio_interrupt look_at_vector(const struct virtio_notifier *notifier)
+{
+	static const enum virtio_interrupt_way way[] = {
+		[MSIX_SENT] = VIRTIO_INTERRUPT_MESSAGE,
+		[MSIX_MASKED] = VIRTIO_INTERRUPT_MASKED,
+		[MSIX_OFF] = VIRTIO_INTERRUPT_OFF,
+	};
+	struct virtio_interrupt seen;
+
+	seen.way = way[msix_look(container_of(notifier, struct vector_notifier, notifier)->vector,
+				 &seen.message)];
+	return seen;
+}
+
 static void raise_isr(struct virtio_pci *vp, uint8_t bit)
 {
 	__atomic_fetch_or(&vp->isr, bit, __ATOMIC_SEQ_CST);
@@ -59,14 +74,29 @@ static void raise_line(struct virtio_notifier *notifier)
 	raise_isr(container_of(notifier, struct virtio_pci, by_line), ISR_QUEUE);
 }
 
+static struct virtio_interrupt look_at_line(const struct virtio_notifier *notifier)
+{
+	const struct virtio_pci *vp = container_of(notifier, struct virtio_pci, by_line);
+
+	return (struct virtio_interrupt){
+		.way = load_relaxed(&vp->pci.intx_disabled) ? VIRTIO_INTERRUPT_LINE_OFF :
+			VIRTIO_INTERRUPT_LINE,
+		.message.addr = vp->pci.intx.line->gsi,
+	};
+}
+
 static void notify_config(struct virtio_device *dev)
 {
 	struct virtio_pci *vp = from_device(dev);
-	struct vector_notifier *notifier = load_acquire(&vp->config_notifier);
+	struct vector_notifier *v = load_acquire(&vp->config_notifier);
+	struct virtio_notifier *notifier = v ? &v->notifier : NULL;
 
+	if (probe_wanted(interrupt))
+		virtio_interrupt_probe(dev, VIRTIO_CONFIG_QUEUE,
+				       load_relaxed(&vp->msix_on) ? notifier : &vp->by_line);
 	raise_isr(vp, ISR_CONFIG);
 	if (notifier)
-		raise_vector(&notifier->notifier);
+		raise_vector(notifier);
 }
 
 static const char *interrupt_held(struct virtio_device *dev, unsigned index, bool *lost)
@@ -162,11 +192,13 @@ static void update_doorbell(struct virtio_pci *vp, unsigned index)
 {
 	bool legacy = vp->dev->legacy;
 	const struct pci_bar *bar = &vp->pci.bar[legacy ? VIRTIO_PCI_BAR_LEGACY : BAR];
-	const struct virtio_queue *queue = &vp->dev->queue[index];
+	struct virtio_queue *queue = &vp->dev->queue[index];
 	struct doorbell *attached = &vp->attached[index];
 	struct doorbell wanted = legacy ? virtio_pci_legacy_doorbell(vp, index) :
 		modern_doorbell(vp, index);
 
+	store_relaxed(&queue->notify, wanted.addr);
+	store_relaxed(&queue->notify_is_port, wanted.is_port);
 	if (!vp->port.ops)
 		return;
 	wanted.eventfd = -1;
@@ -519,14 +551,14 @@ static void add_structures(struct virtio_pci *vp)
 
 static int make_notifiers(struct virtio_pci *vp)
 {
-	vp->by_line.raise = raise_line;
+	vp->by_line = (struct virtio_notifier){ raise_line, look_at_line };
 	vp->by_vector = calloc(vp->msix.count, sizeof(*vp->by_vector));
 	vp->attached = calloc(vp->dev->queue_count, sizeof(*vp->attached));
 	if (!vp->by_vector || !vp->attached)
 		return -ENOMEM;
 	for (unsigned i = 0; i < vp->msix.count; i++)
 		vp->by_vector[i] = (struct vector_notifier){
-			.notifier.raise = raise_vector,
+			.notifier = { raise_vector, look_at_vector },
 			.vector = &vp->msix.vector[i],
 		};
 	for (unsigned i = 0; i < vp->dev->queue_count; i++)

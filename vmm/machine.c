@@ -15,6 +15,7 @@
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
+#include "hw/debug_port.h"
 #include "hw/i8042.h"
 #include "hw/pci_host.h"
 #include "hw/rtc.h"
@@ -22,10 +23,12 @@
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 #include "vmm/boot.h"
+#include "vmm/boot_report.h"
 #include "vmm/exit_status.h"
 #include "vmm/io_watch.h"
 #include "vmm/loop.h"
 #include "vmm/loop_clock.h"
+#include "vmm/metadata.h"
 #include "vmm/options.h"
 #include "vmm/ram.h"
 #include "vmm/terminal.h"
@@ -46,10 +49,12 @@ struct machine_disk {
 	struct virtio_pci *pci;
 	struct virtio_mmio *mmio; /* of the two, the one that its transport needs */
 	bool is_open, is_attached;
+	struct boot_report *report; /* NULL: nobody asked */
 };
 
 struct machine {
 	const struct options *options;
+	struct boot_report boot_report, *report; /* NULL: nobody asked */
 
 	struct boot boot;
 	struct machine_disk *disk; /* options->disk_count of them */
@@ -77,6 +82,7 @@ struct machine {
 	struct pci_window pci64;
 	struct acpi_virtio slot[LAYOUT_VIRTIO_MMIO_SLOTS];
 	unsigned slot_count; /* taken so far */
+	struct byte_stream debug; /* only for the report */
 };
 
 /* Say that @what cannot be made, for the reason @ret. */
@@ -177,14 +183,29 @@ static void look_again(void *opaque, int signo)
 	}
 }
 
+static void tell_metadata(void *opaque, int signo)
+{
+	struct machine *m = opaque;
+
+	(void)signo;
+	metadata_clock();
+	for (unsigned i = 0; i < m->options->disk_count; i++)
+		metadata_disk(i, blk_virtio(m->disk[i].blk)->queue_count,
+			      m->options->disk[i].disk.path);
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_tell_tsc(&m->vcpu[i]);
+}
+
 static int loop_up(struct machine *m)
 {
 	int ret = loop_init(&m->loop);
 
 	/* Caught once all parts are made: the loop runs last. */
-	if (ret == 0)
-		loop_on_signal(&m->loop, SIGUSR2, look_again, m);
-	return ret;
+	if (ret)
+		return ret;
+	loop_on_signal(&m->loop, SIGUSR2, look_again, m);
+	loop_on_signal(&m->loop, METADATA_SIGNAL, tell_metadata, m);
+	return 0;
 }
 
 static void loop_down(struct machine *m)
@@ -366,16 +387,22 @@ static int place_chips(struct machine *m)
 		{ LAYOUT_PORT_I8042_DATA, 1, &i8042_data_ops, &m->power },
 		{ LAYOUT_PORT_I8042_COMMAND, 1, &i8042_command_ops, &m->power },
 	};
+	const struct bus_region debug_port = { LAYOUT_PORT_DEBUG, 1, &debug_port_ops, &m->debug };
 	int ret = 0;
 
 	for (size_t i = 0; i < array_size(port) && ret == 0; i++)
 		ret = bus_add(&m->pio, &port[i]);
+	if (ret == 0 && m->report) {
+		m->debug = boot_report_debug_stream(m->report);
+		ret = bus_add(&m->pio, &debug_port);
+	}
 	return ret;
 }
 
 static int chips_up(struct machine *m)
 {
-	const struct byte_stream stream = terminal_stream(m->terminal);
+	const struct byte_stream terminal = terminal_stream(m->terminal);
+	const struct byte_stream stream = boot_report_console(m->report, &terminal);
 	const struct alarm_clock clock = loop_clock_get(&m->clock);
 	int ret;
 
@@ -442,6 +469,7 @@ static int io_thread_up(struct machine *m, struct io_thread_config config)
 
 	snprintf(name, sizeof(name), "io%u", index);
 	config.name = name;
+	config.number = index;
 	if (options->io_cpu_count) {
 		unsigned cpu = options->io_cpu[index % options->io_cpu_count];
 
@@ -556,6 +584,22 @@ static int attach_mmio(struct machine *m, struct machine_disk *disk,
 	return 0;
 }
 
+static void driver_ok(void *opaque)
+{
+	const struct machine_disk *disk = opaque;
+
+	boot_report_reached(disk->report, BOOT_DRIVER_OK, disk->name);
+}
+
+static void has_read(void *opaque)
+{
+	const struct machine_disk *disk = opaque;
+
+	boot_report_reached(disk->report, BOOT_FIRST_READ, disk->name);
+}
+
+static const struct blk_observer_ops observer_ops = { .driver_ok = driver_ok, .has_read = has_read };
+
 static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk_config *given)
 {
 	struct blk_config config = *given;
@@ -565,6 +609,7 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	char place[PLACE_LEN];
 	int ret;
 
+	config.number = (unsigned)(disk - m->disk);
 	config.queues = queue_count(m, given);
 	ret = blk_create(&disk->blk, disk->name, &config, &disk->image, &m->io, &m->ram.memory);
 	if (ret == 0 && config.transport == BLK_TRANSPORT_MMIO)
@@ -572,6 +617,9 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	else if (ret == 0)
 		ret = attach_pci(m, disk, &config, exit ? &exits : &doorbells, place);
 	disk->is_attached = ret == 0;
+	disk->report = m->report;
+	if (ret == 0 && m->report)
+		blk_observe(disk->blk, &(struct blk_observer){ &observer_ops, disk });
 	if (ret == 0)
 		log_device(m, disk, &config, place);
 	else if (ret == -ENOSPC)
@@ -670,6 +718,7 @@ static int vcpu_up(struct machine *m, unsigned index)
 		.ended = vcpu_ended,
 		.opaque = m,
 		.over = &m->over,
+		.report = m->report,
 	};
 	struct vcpu *vcpu = &m->vcpu[index];
 	int ret = vcpu_create(vcpu, &m->vm, index, &config);
@@ -722,23 +771,24 @@ static int load_up(struct machine *m)
 static const struct part {
 	int (*up)(struct machine *m); /* 0, or -errno and nothing is left */
 	void (*down)(struct machine *m);
+	enum boot_step reached; /* once it is up */
 } parts[] = {
-	{ boot_up, boot_down },
-	{ disks_up, disks_down },
-	{ ram_up, ram_down },
-	{ loop_up, loop_down },
-	{ terminal_up, terminal_down },
-	{ clock_up, clock_down },
-	{ loader_up, loader_down }, /* beside what follows; signals are blocked */
-	{ vm_up, vm_down },
-	{ buses_up, buses_down },
-	{ chips_up, chips_down },
-	{ pci_up, pci_down },
-	{ blks_up, blks_down },
-	{ watch_up, watch_down },
-	{ vcpus_up, vcpus_down },
-	{ load_up, NULL },
-	{ fixed_buffers_up, NULL },
+	{ boot_up, boot_down, BOOT_NO_STEP },
+	{ disks_up, disks_down, BOOT_FILES },
+	{ ram_up, ram_down, BOOT_MEMORY },
+	{ loop_up, loop_down, BOOT_NO_STEP },
+	{ terminal_up, terminal_down, BOOT_NO_STEP },
+	{ clock_up, clock_down, BOOT_NO_STEP },
+	{ loader_up, loader_down, BOOT_NO_STEP }, /* beside what follows; signals are blocked */
+	{ vm_up, vm_down, BOOT_KVM },
+	{ buses_up, buses_down, BOOT_NO_STEP },
+	{ chips_up, chips_down, BOOT_NO_STEP },
+	{ pci_up, pci_down, BOOT_NO_STEP },
+	{ blks_up, blks_down, BOOT_NO_STEP },
+	{ watch_up, watch_down, BOOT_NO_STEP },
+	{ vcpus_up, vcpus_down, BOOT_BOARD },
+	{ load_up, NULL, BOOT_KERNEL },
+	{ fixed_buffers_up, NULL, BOOT_NO_STEP },
 };
 
 /* Start the vCPUs, serve until the VM's end, and stop them. */
@@ -760,6 +810,7 @@ static int run(struct machine *m)
 	for (unsigned i = 0; i < m->vcpu_count; i++)
 		vcpu_stop(&m->vcpu[i]);
 	terminal_flush(m->terminal);
+	boot_report_print(m->report);
 	return status;
 }
 
@@ -782,16 +833,23 @@ static void make_room_for_descriptors(void)
 		close(fd);
 }
 
-int machine_run(const struct options *options)
+int machine_run(const struct options *options, uint64_t start)
 {
 	struct machine m = { .options = options };
 	int status = STATUS_ERROR;
 	size_t made;
 
+	if (options->boot_report) {
+		m.report = &m.boot_report;
+		boot_report_init(m.report, start);
+	}
+	boot_report_reached(m.report, BOOT_OPTIONS, "");
 	make_room_for_descriptors();
-	for (made = 0; made < array_size(parts); made++)
+	for (made = 0; made < array_size(parts); made++) {
 		if (parts[made].up(&m))
 			break;
+		boot_report_reached(m.report, parts[made].reached, "");
+	}
 	if (made == array_size(parts))
 		status = run(&m);
 	while (made--)

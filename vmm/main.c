@@ -10,11 +10,13 @@
 
 #include "devices/blk.h"
 #include "hw/base/log.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
 #include "virtio/feature.h"
 #include "vmm/exit_status.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
+#include "vmm/trace/trace_verb.h"
 
 struct verb {
 	const char *name;
@@ -39,10 +41,19 @@ static struct options_host ask_host(void)
 	return host;
 }
 
+/* Has the verb, which takes none, an argument?  Then say so. */
+static bool has_argument(int argc, char **argv)
+{
+	if (argc > 1)
+		log_error("%s takes no argument; see 'vmm help'", argv[0]);
+	return argc > 1;
+}
+
 static int run_vm(int argc, char **argv)
 {
 	struct options options;
 	struct options_host host;
+	uint64_t start = clock_ns();
 	int ret, status = STATUS_ERROR;
 
 	ret = options_parse(&options, argc, argv);
@@ -61,7 +72,7 @@ static int run_vm(int argc, char **argv)
 		log_set_verbose(options.verbose);
 		if (options.name)
 			prctl(PR_SET_NAME, options.name);
-		status = machine_run(&options);
+		status = machine_run(&options, start);
 	}
 	options_free(&options);
 	return status;
@@ -69,11 +80,8 @@ static int run_vm(int argc, char **argv)
 
 static int run_version(int argc, char **argv)
 {
-	(void)argv;
-	if (argc > 1) {
-		log_error("version takes no argument; see 'vmm help'");
+	if (has_argument(argc, argv))
 		return STATUS_USAGE;
-	}
 	puts("vmm " VMM_VERSION);
 	return STATUS_OK;
 }
@@ -87,22 +95,31 @@ static void print_features(const struct virtio_feature *table)
 
 static int run_features(int argc, char **argv)
 {
-	(void)argv;
-	if (argc > 1) {
-		log_error("features takes no argument; see 'vmm help'");
+	if (has_argument(argc, argv))
 		return STATUS_USAGE;
-	}
 	printf("%3s  %-17s  %-30s  %s\n", "bit", "feature", "offered", "virtio 1.4");
 	print_features(blk_features);
 	print_features(virtio_features);
 	return STATUS_OK;
 }
 
+static int run_probes(int argc, char **argv)
+{
+	if (has_argument(argc, argv))
+		return STATUS_USAGE;
+	for (const struct probe_text *text = probe_texts; text->name; text++)
+		printf("%s(%s)\n    %s\n", text->name, text->arguments, text->meaning);
+	return STATUS_OK;
+}
+
 static const struct verb verbs[] = {
 	{ "run", "[OPTION]... FILE", "run a virtual machine whose kernel is FILE", run_vm,
 	  options_help },
+	{ "trace", "record|report ...", "record and report where disk requests spend their time",
+	  trace_verb_main, trace_verb_help },
 	{ "help", "[COMMAND]", "print help, on a command where one is named", run_help, NULL },
 	{ "features", "", "print the virtio features that disks offer", run_features, NULL },
+	{ "probes", "", "print the probes that perf can look at", run_probes, NULL },
 	{ "version", "", "print the version", run_version, NULL },
 };
 
@@ -138,7 +155,7 @@ static int run_help(int argc, char **argv)
 	} else {
 		puts("Usage: vmm COMMAND [ARGUMENT]...\n");
 		for (unsigned i = 0; i < array_size(verbs); i++)
-			printf("  %-8s %-16s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
+			printf("  %-8s %-17s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
 		puts("\nFor example: vmm run --kernel bzImage --disk img.raw");
 	}
 	return STATUS_OK;

@@ -227,6 +227,13 @@ static int set_io_warn(struct options *options, const char *value)
 	return 0;
 }
 
+static int set_boot_report(struct options *options, const char *value)
+{
+	(void)value;
+	options->boot_report = true;
+	return 0;
+}
+
 static int set_verbose(struct options *options, const char *value)
 {
 	(void)value;
@@ -262,6 +269,8 @@ static const struct option_entry entries[] = {
 	  set_io_cpus },
 	{ 0, "io-warn", "SECONDS", "warn of disk I/O that hangs for so long; 0: never (30)",
 	  set_io_warn },
+	{ 0, "boot-report", NULL, "print on stderr how long each step of the boot took",
+	  set_boot_report },
 	{ 'v', "verbose", NULL, "say on stderr what is set up", set_verbose },
 	{ 'h', "help", NULL, "print this help", set_help },
 };
@@ -394,6 +403,24 @@ int options_parse(struct options *options, int argc, char **argv)
 	if (ret)
 		options_free(options);
 	return ret;
+}
+
+const char *options_name(int argc, char **argv)
+{
+	struct option longs[array_size(entries) + 1];
+	char letters[2 * array_size(entries) + 3];
+	const struct option_entry *entry;
+	const char *name = NULL;
+	int value;
+
+	fill_getopt(longs, letters);
+	optind = 0; /* start anew */
+	while ((value = getopt_long(argc, argv, letters, longs, NULL)) >= 0) {
+		entry = value == NOT_AN_OPTION ? NULL : entry_find(value);
+		if (entry && entry->set == set_name)
+			name = optarg;
+	}
+	return name;
 }
 
 static bool same_image(const struct disk_config *a, const struct disk_config *b)

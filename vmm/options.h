@@ -41,6 +41,7 @@ struct options {
 	unsigned *io_cpu;    /* the host's CPUs for these, in order; owned */
 	unsigned io_cpu_count; /* 0: they run anywhere */
 	unsigned io_warn_s; /* 0: never; OPTIONS_IO_WARN_MAX at most */
+	bool boot_report;
 	bool verbose;
 	bool help; /* print the help; then nothing else was checked */
 };
@@ -50,6 +51,13 @@ struct options {
  * -EINVAL or -ENOMEM, having said why on stderr and leaving nothing to free.
  */
 int options_parse(struct options *options, int argc, char **argv);
+
+/*
+ * The --name in such arguments, which may be those of another build and so hold
+ * options that this one does not know; NULL: none.  Borrowed from @argv; says
+ * nothing.
+ */
+const char *options_name(int argc, char **argv);
 
 /* What this process may use of the host. */
 struct options_host {

@@ -11,7 +11,9 @@
 
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
+#include "hw/base/probe.h"
 #include "hw/base/util.h"
+#include "vmm/boot_report.h"
 #include "vmm/exit_status.h"
 #include "vmm/x86/registers.h"
 
@@ -90,10 +92,12 @@ static void handle_io(struct vcpu *vcpu)
 
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
 			memcpy(&value, data, len);
+			probe(exit_pio, vcpu->index, run->io.port, len, true, value);
 			bus_write(vcpu->config.pio, run->io.port, value, len);
 		} else {
 			value = bus_read(vcpu->config.pio, run->io.port, len);
 			memcpy(data, &value, len);
+			probe(exit_pio, vcpu->index, run->io.port, len, false, value);
 		}
 	}
 }
@@ -106,10 +110,12 @@ static void handle_mmio(struct vcpu *vcpu)
 
 	if (run->mmio.is_write) {
 		memcpy(&value, run->mmio.data, len);
+		probe(exit_mmio, vcpu->index, run->mmio.phys_addr, len, true, value);
 		bus_write(vcpu->config.mmio, run->mmio.phys_addr, value, len);
 	} else {
 		value = bus_read(vcpu->config.mmio, run->mmio.phys_addr, len);
 		memcpy(run->mmio.data, &value, len);
+		probe(exit_mmio, vcpu->index, run->mmio.phys_addr, len, false, value);
 	}
 }
 
@@ -118,16 +124,59 @@ static bool is_over(const struct vcpu *vcpu)
 	return load_acquire(vcpu->config.over);
 }
 
+static void tell_tsc(struct vcpu *vcpu)
+{
+	int64_t offset = 0;
+	const struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&offset,
+	};
+	bool known = ioctl(vcpu->fd, KVM_GET_DEVICE_ATTR, &attr) == 0;
+
+	probe(vcpu_tsc, vcpu->index, gettid(), offset, known);
+}
+
+/* The vCPU was made to leave the guest for something else than the end. */
+static void obey(struct vcpu *vcpu)
+{
+	store_relaxed(&vcpu->tsc_wanted, false);
+	store_relaxed(&vcpu->run->immediate_exit, 0);
+	/*
+	 * Stored before `over` is loaded.  Who ends the VM stores `over` and then
+	 * immediate_exit: so either `over` is seen, or immediate_exit stays.
+	 */
+	fence_full();
+	tell_tsc(vcpu);
+}
+
+/* Out of the way of all later ones. */
+static void first_exit(struct vcpu *vcpu)
+{
+	boot_report_reached(vcpu->config.report, BOOT_FIRST_EXIT, "");
+	vcpu->config.report = NULL;
+}
+
 /* Run until it is over, or until the guest cannot go on. */
 static void vcpu_run(struct vcpu *vcpu)
 {
+	boot_report_reached(vcpu->config.report, BOOT_FIRST_RUN, "");
 	while (!is_over(vcpu)) {
+		if (load_acquire(&vcpu->tsc_wanted)) {
+			obey(vcpu);
+			continue;
+		}
+		probe(vcpu_run, vcpu->index);
 		if (ioctl(vcpu->fd, KVM_RUN, 0)) {
-			if (errno == EINTR || errno == EAGAIN)
+			if (errno == EINTR || errno == EAGAIN) {
+				probe(exit_other, vcpu->index, KVM_EXIT_INTR);
 				continue;
+			}
 			run_failed(vcpu, errno);
 			return;
 		}
+		if (vcpu->config.report)
+			first_exit(vcpu);
 		switch (vcpu->run->exit_reason) {
 		case KVM_EXIT_IO:
 			handle_io(vcpu);
@@ -136,8 +185,10 @@ static void vcpu_run(struct vcpu *vcpu)
 			handle_mmio(vcpu);
 			break;
 		case KVM_EXIT_INTR:
+			probe(exit_other, vcpu->index, KVM_EXIT_INTR);
 			break;
 		default:
+			probe(exit_other, vcpu->index, vcpu->run->exit_reason);
 			/* After a reset, say, a guest may end in any way. */
 			if (!is_over(vcpu))
 				died(vcpu);
@@ -182,15 +233,30 @@ int vcpu_start(struct vcpu *vcpu)
 	return 0;
 }
 
+/*
+ * A signal between the thread's last look at its orders and KVM_RUN would be
+ * lost; KVM looks at immediate_exit once signals can wake it.
+ */
+static void hold(struct vcpu *vcpu)
+{
+	store_release(&vcpu->run->immediate_exit, 1);
+}
+
+void vcpu_tell_tsc(struct vcpu *vcpu)
+{
+	if (!vcpu->started || !probe_wanted(vcpu_tsc))
+		return;
+	/* First: who obeys the order lets the vCPU go on. */
+	hold(vcpu);
+	store_release(&vcpu->tsc_wanted, true);
+	pthread_kill(vcpu->thread, KICK_SIGNAL);
+}
+
 void vcpu_order_stop(struct vcpu *vcpu)
 {
 	if (!vcpu->started)
 		return;
-	/*
-	 * A signal between the thread's look at `over` and KVM_RUN would be
-	 * lost; KVM looks at immediate_exit once signals can wake it.
-	 */
-	store_release(&vcpu->run->immediate_exit, 1);
+	hold(vcpu);
 	pthread_kill(vcpu->thread, KICK_SIGNAL);
 }
 

@@ -12,6 +12,8 @@
 #include "hw/bus.h"
 #include "vmm/vm.h"
 
+struct boot_report;
+
 /* Who serves a vCPU's accesses and hears of its end. */
 struct vcpu_config {
 	struct bus *pio, *mmio;
@@ -20,6 +22,8 @@ struct vcpu_config {
 	void *opaque;
 	/* Atomic; once true, no vCPU enters the guest again. */
 	const bool *over;
+	/* Told of the first KVM_RUN and the first exit; NULL: nobody asked. */
+	struct boot_report *report;
 };
 
 struct vcpu {
@@ -30,6 +34,7 @@ struct vcpu {
 	struct vcpu_config config;
 	pthread_t thread;
 	bool started;
+	bool tsc_wanted; /* atomic: see vcpu_tell_tsc() */
 };
 
 /* Make vCPU number @index; 0 or -errno, having printed why. */
@@ -39,6 +44,12 @@ void vcpu_destroy(struct vcpu *vcpu);
 
 /* Run it on a thread of its own.  0 or -errno, having printed why. */
 int vcpu_start(struct vcpu *vcpu);
+
+/*
+ * Have the vCPU's thread fire the probe that tells of the guest's TSC: KVM lets
+ * nobody else ask while the guest runs.  It leaves the guest for that.
+ */
+void vcpu_tell_tsc(struct vcpu *vcpu);
 
 /*
  * Once it is over: make the vCPU leave the guest, and wait until it has, which

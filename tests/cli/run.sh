@@ -169,16 +169,37 @@ done
 [ "$(wc -w <<< "$words")" -ge 17 ] || missing+="help lists only: $words"
 report "the manual has every option and key" "$missing"
 
-# Its table of features is what the program prints.
+# Its tables are what the program prints.
+# in_manual SECTION: the last text of it that is not filled
+in_manual()
+{
+	sed -n "/^\.SH $1/,/^\.SH /p" "$manual" |
+		awk '/^\.nf/ { text = ""; keep = 1; next } /^\.fi/ { keep = 0 }
+			keep { text = text $0 "\n" } END { printf "%s", text }'
+}
 printed "features" "bit  feature            offered                         virtio 1.4" "$vmm" features
-wrong=$(diff <(sed -n '/^\.SH FEATURES/,/^\.fi/p' "$manual" | sed '1,/^\.nf/d; /^\.fi/d') \
-	"$top/stdout") || true
+wrong=$(diff <(in_manual FEATURES) "$top/stdout") || true
 report "the manual has the table of features" "$wrong"
+printed "probes" "doorbell(disk, queue)" "$vmm" probes
+wrong=$(diff <(in_manual PROBES) "$top/stdout") || true
+report "the manual has the table of probes" "$wrong"
+
+# What documents call by name is there, and what is not would be found.
+walk=$here/../../Documentation/life-of-a-request.md
+report "life-of-a-request.md names what is there" "$("$here/names.pl" "$here/../.." "$walk" 2>&1)"
+for name in "msix_notify()" "hw/msix.c" vmm:publish JOINED_MAX; do
+	sed "s,\`$name\`,\`x$name\`,; s,\`xvmm:,\`vmm:x," "$walk" > "$top/walk"
+	problem=
+	[ -n "$("$here/names.pl" "$here/../.." "$top/walk")" ] || problem="not missed: x$name"
+	report "a document that names x$name" "$problem"
+done
 
 see_help=$'\n'"vmm: see 'vmm help'"
 refused "no command" 2 "vmm: no command given$see_help" "$vmm"
 refused "unknown command" 2 "vmm: unknown command 'boot'$see_help" "$vmm" boot
 refused "help on an unknown command" 2 "vmm: unknown command 'boot'$see_help" "$vmm" help boot
+refused "probes with an argument" 2 \
+	"vmm: probes takes no argument; see 'vmm help'" "$vmm" probes pop
 refused "version with an argument" 2 \
 	"vmm: version takes no argument; see 'vmm help'" "$vmm" version 2
 # shellcheck disable=SC2016

@@ -57,6 +57,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(options.io_threads, 1);
 	ck_assert_uint_eq(options.io_warn_s, 30);
 	ck_assert_uint_eq(options.io_cpu_count, 0);
+	ck_assert(!options.boot_report);
 	ck_assert(!options.verbose);
 	ck_assert(!options.help);
 	options_free(&options);
@@ -68,7 +69,7 @@ START_TEST(long_forms)
 	struct options options =
 		good("--kernel bz --initrd=rd --modules m --cmdline=c --name n --verbose "
 		     "--doorbell exit --cpus 254 --memory=2G --io-threads 64 --io-cpus=0-1 "
-		     "--io-warn=0");
+		     "--io-warn=0 --boot-report");
 
 	ck_assert_str_eq(options.kernel, "bz");
 	ck_assert_str_eq(options.initrd, "rd");
@@ -81,6 +82,7 @@ START_TEST(long_forms)
 	ck_assert_uint_eq(options.io_threads, 64);
 	ck_assert_uint_eq(options.io_warn_s, 0);
 	ck_assert_uint_eq(options.io_cpu_count, 2);
+	ck_assert(options.boot_report);
 	ck_assert(options.verbose);
 	options_free(&options);
 }
@@ -190,6 +192,7 @@ static const struct {
 	{ "-k a -vz", "unknown option '-z'" },
 	{ "-k", "option '--kernel' needs a value" },
 	{ "-k a --initrd", "option '--initrd' needs a value" },
+	{ "-k a --boot-report=1", "option '--boot-report' takes no value" },
 	{ "-k a --verbose=1", "option '--verbose' takes no value" },
 	{ "-k a -c 0", "--cpus 0: at least 1 is needed" },
 	{ "-k a -c 255", "--cpus 255: " CPUS_REASON },

@@ -691,7 +691,7 @@ static void check_queue_defaults(unsigned index)
 	ck_assert_ptr_null(queue->notifier);
 }
 
-static struct virtio_notifier of_queue_1 = { raise_notifier };
+static struct virtio_notifier of_queue_1 = { .raise = raise_notifier };
 
 /* Order the reset of queue 1, which the device does not complete yet. */
 static struct virtio_queue *reset_slowly(void)
@@ -943,7 +943,7 @@ END_TEST
 /* Rows: GEN-03 */
 START_TEST(queue_notification)
 {
-	struct virtio_notifier notifier = { raise_notifier };
+	struct virtio_notifier notifier = { .raise = raise_notifier };
 
 	bring_up();
 	virtio_queue_notify(dev, 0); /* to nowhere */
@@ -1021,7 +1021,7 @@ static void *events(void *opaque)
 
 START_TEST(events_during_life)
 {
-	static struct virtio_notifier notifier = { raise_notifier };
+	static struct virtio_notifier notifier = { .raise = raise_notifier };
 	unsigned i, heard = 0;
 	pthread_t thread;
 
