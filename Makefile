@@ -2,6 +2,7 @@
 #
 #   make              build vmm into build/ (O=DIR: into DIR)
 #   make demo         boot a stock Debian kernel to a shell on a disk
+#   make demo-trace   the same guest under fio, and where its requests spend their time
 #   make check        every test
 #   make conformance  the virtio specification, row by row, and QEMU beside vmm
 #   make bench        vmm, QEMU and the host side by side: Documentation/benchmarks.md
@@ -11,8 +12,8 @@
 #   make clean
 #
 # SANITIZE=address,undefined or thread, CC=gcc or clang, CFLAGS=; WERROR= to go
-# on after a warning; PROBES=no leaves the probes out, which shows what they cost;
-# V=1 shows the commands.
+# on after a warning; PROBES=no leaves the probes out and ACCOUNTING=no what disks
+# count and time, which shows what they cost; V=1 shows the commands.
 
 O       ?= build
 PREFIX  ?= /usr/local
@@ -31,6 +32,9 @@ CPPFLAGS += -I. -I$(O) -D_GNU_SOURCE -DVMM_VERSION='"$(VERSION)"'
 FLAGS     = -std=gnu17 -pthread $(WARNINGS) $(CFLAGS)
 ifeq ($(PROBES),no)
 CPPFLAGS += -DVMM_WITHOUT_PROBES
+endif
+ifeq ($(ACCOUNTING),no)
+CPPFLAGS += -DACCOUNTING=0
 endif
 ifdef SANITIZE
 FLAGS   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
@@ -101,7 +105,7 @@ $(OBJ)/%.o: %.S
 	$(Q)$(CC) $(CPPFLAGS) -Wa,-I$(O),-I$(OBJ) -MMD -MP -c -o $@ $<
 
 # Other flags make other objects.
-FLAGS_NOW := $(CC) $(CFLAGS) $(SANITIZE) $(WERROR) $(PROBES)
+FLAGS_NOW := $(CC) $(CFLAGS) $(SANITIZE) $(WERROR) $(PROBES) $(ACCOUNTING)
 ifneq ($(FLAGS_NOW),$(shell cat $(OBJ)/flags 2>/dev/null))
 $(shell mkdir -p $(OBJ) && echo '$(FLAGS_NOW)' > $(OBJ)/flags)
 endif

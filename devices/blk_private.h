@@ -7,6 +7,8 @@
 
 #include "devices/blk.h"
 #include "devices/blk_parse.h"
+#include "devices/blk_stats.h"
+#include "hw/base/counter.h"
 #include "hw/base/log.h"
 
 struct blk_request;
@@ -24,6 +26,19 @@ union blk_rest {
 	uint64_t word[4];
 };
 _Static_assert(sizeof(struct virtqueue_rest) <= 4 * sizeof(uint64_t), "all of it");
+
+/* When a timed request came to its stages, CLOCK_MONOTONIC in nanoseconds; 0: it did not. */
+struct blk_times {
+	uint64_t woken, popped, completed;
+	struct io_stamp submitted;
+};
+
+/* Of a queue: atomic, and its thread's to write. */
+struct blk_stats {
+	uint64_t popped[BLK_OPS], completed[BLK_OPS], errors[BLK_OPS], bytes[BLK_OPS];
+	uint64_t publishes, interrupts;
+	struct histogram (*latency)[BLK_STAGES]; /* BLK_OPS of them; the pointer is constant */
+};
 
 /* A queue; all but the orders belongs to its thread from start to stop. */
 struct blk_queue {
@@ -46,6 +61,8 @@ struct blk_queue {
 	void (*done)(struct disk_request *disk, int result); /* of each */
 	union blk_parts *parts; /* the first for the chain in hand, then one a request */
 	struct blk_request *held; /* a transfer that the next one may join; inside serve() */
+	struct blk_request *timed; /* completed, and free once they are published */
+	struct blk_stats stats;
 
 	/* For who looks whether I/O hangs: atomic, blk_queue_look(). */
 	unsigned made;            /* requests that were ever used */
@@ -106,3 +123,13 @@ void blk_queue_look(struct blk_queue *queue, uint32_t until, struct blk_look *lo
 void blk_queue_tell_read(struct blk_queue *queue);
 /* It is stopped, or was not made. */
 void blk_queue_free(struct blk_queue *queue);
+
+/* --- blk_stats.c --- */
+
+/* 0 or -ENOMEM.  Memory that no time is kept in stays untouched. */
+int blk_stats_init(struct blk_stats *stats);
+void blk_stats_free(struct blk_stats *stats);
+
+/* Keep the times of a request that is published @now. */
+void blk_stats_time(struct blk_stats *stats, enum blk_op op, const struct blk_times *times,
+		    uint64_t now);

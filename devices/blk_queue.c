@@ -50,6 +50,7 @@ struct blk_request {
 	bool sync_after; /* a flush follows the last segment */
 	union blk_parts *parts;        /* those of a long transfer, or segments */
 	struct iovec few[PARTS_FEW];   /* those of a short one */
+	struct blk_times times;        /* if it is timed, as times.popped tells */
 };
 
 static void step_begins(struct disk_request *disk, bool at_once);
@@ -165,18 +166,52 @@ PROBE_COLD static void tell_pushed(const struct blk_request *request, uint8_t st
 
 /* --- Requests --- */
 
+/* A timed one stays till it is published: the driver has no use for its slot before. */
+static void put_timed(struct blk_queue *queue, struct blk_request *request)
+{
+	request->times.completed = io_thread_now(queue->thread);
+	/* The disk had no need of a step: another's flush was for both. */
+	if (request->disk.submitted)
+		request->times.submitted.ns = request->times.completed;
+	request->disk.submitted = NULL;
+	request->next_free = queue->timed;
+	queue->timed = request;
+}
+
+/* Inline, and so is complete(): they are on the way of each request. */
+static inline void give_back(struct blk_request *request, uint32_t written)
+{
+	struct blk_queue *queue = request->queue;
+
+	virtqueue_push(queue->ring, &request->chain, written);
+	counter_add(&queue->stats.completed[request->command.op], 1);
+	if (request->times.popped)
+		put_timed(queue, request);
+	else
+		put_free(queue, request);
+	io_thread_want_flush(queue->thread, &queue->io);
+}
+
 /* Report a request to the driver; @data bytes stand before its status byte. */
 static inline void complete(struct blk_request *request, uint8_t result, uint64_t data)
 {
-	struct blk_queue *queue = request->queue;
 	uint32_t written = blk_used_len(request->chain.writable_len, data);
 
 	*request->command.status = result;
 	if (probe_wanted(push))
 		tell_pushed(request, result, written);
-	virtqueue_push(queue->ring, &request->chain, written);
-	put_free(queue, request);
-	io_thread_want_flush(queue->thread, &queue->io);
+	give_back(request, written);
+}
+
+static void count_error(const struct blk_request *request)
+{
+	counter_add(&request->queue->stats.errors[request->command.op], 1);
+}
+
+/* The disk has done @len bytes of the request. */
+static void count_bytes(const struct blk_request *request, uint64_t len)
+{
+	counter_add(&request->queue->stats.bytes[request->command.op], len);
 }
 
 /* The guest learns no more than IOERR; here is why. */
@@ -202,6 +237,17 @@ static void report_failure(const struct blk_request *request, int result)
 		    range, strerror(-result));
 }
 
+/* A timed request and those that joined it are to know when they are submitted first. */
+static void want_submitted(struct blk_request *request)
+{
+	struct disk_request *disk = &request->disk;
+
+	for (; request && !request->times.submitted.ns; request = request->joined) {
+		request->times.submitted.next = disk->submitted;
+		disk->submitted = &request->times.submitted;
+	}
+}
+
 /* Start I/O on the image from where the command says. */
 static void start_parts(struct blk_request *request, uint64_t len, struct iovec *iov,
 			unsigned iov_count)
@@ -213,6 +259,8 @@ static void start_parts(struct blk_request *request, uint64_t len, struct iovec 
 	store_relaxed(&request->disk.len, len);
 	request->disk.iov = iov;
 	request->disk.iov_count = iov_count;
+	if (request->times.popped)
+		want_submitted(request);
 	queue->in_flight++;
 	disk_queue(queue->blk->disk, queue->thread, &request->disk);
 }
@@ -337,17 +385,27 @@ static void check_unmap(struct blk *blk)
 		virtio_notify_config(&blk->virtio);
 }
 
+static void fail(struct blk_request *request, int result)
+{
+	if (result != -ECANCELED) {
+		count_error(request);
+		report_failure(request, result);
+	}
+	complete(request, VIRTIO_BLK_S_IOERR, 0);
+}
+
 static void finish(struct blk_request *request, int result)
 {
-	bool data_in;
+	const struct blk_command *command = &request->command;
 
 	if (probe_wanted(complete))
 		tell_completed(request, result);
-	if (result && result != -ECANCELED)
-		report_failure(request, result);
-	data_in = request->command.action == BLK_READ && result == 0;
-	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
-		 data_in ? request->command.len : 0);
+	if (result) {
+		fail(request, result);
+		return;
+	}
+	count_bytes(request, command->len);
+	complete(request, VIRTIO_BLK_S_OK, command->action == BLK_READ ? command->len : 0);
 }
 
 /* One that failed together with others is done by itself. */
@@ -366,6 +424,10 @@ static void disk_done(struct disk_request *disk, int result)
 	queue->in_flight--;
 	if (is_range(request)) {
 		check_unmap(queue->blk);
+		if (result == 0) {
+			count_bytes(request, request->command.len);
+			request->command.len = 0;
+		}
 		if (result == 0 && queue->stopping)
 			result = -ECANCELED;
 		else if (result == 0 && start_next(request))
@@ -440,21 +502,32 @@ static void execute(struct blk_request *request)
 	request->is_submitted = false;
 	if (probe_wanted(pop))
 		tell_popped(request);
+	counter_add(&queue->stats.popped[request->command.op], 1);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
+		count_error(request);
 		if (probe_wanted(push))
 			tell_pushed(request, NO_STATUS, 0);
-		virtqueue_push(queue->ring, &request->chain, 0);
-		put_free(queue, request);
-		io_thread_want_flush(queue->thread, &queue->io);
+		give_back(request, 0);
 		break;
 	case BLK_DONE:
+		if (request->command.result != VIRTIO_BLK_S_OK)
+			count_error(request);
 		complete(request, request->command.result, request->command.written);
 		break;
 	default:
 		start_io(request);
 	}
+}
+
+/* It was popped in a timed round, for which the thread woke at @woken. */
+static void begin_times(struct blk_request *request, uint64_t woken)
+{
+	request->times = (struct blk_times){
+		.woken = woken,
+		.popped = io_thread_now(request->queue->thread),
+	};
 }
 
 /*
@@ -468,6 +541,7 @@ static void pop_all(struct blk_queue *queue)
 	struct virtqueue *ring = queue->ring;
 	struct virtio_device *dev = &queue->blk->virtio;
 	uint32_t now = io_thread_epoch(queue->thread);
+	uint64_t woken = io_thread_woken_ns(queue->thread);
 
 	for (unsigned budget = ring->size; budget; budget--) {
 		struct blk_request *request = take_free(queue);
@@ -487,6 +561,8 @@ static void pop_all(struct blk_queue *queue)
 		}
 		store_relaxed(&request->disk.since, now);
 		io_thread_spend(queue->thread, CHAIN_COST);
+		if (woken)
+			begin_times(request, woken);
 		execute(request);
 		if (io_thread_is_spent(queue->thread))
 			return;
@@ -549,12 +625,30 @@ static void stop_looking(struct blk_queue *queue)
 	pthread_mutex_unlock(&queue->look_lock);
 }
 
+/* All that was pushed is published by now. */
+static void end_times(struct blk_queue *queue)
+{
+	uint64_t now = clock_ns();
+	struct blk_request *request;
+
+	while ((request = queue->timed)) {
+		queue->timed = request->next_free;
+		blk_stats_time(&queue->stats, request->command.op, &request->times, now);
+		request->times.popped = 0;
+		put_free(queue, request);
+	}
+}
+
 static bool publish(struct blk_queue *queue)
 {
 	uint16_t before = queue->ring->published;
 	bool wanted = virtqueue_publish(queue->ring);
 	uint16_t count = queue->ring->published - before;
 
+	if (queue->timed)
+		end_times(queue);
+	counter_add(&queue->stats.publishes, count != 0);
+	counter_add(&queue->stats.interrupts, wanted);
 	if (count)
 		probe(publish, queue->io.disk, queue->index, count, wanted);
 	return wanted;
@@ -585,6 +679,7 @@ static void start_on_thread(struct io_order *order)
 	queue->stopping = false;
 	queue->starved = false;
 	queue->free = NULL;
+	queue->timed = NULL;
 	queue->fresh = 0;
 	/* The driver may have added requests before it had a doorbell to ring. */
 	io_thread_add_queue(queue->thread, &queue->io);
@@ -695,12 +790,15 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->requests = aligned_alloc(CACHE_LINE, align_up(size * sizeof(*queue->requests),
 							     CACHE_LINE));
 	queue->parts = aligned_alloc(sizeof(*queue->parts), (size + 1) * sizeof(*queue->parts));
-	return queue->requests && queue->parts ? 0 : -ENOMEM;
+	if (!queue->requests || !queue->parts)
+		return -ENOMEM;
+	return blk_stats_init(&queue->stats);
 }
 
 void blk_queue_free(struct blk_queue *queue)
 {
 	pthread_mutex_destroy(&queue->look_lock);
+	blk_stats_free(&queue->stats);
 	free(queue->parts);
 	free(queue->requests);
 }

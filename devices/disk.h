@@ -97,6 +97,8 @@ struct disk_request {
 	 * atomics, for who looks whether it hangs.
 	 */
 	uint32_t since;
+	/* NULL, or what is set when the first step goes to the kernel; then NULL again. */
+	struct io_stamp *submitted;
 	/* @result is 0, or -errno when not all of it was done. */
 	void (*done)(struct disk_request *request, int result);
 	/* NULL, or for probes: a step is prepared, or done by a system call at once. */

@@ -15,7 +15,9 @@ wanted=(
 	check                                                     # unit tests
 	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts
 	xz-utils zstd fio
+	linux-perf                                                # vmm trace
 	perl librsvg2-bin # the trace's pictures
+	python3 python3-jsonschema # programs read JSON
 )
 [ "${1-}" != bench ] || wanted=(perl qemu-system-x86 gnuplot-nox valgrind)
 missing=()

@@ -227,6 +227,12 @@ static int set_io_warn(struct options *options, const char *value)
 	return 0;
 }
 
+static int set_stats(struct options *options, const char *value)
+{
+	options->stats = value;
+	return 0;
+}
+
 static int set_boot_report(struct options *options, const char *value)
 {
 	(void)value;
@@ -269,6 +275,8 @@ static const struct option_entry entries[] = {
 	  set_io_cpus },
 	{ 0, "io-warn", "SECONDS", "warn of disk I/O that hangs for so long; 0: never (30)",
 	  set_io_warn },
+	{ 0, "stats", "FILE", "write what the disks did to FILE at the end and on SIGUSR1",
+	  set_stats },
 	{ 0, "boot-report", NULL, "print on stderr how long each step of the boot took",
 	  set_boot_report },
 	{ 'v', "verbose", NULL, "say on stderr what is set up", set_verbose },

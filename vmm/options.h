@@ -41,6 +41,7 @@ struct options {
 	unsigned *io_cpu;    /* the host's CPUs for these, in order; owned */
 	unsigned io_cpu_count; /* 0: they run anywhere */
 	unsigned io_warn_s; /* 0: never; OPTIONS_IO_WARN_MAX at most */
+	const char *stats; /* the file for statistics; NULL: none */
 	bool boot_report;
 	bool verbose;
 	bool help; /* print the help; then nothing else was checked */

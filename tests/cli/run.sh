@@ -344,6 +344,18 @@ host "locked by a reader, for reading" "$missing" -k bz -d disk.img,ro -d none
 release
 host "lock released" "$missing" -k bz -d disk.img -d none
 
+# --- Files that are written.
+
+taken="it is locked, as a disk or by another process"
+host "--stats in no folder" "--stats 'none/file': $cannot" -k bz --stats none/file
+host "--stats to a folder" "--stats 'folder': cannot open: Is a directory" -k bz --stats folder
+host "--stats to a FIFO" "--stats 'fifo': cannot open: No such device or address" \
+	-k bz --stats fifo
+host "--stats to a device" "--stats '/dev/null': not a regular file" -k bz --stats /dev/null
+host "--stats to a disk" "--stats './disk.img': $taken" -k bz -d disk.img --stats ./disk.img
+host "--stats to a read-only disk" "--stats 'disk.img': $taken" \
+	-k bz -d disk.img,ro --stats disk.img
+
 # --- /dev/kvm, in a mount namespace where /dev is ours.
 
 # shellcheck disable=SC2016

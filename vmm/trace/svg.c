@@ -27,7 +27,7 @@ enum {
 
 #define LEVELS 8 /* colours of the heat map */
 
-#define NAMES_MAX 90 /* bytes of disks' names */
+#define NAMES_MAX 90 /* bytes of disks' names, with what lies between them */
 
 struct picture {
 	FILE *file;
@@ -400,43 +400,48 @@ static void write_heat(const struct picture *picture)
 	write_heat_legend(picture, &levels);
 }
 
-static void write_disks(FILE *file, const struct trace *trace)
+/* Those that have requests, as far as there is room. */
+static void write_disks(const struct picture *picture)
 {
+	const struct trace *trace = picture->trace;
 	size_t room = NAMES_MAX;
+	const char *before = " of ";
 
-	fprintf(file, ", %zu disk%s: ", trace->disk_count, trace->disk_count == 1 ? "" : "s");
 	for (size_t i = 0; i < trace->disk_count; i++) {
-		const char *name = *trace->disk[i].name ? trace->disk[i].name : "?";
+		const char *name = trace->disk[i].name;
 
-		if (strlen(name) > room) {
-			fputs(i ? ", …" : "…", file);
+		if (!(picture->bins->disk[i / 64] >> i % 64 & 1) || !*name)
+			continue;
+		fputs(before, picture->file);
+		if (strlen(name) + 2 > room) {
+			fputs("…", picture->file);
 			break;
 		}
-		room -= strlen(name);
-		fputs(i ? ", " : "", file);
-		write_name(file, name);
+		write_name(picture->file, name);
+		room -= strlen(name) + 2;
+		before = ", ";
 	}
 }
 
-static void write_header(const struct trace *trace, FILE *file)
+static void write_header(const struct picture *picture)
 {
-	const struct trace_counters *counters = &trace->counters;
+	const struct trace_counters *counters = &picture->trace->counters;
 	uint64_t partial = counters->begun_before + counters->not_ended + counters->torn;
+	size_t count = picture->trace->request_count;
 
-	fprintf(file,
+	fprintf(picture->file,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\""
 		" viewBox=\"0 0 %d %d\">\n<title>Where disk requests spent their time</title>\n%s"
 		"<rect class=\"page\" width=\"%d\" height=\"%d\"/>\n",
 		WIDTH, HEIGHT, WIDTH, HEIGHT, style, WIDTH, HEIGHT);
-	write_text(file, "title", LEFT, 36, "Where disk requests spent their time");
-	fprintf(file, "<text class=\"note\" x=\"%d\" y=\"60\">%zu request%s in %s", LEFT,
-		trace->request_count, trace->request_count == 1 ? "" : "s",
-		time_text(trace->end - trace->begin).text);
-	if (trace->disk_count)
-		write_disks(file, trace);
-	fputs("</text>\n", file);
+	write_text(picture->file, "title", LEFT, 36, "Where disk requests spent their time");
+	fprintf(picture->file, "<text class=\"note\" x=\"%d\" y=\"60\">%zu request%s", LEFT, count,
+		count == 1 ? "" : "s");
+	write_disks(picture);
+	fprintf(picture->file, " in %s</text>\n",
+		time_text(picture->trace->end - picture->trace->begin).text);
 	if (partial || counters->lost)
-		write_text(file, "note", LEFT, 78,
+		write_text(picture->file, "note", LEFT, 78,
 			   "Not in the pictures: %" PRIu64 " requests of which the recording has"
 			   " only a part; %" PRIu64 " events were lost.", partial, counters->lost);
 }
@@ -458,7 +463,7 @@ int trace_svg_write(const struct trace *trace, FILE *file)
 
 	if (!bins)
 		return -ENOMEM;
-	write_header(trace, file);
+	write_header(&picture);
 	if (bins->count) {
 		picture_sum(&picture);
 		write_stack(&picture);
