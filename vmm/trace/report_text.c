@@ -207,7 +207,7 @@ static void print_legend(const struct trace *trace, const struct trace_groups *g
 			fprintf(out, "  %-10s %s\n", trace_layer_name(i), trace_layer_help(i));
 	/* By what this host shows. */
 	fprintf(out, "  %-10s from its %s, or its pop if it has no doorbell of its own,\n"
-		"  %-10s to its %s, or its publish if no interrupt of its own\n", "whole",
+		"  %-10s to its %s, or its publish if it has none\n", "whole",
 		trace->has_guest ? "issue" : trace->shows[TRACE_EXIT] ? "exit" : "doorbell", "",
 		trace->has_guest ? "end in the guest" :
 		trace->shows[TRACE_ENTRY] ? "interrupt's entry" : "interrupt's acceptance");
