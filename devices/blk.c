@@ -231,7 +231,7 @@ void blk_observe(struct blk *blk, const struct blk_observer *observer)
 {
 	blk->observer = *observer;
 	for (unsigned i = 0; i < blk->virtio.queue_count; i++)
-		blk->queue[i].tells_read = true;
+		blk_queue_tell_read(&blk->queue[i]);
 }
 
 struct virtio_device *blk_virtio(struct blk *blk)

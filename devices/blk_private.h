@@ -7,6 +7,8 @@
 
 #include "devices/blk.h"
 #include "devices/blk_parse.h"
+#include "devices/blk_stats.h"
+#include "hw/base/counter.h"
 #include "hw/base/log.h"
 
 struct blk_request;
@@ -17,6 +19,19 @@ union blk_parts {
 	struct virtio_blk_discard_write_zeroes segment[BLK_SEGMENTS_MAX];
 };
 _Static_assert(sizeof(union blk_parts) == 4096, "a page, which it is aligned to");
+
+/* When a timed request came to its stages, CLOCK_MONOTONIC in nanoseconds; 0: it did not. */
+struct blk_times {
+	uint64_t woken, popped, completed;
+	struct io_stamp submitted;
+};
+
+/* Of a queue: atomic, and its thread's to write. */
+struct blk_stats {
+	uint64_t popped[BLK_OPS], completed[BLK_OPS], errors[BLK_OPS], bytes[BLK_OPS];
+	uint64_t publishes, interrupts;
+	struct histogram (*latency)[BLK_STAGES]; /* BLK_OPS of them; the pointer is constant */
+};
 
 /* A queue; all but the orders belongs to its thread from start to stop. */
 struct blk_queue {
@@ -29,7 +44,6 @@ struct blk_queue {
 	bool running, stopping;
 	uint64_t features;  /* those accepted */
 	uint64_t popped;    /* chains, since the VM began */
-	bool tells_read;    /* to the observer */
 	bool starved;       /* chains may be left in the ring for want of a request */
 	unsigned in_flight;
 
@@ -37,8 +51,11 @@ struct blk_queue {
 	struct blk_request *requests;
 	struct blk_request *free;
 	unsigned fresh; /* how many were ever used: the others cost no memory */
+	void (*done)(struct disk_request *disk, int result); /* of each */
 	union blk_parts *parts; /* the first for the chain in hand, then one a request */
 	struct blk_request *held; /* a transfer that the next one may join; inside serve() */
+	struct blk_request *timed; /* completed, and free once they are published */
+	struct blk_stats stats;
 } on_cache_lines;
 
 /*
@@ -63,5 +80,17 @@ struct blk {
 
 /* Queue @index of @blk, whose virtio.queue is made, for @thread.  0 or -ENOMEM. */
 int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread);
+/* Let it tell the observer of its first read; it was not started yet. */
+void blk_queue_tell_read(struct blk_queue *queue);
 /* It is stopped, or was not made. */
 void blk_queue_free(struct blk_queue *queue);
+
+/* --- blk_stats.c --- */
+
+/* 0 or -ENOMEM.  Memory that no time is kept in stays untouched. */
+int blk_stats_init(struct blk_stats *stats);
+void blk_stats_free(struct blk_stats *stats);
+
+/* Keep the times of a request that is published @now. */
+void blk_stats_time(struct blk_stats *stats, enum blk_op op, const struct blk_times *times,
+		    uint64_t now);

@@ -49,10 +49,10 @@ struct blk_request {
 	bool sync_after; /* a flush follows the last segment */
 	union blk_parts *parts;        /* those of a long transfer, or segments */
 	struct iovec few[PARTS_FEW];   /* those of a short one */
+	struct blk_times times;        /* if it is timed, as times.popped tells */
 };
 
-static void disk_done(struct disk_request *disk, int result);
-static void disk_begins(struct disk_request *disk, bool at_once);
+static void step_begins(struct disk_request *disk, bool at_once);
 
 static struct blk_request *take_free(struct blk_queue *queue)
 {
@@ -63,8 +63,8 @@ static struct blk_request *take_free(struct blk_queue *queue)
 	} else if (queue->fresh < queue->ring->size) {
 		request = &queue->requests[queue->fresh++];
 		*request = (struct blk_request){
-			.disk = { .cancel = &queue->stopping, .done = disk_done,
-				  .step_begins = disk_begins },
+			.disk = { .cancel = &queue->stopping, .done = queue->done,
+				  .step_begins = step_begins },
 			.queue = queue,
 			.parts = &queue->parts[queue->fresh],
 		};
@@ -79,23 +79,127 @@ static void put_free(struct blk_queue *queue, struct blk_request *request)
 	queue->free = request;
 }
 
-/* Give the chain back, with @written bytes in it. */
-static void give_back(struct blk_request *request, uint8_t status, uint32_t written)
+/* --- For probes: out of the way of those who do not look --- */
+
+/* Where the data of a request is, as its driver put it, and its length in bytes. */
+static uint64_t asked_for(const struct blk_request *request, uint64_t *sector)
+{
+	const struct blk_command *command = &request->command;
+	uint64_t len = 0;
+
+	*sector = command->sector;
+	switch (command->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_GET_ID:
+		return request->chain.writable_len - 1;
+	case VIRTIO_BLK_T_OUT:
+		return request->chain.readable_len - sizeof(struct virtio_blk_outhdr);
+	}
+	/* Of a discard or write zeroes that is in order; all others have none. */
+	if (command->segment_count)
+		*sector = command->segment->sector;
+	for (unsigned i = 0; i < command->segment_count; i++)
+		len += (uint64_t)command->segment[i].num_sectors * DISK_SECTOR;
+	return len;
+}
+
+PROBE_COLD static void tell_popped(const struct blk_request *request)
+{
+	const struct blk_queue *queue = request->queue;
+	const struct virtio_queue *registers = &queue->blk->virtio.queue[queue->index];
+	uint64_t sector, len = asked_for(request, &sector);
+
+	probe(pop, queue->io.disk, queue->index, request->seq, request->chain.id,
+	      request->command.type, sector, len, load_relaxed(&registers->notify),
+	      load_relaxed(&registers->notify_is_port));
+}
+
+/* Of several steps only the first counts. */
+static void tell_submitted(struct blk_request *request, bool at_once)
+{
+	const struct blk_queue *queue = request->queue;
+	uint64_t sector, len = asked_for(request, &sector);
+
+	if (!request->is_submitted)
+		probe(submit, queue->io.disk, queue->index, request->seq, request->command.type,
+		      sector, len, at_once);
+	request->is_submitted = true;
+}
+
+PROBE_COLD static void step_begins(struct disk_request *disk, bool at_once)
+{
+	struct blk_request *request = container_of(disk, struct blk_request, disk);
+
+	for (; request; request = request->joined)
+		tell_submitted(request, at_once);
+}
+
+PROBE_COLD static void tell_completed(struct blk_request *request, int result)
+{
+	const struct blk_queue *queue = request->queue;
+
+	/* One without a step of its own: another's flush was for both, or it was given up. */
+	tell_submitted(request, true);
+	probe(complete, queue->io.disk, queue->index, request->seq, result);
+}
+
+PROBE_COLD static void tell_pushed(const struct blk_request *request, uint8_t status,
+				   uint32_t written)
+{
+	const struct blk_queue *queue = request->queue;
+
+	probe(push, queue->io.disk, queue->index, request->seq, request->chain.id, status,
+	      written);
+}
+
+/* --- Requests --- */
+
+/* A timed one stays till it is published: the driver has no use for its slot before. */
+static void put_timed(struct blk_queue *queue, struct blk_request *request)
+{
+	request->times.completed = io_thread_now(queue->thread);
+	/* The disk had no need of a step: another's flush was for both. */
+	if (request->disk.submitted)
+		request->times.submitted.ns = request->times.completed;
+	request->disk.submitted = NULL;
+	request->next_free = queue->timed;
+	queue->timed = request;
+}
+
+/* Inline, and so is complete(): they are on the way of each request. */
+static inline void give_back(struct blk_request *request, uint32_t written)
 {
 	struct blk_queue *queue = request->queue;
 
 	virtqueue_push(queue->ring, &request->chain, written);
-	probe(push, queue->io.disk, queue->index, request->seq, request->chain.id, status,
-	      written);
-	put_free(queue, request);
+	counter_add(&queue->stats.completed[request->command.op], 1);
+	if (request->times.popped)
+		put_timed(queue, request);
+	else
+		put_free(queue, request);
 	io_thread_want_flush(queue->thread, &queue->io);
 }
 
 /* Report a request to the driver; @data bytes stand before its status byte. */
-static void complete(struct blk_request *request, uint8_t result, uint64_t data)
+static inline void complete(struct blk_request *request, uint8_t result, uint64_t data)
 {
+	uint32_t written = blk_used_len(request->chain.writable_len, data);
+
 	*request->command.status = result;
-	give_back(request, result, blk_used_len(request->chain.writable_len, data));
+	if (probe_wanted(push))
+		tell_pushed(request, result, written);
+	give_back(request, written);
+}
+
+static void count_error(const struct blk_request *request)
+{
+	counter_add(&request->queue->stats.errors[request->command.op], 1);
+}
+
+/* The disk has done @len bytes of the request. */
+static void count_bytes(const struct blk_request *request, uint64_t len)
+{
+	counter_add(&request->queue->stats.bytes[request->command.op], len);
 }
 
 /* The guest learns no more than IOERR; here is why. */
@@ -121,6 +225,17 @@ static void report_failure(const struct blk_request *request, int result)
 		    range, strerror(-result));
 }
 
+/* A timed request and those that joined it are to know when they are submitted first. */
+static void want_submitted(struct blk_request *request)
+{
+	struct disk_request *disk = &request->disk;
+
+	for (; request && !request->times.submitted.ns; request = request->joined) {
+		request->times.submitted.next = disk->submitted;
+		disk->submitted = &request->times.submitted;
+	}
+}
+
 /* Start I/O on the image from where the command says. */
 static void start_parts(struct blk_request *request, uint64_t len, struct iovec *iov,
 			unsigned iov_count)
@@ -131,6 +246,8 @@ static void start_parts(struct blk_request *request, uint64_t len, struct iovec 
 	request->disk.len = len;
 	request->disk.iov = iov;
 	request->disk.iov_count = iov_count;
+	if (request->times.popped)
+		want_submitted(request);
 	queue->in_flight++;
 	disk_queue(queue->blk->disk, queue->thread, &request->disk);
 }
@@ -253,26 +370,27 @@ static void check_unmap(struct blk *blk)
 		virtio_notify_config(&blk->virtio);
 }
 
-static void tell_read(struct blk_queue *queue)
+static void fail(struct blk_request *request, int result)
 {
-	const struct blk_observer *observer = &queue->blk->observer;
-
-	queue->tells_read = false;
-	observer->ops->has_read(observer->opaque);
+	if (result != -ECANCELED) {
+		count_error(request);
+		report_failure(request, result);
+	}
+	complete(request, VIRTIO_BLK_S_IOERR, 0);
 }
 
 static void finish(struct blk_request *request, int result)
 {
-	struct blk_queue *queue = request->queue;
-	bool data_in = request->command.action == BLK_READ && result == 0;
+	const struct blk_command *command = &request->command;
 
-	probe(complete, request->queue->io.disk, request->queue->index, request->seq, result);
-	if (result && result != -ECANCELED)
-		report_failure(request, result);
-	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
-		 data_in ? request->command.len : 0);
-	if (queue->tells_read && data_in)
-		tell_read(queue);
+	if (probe_wanted(complete))
+		tell_completed(request, result);
+	if (result) {
+		fail(request, result);
+		return;
+	}
+	count_bytes(request, command->len);
+	complete(request, VIRTIO_BLK_S_OK, command->action == BLK_READ ? command->len : 0);
 }
 
 static void disk_done(struct disk_request *disk, int result)
@@ -284,6 +402,10 @@ static void disk_done(struct disk_request *disk, int result)
 	queue->in_flight--;
 	if (is_range(request)) {
 		check_unmap(queue->blk);
+		if (result == 0) {
+			count_bytes(request, request->command.len);
+			request->command.len = 0;
+		}
 		if (result == 0 && queue->stopping)
 			result = -ECANCELED;
 		else if (result == 0 && start_next(request))
@@ -298,6 +420,25 @@ static void disk_done(struct disk_request *disk, int result)
 		else
 			finish(request, result);
 	}
+}
+
+/* In place of disk_done(), which so needs no look at whether anybody wants to hear. */
+static void disk_done_first(struct disk_request *disk, int result)
+{
+	struct blk_queue *queue = container_of(disk, struct blk_request, disk)->queue;
+	const struct blk_observer *observer = &queue->blk->observer;
+	bool has_read = disk->op == DISK_READ && result == 0;
+
+	disk_done(disk, result);
+	if (has_read && queue->done == disk_done_first) {
+		queue->done = disk_done;
+		observer->ops->has_read(observer->opaque);
+	}
+}
+
+void blk_queue_tell_read(struct blk_queue *queue)
+{
+	queue->done = disk_done_first;
 }
 
 static void start_io(struct blk_request *request)
@@ -323,56 +464,6 @@ static void start_io(struct blk_request *request)
 	}
 }
 
-/* --- For who looks on --- */
-
-/* Where the data of a request is, as its driver put it, and its length in bytes. */
-static uint64_t asked_for(const struct blk_request *request, uint64_t *sector)
-{
-	const struct blk_command *command = &request->command;
-	uint64_t len = 0;
-
-	*sector = command->sector;
-	switch (command->type) {
-	case VIRTIO_BLK_T_IN:
-	case VIRTIO_BLK_T_GET_ID:
-		return request->chain.writable_len - 1;
-	case VIRTIO_BLK_T_OUT:
-		return request->chain.readable_len - sizeof(struct virtio_blk_outhdr);
-	}
-	if (is_range(request))
-		*sector = command->segment->sector;
-	for (unsigned i = 0; i < command->segment_count; i++)
-		len += (uint64_t)command->segment[i].num_sectors * DISK_SECTOR;
-	return len;
-}
-
-static void probe_popped(const struct blk_request *request)
-{
-	const struct blk_queue *queue = request->queue;
-	const struct virtio_queue *registers = &queue->blk->virtio.queue[queue->index];
-	uint64_t sector, len = asked_for(request, &sector);
-
-	probe_pop(queue->io.disk, queue->index, request->seq, request->chain.id,
-		  request->command.type, sector, len, load_relaxed(&registers->notify),
-		  load_relaxed(&registers->notify_is_port));
-}
-
-/* Of one that others joined, they too; of several steps only the first counts. */
-static void disk_begins(struct disk_request *disk, bool at_once)
-{
-	struct blk_request *request = container_of(disk, struct blk_request, disk);
-
-	for (; request; request = request->joined) {
-		const struct blk_queue *queue = request->queue;
-		uint64_t sector, len = asked_for(request, &sector);
-
-		if (!request->is_submitted)
-			probe_submit(queue->io.disk, queue->index, request->seq,
-				     request->command.type, sector, len, at_once);
-		request->is_submitted = true;
-	}
-}
-
 static void execute(struct blk_request *request)
 {
 	struct blk_queue *queue = request->queue;
@@ -388,18 +479,33 @@ static void execute(struct blk_request *request)
 	request->seq = queue->popped++;
 	request->is_submitted = false;
 	if (probe_wanted(pop))
-		probe_popped(request);
+		tell_popped(request);
+	counter_add(&queue->stats.popped[request->command.op], 1);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
-		give_back(request, NO_STATUS, 0);
+		count_error(request);
+		if (probe_wanted(push))
+			tell_pushed(request, NO_STATUS, 0);
+		give_back(request, 0);
 		break;
 	case BLK_DONE:
+		if (request->command.result != VIRTIO_BLK_S_OK)
+			count_error(request);
 		complete(request, request->command.result, request->command.written);
 		break;
 	default:
 		start_io(request);
 	}
+}
+
+/* It was popped in a timed round, for which the thread woke at @woken. */
+static void begin_times(struct blk_request *request, uint64_t woken)
+{
+	request->times = (struct blk_times){
+		.woken = woken,
+		.popped = io_thread_now(request->queue->thread),
+	};
 }
 
 /*
@@ -412,6 +518,7 @@ static void pop_all(struct blk_queue *queue)
 {
 	struct virtqueue *ring = queue->ring;
 	struct virtio_device *dev = &queue->blk->virtio;
+	uint64_t woken = io_thread_woken_ns(queue->thread);
 
 	for (unsigned budget = ring->size; budget; budget--) {
 		struct blk_request *request = take_free(queue);
@@ -430,6 +537,8 @@ static void pop_all(struct blk_queue *queue)
 			return;
 		}
 		io_thread_spend(queue->thread, CHAIN_COST);
+		if (woken)
+			begin_times(request, woken);
 		execute(request);
 		if (io_thread_is_spent(queue->thread))
 			return;
@@ -465,12 +574,30 @@ static bool queue_arm(struct io_queue *io)
 	return may_pop(queue) && virtqueue_rearm(queue->ring);
 }
 
+/* All that was pushed is published by now. */
+static void end_times(struct blk_queue *queue)
+{
+	uint64_t now = clock_ns();
+	struct blk_request *request;
+
+	while ((request = queue->timed)) {
+		queue->timed = request->next_free;
+		blk_stats_time(&queue->stats, request->command.op, &request->times, now);
+		request->times.popped = 0;
+		put_free(queue, request);
+	}
+}
+
 static bool publish(struct blk_queue *queue)
 {
 	uint16_t before = queue->ring->published;
 	bool wanted = virtqueue_publish(queue->ring);
 	uint16_t count = queue->ring->published - before;
 
+	if (queue->timed)
+		end_times(queue);
+	counter_add(&queue->stats.publishes, count != 0);
+	counter_add(&queue->stats.interrupts, wanted);
 	if (count)
 		probe(publish, queue->io.disk, queue->index, count, wanted);
 	return wanted;
@@ -499,6 +626,7 @@ static void start_on_thread(struct io_order *order)
 	queue->stopping = false;
 	queue->starved = false;
 	queue->free = NULL;
+	queue->timed = NULL;
 	queue->fresh = 0;
 	/* The driver may have added requests before it had a doorbell to ring. */
 	io_thread_add_queue(queue->thread, &queue->io);
@@ -523,6 +651,7 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->ring = &blk->virtio.queue[index].ring;
 	queue->blk = blk;
 	queue->index = index;
+	queue->done = disk_done;
 	queue->start.run = start_on_thread;
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){
@@ -539,11 +668,14 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->requests = aligned_alloc(CACHE_LINE, align_up(size * sizeof(*queue->requests),
 							     CACHE_LINE));
 	queue->parts = aligned_alloc(sizeof(*queue->parts), (size + 1) * sizeof(*queue->parts));
-	return queue->requests && queue->parts ? 0 : -ENOMEM;
+	if (!queue->requests || !queue->parts)
+		return -ENOMEM;
+	return blk_stats_init(&queue->stats);
 }
 
 void blk_queue_free(struct blk_queue *queue)
 {
+	blk_stats_free(&queue->stats);
 	free(queue->parts);
 	free(queue->requests);
 }

@@ -252,6 +252,12 @@ static uint64_t step_cost(const struct disk_request *request)
 	return moves ? min(request->len, (uint64_t)DISK_STEP_MAX) : DISK_STEP_MAX;
 }
 
+static void stamp(struct disk_request *request, bool is_inline)
+{
+	io_thread_stamp(request->thread, request->submitted, is_inline);
+	request->submitted = NULL;
+}
+
 /* Begin the next step, at once or when its turn comes. */
 static void step_begin(struct disk_request *request)
 {
@@ -270,7 +276,9 @@ static void step_begin(struct disk_request *request)
 		request->step_begins(request, !sqe);
 	if (sqe)
 		step_uring(request, sqe);
-	else
+	if (request->submitted)
+		stamp(request, !sqe);
+	if (!sqe)
 		io_thread_complete(request->thread, &request->step, step_inline(request));
 }
 

@@ -91,6 +91,8 @@ struct disk_request {
 	struct iovec *iov; /* only reads and writes have one */
 	unsigned iov_count;
 	const bool *cancel; /* once true, no further step is begun: -ECANCELED */
+	/* NULL, or what is set when the first step goes to the kernel; then NULL again. */
+	struct io_stamp *submitted;
 	/* @result is 0, or -errno when not all of it was done. */
 	void (*done)(struct disk_request *request, int result);
 	/* NULL, or for probes: a step is prepared, or done by a system call at once. */

@@ -1,40 +1,23 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "vmm/json.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
-/*
- * How many bytes at @text are one character beyond ASCII, 0: it is none (RFC 3629,
- * section 4).  The terminating NUL ends it in time.
- */
-static unsigned utf8_len(const unsigned char *text)
-{
-	unsigned len = *text >= 0xf0 ? 4 : *text >= 0xe0 ? 3 : 2;
-	/* Overlong forms, surrogates, and what lies beyond U+10FFFF show in the second. */
-	unsigned char low = *text == 0xe0 ? 0xa0 : *text == 0xf0 ? 0x90 : 0x80;
-	unsigned char high = *text == 0xed ? 0x9f : *text == 0xf4 ? 0x8f : 0xbf;
+#include "vmm/utf8.h"
 
-	if (*text < 0xc2 || *text > 0xf4 || text[1] < low || text[1] > high)
-		return 0;
-	for (unsigned i = 2; i < len; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	return len;
-}
-
-static void write_text(FILE *file, const char *string)
+static void write_text(FILE *file, const char *text)
 {
-	const unsigned char *text = (const unsigned char *)string;
 	unsigned len;
 
 	putc('"', file);
 	for (; *text; text += len) {
-		len = *text < 0x80 ? 1 : utf8_len(text);
+		len = utf8_len(text);
 		if (*text == '"' || *text == '\\')
 			fprintf(file, "\\%c", *text);
-		else if (*text < 0x20 || *text == 0x7f)
+		else if (iscntrl((unsigned char)*text))
 			fprintf(file, "\\u%04x", *text);
 		else if (len)
 			fwrite(text, 1, len, file);

@@ -30,6 +30,7 @@
 #include "vmm/metadata.h"
 #include "vmm/options.h"
 #include "vmm/ram.h"
+#include "vmm/stats.h"
 #include "vmm/terminal.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
@@ -57,6 +58,8 @@ struct machine {
 
 	struct boot boot;
 	struct machine_disk *disk; /* options->disk_count of them */
+	struct stats_disk *stats_disk; /* one for each */
+	int stats_fd;                  /* with options->stats */
 	struct ram ram;
 
 	struct loop loop;
@@ -161,7 +164,52 @@ static int disks_up(struct machine *m)
 	return ret;
 }
 
+static void stats_down(struct machine *m)
+{
+	if (m->options->stats)
+		close(m->stats_fd);
+	free(m->stats_disk);
+}
+
+/* After the disks, which the file must not be one of. */
+static int stats_up(struct machine *m)
+{
+	m->stats_disk = calloc(m->options->disk_count + 1, sizeof(*m->stats_disk));
+	if (!m->stats_disk)
+		return cannot_make("statistics", -ENOMEM);
+	if (m->options->stats)
+		m->stats_fd = stats_open(m->options->stats);
+	if (m->stats_fd < 0)
+		free(m->stats_disk);
+	return min(m->stats_fd, 0);
+}
+
 /* --- The process: signals and terminal --- */
+
+/* Write what the disks did where the user wants it; on stderr, too, if @print.  0 or -errno. */
+static int tell_stats(const struct machine *m, bool print)
+{
+	const struct options *options = m->options;
+	const struct stats_view view = {
+		.disk = m->stats_disk,
+		.disk_count = options->disk_count,
+		.thread = m->io.thread,
+		.thread_count = m->io.count,
+	};
+
+	for (unsigned i = 0; i < options->disk_count; i++)
+		m->stats_disk[i] = (struct stats_disk){ options->disk[i].disk.path,
+							m->disk[i].blk };
+	if (print)
+		stats_print(&view);
+	return options->stats ? stats_write(m->stats_fd, options->stats, &view) : 0;
+}
+
+static void stats_wanted(void *opaque, int signo)
+{
+	(void)signo;
+	tell_stats(opaque, true);
+}
 
 /* Some image may have grown or shrunk. */
 static void look_again(void *opaque, int signo)
@@ -201,6 +249,7 @@ static int loop_up(struct machine *m)
 	/* Caught once all parts are made: the loop runs last. */
 	if (ret)
 		return ret;
+	loop_on_signal(&m->loop, SIGUSR1, stats_wanted, m);
 	loop_on_signal(&m->loop, SIGUSR2, look_again, m);
 	loop_on_signal(&m->loop, METADATA_SIGNAL, tell_metadata, m);
 	return 0;
@@ -747,7 +796,8 @@ static const struct part {
 	enum boot_step reached; /* once it is up */
 } parts[] = {
 	{ boot_up, boot_down, BOOT_NO_STEP },
-	{ disks_up, disks_down, BOOT_FILES },
+	{ disks_up, disks_down, BOOT_NO_STEP },
+	{ stats_up, stats_down, BOOT_FILES },
 	{ ram_up, ram_down, BOOT_MEMORY },
 	{ loop_up, loop_down, BOOT_NO_STEP },
 	{ terminal_up, terminal_down, BOOT_NO_STEP },
@@ -783,6 +833,8 @@ static int run(struct machine *m)
 		vcpu_stop(&m->vcpu[i]);
 	terminal_flush(m->terminal);
 	boot_report_print(m->report);
+	if (tell_stats(m, false) && status == STATUS_OK)
+		status = STATUS_ERROR;
 	return status;
 }
 

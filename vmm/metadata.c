@@ -33,7 +33,7 @@ void metadata_clock(void)
 			error = took;
 		}
 	}
-	probe_clock(tsc, ns, error);
+	probe(clock, tsc, ns, error);
 }
 
 void metadata_disk(unsigned number, unsigned queues, const char *path)
@@ -44,6 +44,6 @@ void metadata_disk(unsigned number, unsigned queues, const char *path)
 	if (!probe_wanted(disk))
 		return;
 	memcpy(word, name, strnlen(name, sizeof(word)));
-	probe_disk(number, queues, word[0], word[1], word[2], word[3], word[4], word[5], word[6],
-		   word[7]);
+	probe(disk, number, queues, word[0], word[1], word[2], word[3], word[4], word[5], word[6],
+	      word[7]);
 }

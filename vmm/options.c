@@ -210,6 +210,12 @@ static int set_io_cpus(struct options *options, const char *value)
 	return ret;
 }
 
+static int set_stats(struct options *options, const char *value)
+{
+	options->stats = value;
+	return 0;
+}
+
 static int set_boot_report(struct options *options, const char *value)
 {
 	(void)value;
@@ -250,6 +256,8 @@ static const struct option_entry entries[] = {
 	  set_io_threads },
 	{ 0, "io-cpus", "LIST", "pin these threads, in turn, to CPUs of the host: 1 or 0,2-3",
 	  set_io_cpus },
+	{ 0, "stats", "FILE", "write what the disks did to FILE at the end and on SIGUSR1",
+	  set_stats },
 	{ 0, "boot-report", NULL, "print on stderr how long each step of the boot took",
 	  set_boot_report },
 	{ 'v', "verbose", NULL, "say on stderr what is set up", set_verbose },

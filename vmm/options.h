@@ -38,6 +38,7 @@ struct options {
 	unsigned io_threads; /* 1 to OPTIONS_IO_THREADS_MAX */
 	unsigned *io_cpu;    /* the host's CPUs for these, in order; owned */
 	unsigned io_cpu_count; /* 0: they run anywhere */
+	const char *stats; /* the file for statistics; NULL: none */
 	bool boot_report;
 	bool verbose;
 	bool help; /* print the help; then nothing else was checked */

@@ -3,13 +3,10 @@
 
 #include <stddef.h>
 
-#ifdef VMM_WITHOUT_PROBES
-#define STAP_PROBEV(provider, ...)
-#else
+#ifndef VMM_WITHOUT_PROBES
 #define _SDT_HAS_SEMAPHORES 1
 #define SDT_USE_VARIADIC
 #include <sys/sdt.h> /* systemtap-sdt-dev */
-#endif
 
 /*
  * One function a probe: so each has one location, which perf shows under its own
@@ -18,12 +15,12 @@
  */
 #define DEFINE(name, meaning, ...)                                                        \
 	unsigned short vmm_##name##_semaphore __attribute__((section(".probes")));        \
-	__attribute__((noinline)) void probe_##name(                                      \
-		PROBE_EACH(PROBE_PARAMETER, __VA_ARGS__))                                 \
+	void probe_##name(PROBE_EACH(PROBE_PARAMETER, __VA_ARGS__))                       \
 	{                                                                                 \
 		STAP_PROBEV(vmm, name, __VA_ARGS__);                                      \
 	}
 PROBE_TABLE(DEFINE)
+#endif
 
 #define TEXT(name, meaning, ...) { #name, #__VA_ARGS__, meaning },
 const struct probe_text probe_texts[] = {

@@ -32,12 +32,15 @@
 		   PROBE_EACH_6, PROBE_EACH_5, PROBE_EACH_4, PROBE_EACH_3, PROBE_EACH_2, \
 		   PROBE_EACH_1, )(m, __VA_ARGS__)
 
+/* Beside the way that is taken: a function that is called only while somebody looks. */
+#define PROBE_COLD __attribute__((cold, noinline))
+
 #define PROBE_PARAMETER(name) int64_t name
 
 /* Hidden, or position-independent code would look up where the counter is. */
 #define PROBE_DECLARE(name, meaning, ...)                                                    \
 	extern unsigned short vmm_##name##_semaphore __attribute__((visibility("hidden"))); \
-	void probe_##name(PROBE_EACH(PROBE_PARAMETER, __VA_ARGS__));
+	PROBE_COLD void probe_##name(PROBE_EACH(PROBE_PARAMETER, __VA_ARGS__));
 PROBE_TABLE(PROBE_DECLARE)
 #undef PROBE_DECLARE
 

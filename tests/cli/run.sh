@@ -183,6 +183,22 @@ report "the manual has the table of features" "$wrong"
 printed "probes" "doorbell(disk, queue)" "$vmm" probes
 wrong=$(diff <(in_manual PROBES) "$top/stdout") || true
 report "the manual has the table of probes" "$wrong"
+# Each has one place, a semaphore and all its arguments, none of them a constant.
+wrong=$(diff <(sed -n 's/(\(.*\))$/ \1/p' "$top/stdout" | awk '{ print $1, NF - 1 }') \
+	<(readelf -n "$vmm" | awk '/Provider: vmm$/ { mine = 1 } /Name:/ { name = $2 }
+		/Location:/ && /Semaphore: 0x0+$/ { name = name " without semaphore" }
+		/Arguments:/ && mine { print name, /[$]/ ? $0 : NF - 1; mine = 0 }')) || true
+report "the program has each probe once" "$wrong"
+
+# What documents call by name is there, and what is not would be found.
+walk=$here/../../Documentation/life-of-a-request.md
+report "life-of-a-request.md names what is there" "$("$here/names.pl" "$here/../.." "$walk" 2>&1)"
+for name in "msix_notify()" "hw/msix.c" vmm:publish JOINED_MAX; do
+	sed "s,\`$name\`,\`x$name\`,; s,\`xvmm:,\`vmm:x," "$walk" > "$top/walk"
+	problem=
+	[ -n "$("$here/names.pl" "$here/../.." "$top/walk")" ] || problem="not missed: x$name"
+	report "a document that names x$name" "$problem"
+done
 
 see_help=$'\n'"vmm: see 'vmm help'"
 refused "no command" 2 "vmm: no command given$see_help" "$vmm"
@@ -332,6 +348,18 @@ host "locked by a reader" "$locked" -k bz -d disk.img
 host "locked by a reader, for reading" "$missing" -k bz -d disk.img,ro -d none
 release
 host "lock released" "$missing" -k bz -d disk.img -d none
+
+# --- Files that are written.
+
+taken="it is locked, as a disk or by another process"
+host "--stats in no folder" "--stats 'none/file': $cannot" -k bz --stats none/file
+host "--stats to a folder" "--stats 'folder': cannot open: Is a directory" -k bz --stats folder
+host "--stats to a FIFO" "--stats 'fifo': cannot open: No such device or address" \
+	-k bz --stats fifo
+host "--stats to a device" "--stats '/dev/null': not a regular file" -k bz --stats /dev/null
+host "--stats to a disk" "--stats './disk.img': $taken" -k bz -d disk.img --stats ./disk.img
+host "--stats to a read-only disk" "--stats 'disk.img': $taken" \
+	-k bz -d disk.img,ro --stats disk.img
 
 # --- /dev/kvm, in a mount namespace where /dev is ours.
 

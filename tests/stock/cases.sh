@@ -13,6 +13,7 @@ if [ "$1" = --list ]; then
 	sed -n 's/^case_\([a-z0-9_A-Z]*\)().*/\1/p' "$0"
 	exit
 fi
+here=$(dirname "$(realpath "$0")")
 out=$1
 shift
 PATH=$PATH:/usr/sbin:/sbin
@@ -687,24 +688,29 @@ case_file_tree()
 	check_tree tree.img
 }
 
+# Five seconds of reads and writes, recorded on both sides: the layers that vmm shows
+# are all there, and add up to what the guest measured.
 case_trace()
 {
 	truncate -s 8M load.img
-	truncate -s 16M trace.img
+	truncate -s 16M copy.img
 	mkfifo keys
-	start -n traced -p "quiet test=trace" --kernel "$cloud" --cpus 2 \
-		--disk "$out/tools.img,ro" --disk load.img --disk trace.img
+	start --name traced -p "quiet test=trace" --kernel "$cloud" --cpus 2 \
+		--disk "$out/tools.img,ro" --disk load.img --disk copy.img
 	exec 5> keys
 	until_true grep -q ^ready= console
 	mountpoint -q /sys/kernel/tracing || mount -t tracefs tracing /sys/kernel/tracing
-	"$VMM" trace record -d 5 -o trace.data traced
-	echo "recorded" >&5
+	"$VMM" trace record -d 5 -o recording traced
+	echo stop >&5
 	finish 0
 	[ ! -s errors ] || fail "unexpected messages"
 	expect complaints 0
 	expect fio 128
-	head -c "$(value trace)" trace.img > guest.trace
-	[ -z "${EXP-}" ] || . "$EXP"
+	head -c "$(value trace)" copy.img > guest-trace
+	"$VMM" trace report --guest guest-trace recording
+	"$VMM" trace report --json --slowest 1000000 --guest guest-trace recording \
+		> report.json
+	"$here/trace.pl" report.json guest-trace "$(value mhz)"
 }
 
 case_reboot()

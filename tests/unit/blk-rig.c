@@ -51,6 +51,12 @@ static void raise_interrupt(struct virtio_notifier *notifier)
 	eventfd_write(rig->interrupt, 1);
 }
 
+static struct virtio_interrupt look(const struct virtio_notifier *notifier)
+{
+	(void)notifier;
+	return (struct virtio_interrupt){ .message.addr = RIG_MESSAGE };
+}
+
 bool rig_told(struct blk_rig *rig, int ms)
 {
 	struct pollfd pfd = { .fd = rig->interrupt, .events = POLLIN };
@@ -78,7 +84,7 @@ void rig_create_on(struct blk_rig *rig, const struct blk_config *config,
 	memset(rig, 0, sizeof(*rig));
 	vq_ram_init(&rig->ram, RIG_GPA, 6 << 20);
 	rig->transport.ops = &transport_ops;
-	rig->notifier.raise = raise_interrupt;
+	rig->notifier = (struct virtio_notifier){ raise_interrupt, look };
 	rig->interrupt = eventfd(0, EFD_CLOEXEC);
 	ck_assert_int_eq(disk_open(&rig->disk, &config->disk), 0);
 	ck_assert_int_eq(blk_create(&rig->blk, "disk 'test'", config, &rig->disk, threads,
@@ -296,6 +302,7 @@ int rig_add(struct blk_rig *rig, const struct rig_request *request)
 	if (id < 0)
 		return -1;
 	slot->busy = true;
+	slot->id = id;
 	rig->slot_of[id] = (int)index;
 	return (int)index;
 }

@@ -22,6 +22,7 @@
 #define RIG_DATA 8192 /* bytes a slot has for data */
 #define RIG_GPA 0x100000
 #define RIG_DEADLINE_MS 20000
+#define RIG_MESSAGE 0xfee00000 /* the address of its interrupts */
 
 #define RIG_EVENT VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX)
 #define RIG_INDIRECT VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC)
@@ -56,6 +57,7 @@ struct rig_result {
 
 struct rig_slot {
 	bool busy;
+	int id; /* of its chain */
 	struct rig_request request;
 	uint64_t header, data, status, table; /* guest addresses */
 };

@@ -438,7 +438,12 @@ static void check(const struct model *m)
 
 	for (i = 0; i < VECTORS; i++) {
 		bool open = sends && !m->masked[i];
+		bool off = !m->enabled || !m->master;
+		struct msi_message message;
 
+		ck_assert_int_eq(msix_look(&msix.vector[i], &message),
+				 off ? MSIX_OFF : open ? MSIX_SENT : MSIX_MASKED);
+		ck_assert_uint_eq(message.data, entry_read(i, 2));
 		attached += open;
 		messages += open && m->signalled[i];
 		ck_assert_uint_eq(bits[i / 64] >> i % 64 & 1, m->signalled[i] && !open);
@@ -500,8 +505,11 @@ static bool storm;         /* atomic */
 
 static void *signal_vectors(void *opaque)
 {
+	struct msi_message message;
+
 	(void)opaque;
 	while (load_relaxed(&storm)) {
+		msix_look(&msix.vector[0], &message);
 		__atomic_fetch_add(&signalled, 1, __ATOMIC_RELAXED);
 		notify(0);
 		notify(1);

@@ -127,6 +127,11 @@ static const struct {
 	{ "-x web", "unknown option '-x'" },
 	{ "--nonsense web", "unknown option '--nonsense'" },
 	{ "--verbose=1 web", "unknown option '--verbose=1'" },
+	{ "-m 8 web", "--buffer '8': not a size like 512K or 8M" },
+	{ "-m 0M web", "--buffer '0M': not a size like 512K or 8M" },
+	{ "-m 8T web", "--buffer '8T': not a size like 512K or 8M" },
+	{ "-m 8MB web", "--buffer '8MB': not a size like 512K or 8M" },
+	{ "-m M web", "--buffer 'M': not a size like 512K or 8M" },
 	{ "-o - web", "--output -: a recording needs a file" },
 };
 

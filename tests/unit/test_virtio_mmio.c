@@ -12,6 +12,7 @@
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 #include "tests/unit/fakes.h"
+#include "tests/unit/probe-log.h"
 #include "tests/unit/unit.h"
 
 #define BASE 0xd0000000ULL
@@ -496,6 +497,32 @@ START_TEST(interrupts)
 }
 END_TEST
 
+START_TEST(probes)
+{
+	const struct probe_event *e;
+
+	probe_log_begin();
+	bring_up(1);
+	virtio_queue_notify(dev, 1);
+	virtio_notify_config(dev);
+	probe_log_end();
+	e = probe_log_at(probe_log_count() - 3);
+	ck_assert_int_eq(e->id, PROBE_LOG_interrupt);
+	ck_assert_int_eq(e->interrupt.queue, 1);
+	ck_assert_int_eq(e->interrupt.how, VIRTIO_INTERRUPT_LINE);
+	ck_assert_int_eq(e->interrupt.address, FAKE_GSI);
+	e = probe_log_at(probe_log_count() - 1);
+	ck_assert_int_eq(e->id, PROBE_LOG_interrupt);
+	ck_assert_int_eq(e->interrupt.queue, VIRTIO_CONFIG_QUEUE);
+	ck_assert_int_eq(e->interrupt.how, VIRTIO_INTERRUPT_LINE);
+	for (unsigned i = 0; i < FAKE_QUEUES; i++) {
+		ck_assert_uint_eq(dev->queue[i].notify, BASE + NOTIFY);
+		ck_assert(!dev->queue[i].notify_is_port);
+	}
+	put(ACK, 3);
+}
+END_TEST
+
 /* Rows: GEN-11 */
 START_TEST(broken_device_tells)
 {
@@ -835,6 +862,7 @@ int main(void)
 	tcase_add_test(tcase, short_cut_refused);
 	tcase_add_test(tcase, notification_data);
 	tcase_add_test(tcase, interrupts);
+	tcase_add_test(tcase, probes);
 	tcase_add_test(tcase, broken_device_tells);
 	tcase_add_test(tcase, reset_forgets);
 	tcase_add_test(tcase, reset_waits);

@@ -13,6 +13,7 @@
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 #include "tests/unit/fakes.h"
+#include "tests/unit/probe-log.h"
 #include "tests/unit/unit.h"
 
 #define DEVFN (1 << 3) /* the first function after the bridge */
@@ -1088,6 +1089,103 @@ static void *notify_config(void *opaque)
 	return NULL;
 }
 
+/* --- What probes tell of them --- */
+
+/* An interrupt of queue @index, or of the configuration, is told so. */
+static void check_told(unsigned index, enum virtio_interrupt_way how, uint64_t address,
+		       uint32_t data)
+{
+	const struct probe_event *e;
+
+	probe_log_begin();
+	if (index == VIRTIO_CONFIG_QUEUE)
+		virtio_notify_config(&fake.virtio);
+	else
+		virtio_queue_notify(&fake.virtio, index);
+	probe_log_end();
+	ck_assert_uint_eq(probe_log_count_of(PROBE_LOG_interrupt), 1);
+	e = probe_log_at(probe_log_count() - 1);
+	ck_assert_int_eq(e->id, PROBE_LOG_interrupt);
+	ck_assert_int_eq(e->interrupt.queue, index);
+	ck_assert_int_eq(e->interrupt.how, how);
+	ck_assert_uint_eq((uint64_t)e->interrupt.address, address);
+	ck_assert_uint_eq((uint64_t)e->interrupt.data, data);
+}
+
+START_TEST(line_is_told)
+{
+	bring_up();
+	check_told(1, VIRTIO_INTERRUPT_LINE, FAKE_GSI + 1, 0);
+	check_told(VIRTIO_CONFIG_QUEUE, VIRTIO_INTERRUPT_LINE, FAKE_GSI + 1, 0);
+	command(MEMORY | MASTER | PCI_COMMAND_INTX_DISABLE);
+	check_told(1, VIRTIO_INTERRUPT_LINE_OFF, FAKE_GSI + 1, 0);
+	check_told(VIRTIO_CONFIG_QUEUE, VIRTIO_INTERRUPT_LINE_OFF, FAKE_GSI + 1, 0);
+}
+END_TEST
+
+START_TEST(message_is_told)
+{
+	const uint64_t at = 0xfee00000, other = 0xfee01000, high = 0x1fee01000;
+
+	msix_on();
+	put(CONFIG_VECTOR, 2);
+	bring_up();
+	put(SELECT, 0);
+	put(VECTOR, 1);
+	check_told(0, VIRTIO_INTERRUPT_MESSAGE, at, 1);
+	check_told(1, VIRTIO_INTERRUPT_NO_VECTOR, 0, 0);
+	check_told(VIRTIO_CONFIG_QUEUE, VIRTIO_INTERRUPT_MESSAGE, at, 2);
+	bar_write(table + 16, other, 8);
+	check_told(0, VIRTIO_INTERRUPT_MESSAGE, other, 1);
+	bar_write(table + 16 + 12, PCI_MSIX_ENTRY_CTRL_MASKBIT, 4);
+	check_told(0, VIRTIO_INTERRUPT_MASKED, other, 1);
+	check_told(VIRTIO_CONFIG_QUEUE, VIRTIO_INTERRUPT_MESSAGE, at, 2);
+	bar_write(table + 16 + 12, 0, 4);
+	msix_control(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+	check_told(0, VIRTIO_INTERRUPT_MASKED, other, 1);
+	command(MEMORY);
+	check_told(0, VIRTIO_INTERRUPT_OFF, other, 1);
+	msix_control(PCI_MSIX_FLAGS_ENABLE);
+	check_told(0, VIRTIO_INTERRUPT_OFF, other, 1);
+	command(MEMORY | MASTER);
+	check_told(0, VIRTIO_INTERRUPT_MESSAGE, other, 1);
+	msi.refuse = true;
+	bar_write(table + 16, high, 8);
+	check_told(0, VIRTIO_INTERRUPT_OFF, high, 1);
+	msi.refuse = false;
+	put(CONFIG_VECTOR, NONE);
+	check_told(VIRTIO_CONFIG_QUEUE, VIRTIO_INTERRUPT_NO_VECTOR, 0, 0);
+}
+END_TEST
+
+/* Where each queue's driver rings is known before its thread has it, and follows the BAR. */
+START_TEST(place_of_doorbells_is_told)
+{
+	const struct virtio_queue *queue = fake.virtio.queue;
+	const struct probe_event *e;
+	size_t starts = 0;
+
+	probe_log_begin();
+	bring_up();
+	probe_log_end();
+	for (size_t i = 0; i < probe_log_count(); i++) {
+		e = probe_log_at(i);
+		if (e->id != PROBE_LOG_queue_start)
+			continue;
+		ck_assert_int_eq(e->queue_start.queue, (int64_t)starts);
+		ck_assert_uint_eq((uint64_t)e->queue_start.notify,
+				  bar_at() + kick_at((unsigned)starts));
+		ck_assert_int_eq(e->queue_start.bus, 0);
+		ck_assert_int_eq(e->queue_start.size, FAKE_QUEUE_SIZE);
+		starts++;
+	}
+	ck_assert_uint_eq(starts, FAKE_QUEUES);
+	config_write(PCI_BASE_ADDRESS_4, bar_at() + 0x100000, 8);
+	for (unsigned i = 0; i < FAKE_QUEUES; i++)
+		ck_assert_uint_eq(queue[i].notify, bar_at() + kick_at(i));
+}
+END_TEST
+
 /* The message is held up; the ISR tells of it already. */
 /* Rows: ISR-02 */
 START_TEST(isr_before_message)
@@ -1565,6 +1663,7 @@ START_TEST(interrupts_during_everything)
 	msix_on();
 	bring_up();
 	busy = true;
+	probe_log_begin();
 	ck_assert_int_eq(pthread_create(&thread, NULL, interrupts, NULL), 0);
 	for (i = 0; i < 2000 || heard < 50; i++) {
 		put(SELECT, 0);
@@ -1581,6 +1680,8 @@ START_TEST(interrupts_during_everything)
 	}
 	store_relaxed(&busy, false);
 	pthread_join(thread, NULL);
+	probe_log_end();
+	ck_assert_uint_gt(probe_log_count_of(PROBE_LOG_interrupt), heard);
 	command(MEMORY | MASTER);
 	msix_control(0);
 	isr();
@@ -1646,6 +1747,9 @@ int main(void)
 	tcase_add_test(tcase, intx_reset);
 	tcase_add_test(tcase, vector_registers);
 	tcase_add_test(tcase, messages);
+	tcase_add_test(tcase, line_is_told);
+	tcase_add_test(tcase, message_is_told);
+	tcase_add_test(tcase, place_of_doorbells_is_told);
 	tcase_add_test(tcase, isr_before_message);
 	tcase_add_test(tcase, broken_device_tells);
 	tcase_add_test(tcase, message_before_driver_ok);
@@ -1660,6 +1764,7 @@ int main(void)
 	suite_add_tcase(suite, tcase);
 	tcase_add_checked_fixture(exits, setup_exits, teardown);
 	tcase_add_test(exits, without_doorbell_port);
+	tcase_add_test(exits, place_of_doorbells_is_told);
 	suite_add_tcase(suite, exits);
 	return unit_run(suite);
 }

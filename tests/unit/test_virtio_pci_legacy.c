@@ -512,6 +512,8 @@ START_TEST(doorbell)
 	bring_up();
 	ck_assert_uint_eq(doorbells.attached, 2);
 	for (unsigned i = 0; i < FAKE_QUEUES; i++) {
+		ck_assert_uint_eq(fake.virtio.queue[i].notify, at);
+		ck_assert(fake.virtio.queue[i].notify_is_port);
 		ck_assert(fake_doorbells_out(&doorbells, at, (uint16_t)i));
 		ck_assert_uint_eq(fake_device_kicks(&fake, i), 1);
 		put(NOTIFY, i); /* where the short-cut is not */
@@ -522,6 +524,7 @@ START_TEST(doorbell)
 	config_write(PCI_BASE_ADDRESS_0, elsewhere, 4);
 	ck_assert(!fake_doorbells_out(&doorbells, at, 0));
 	ck_assert(fake_doorbells_out(&doorbells, elsewhere + 16, 0));
+	ck_assert_uint_eq(fake.virtio.queue[0].notify, elsewhere + 16);
 	command(MEMORY | MASTER);
 	ck_assert_uint_eq(doorbells.attached, 0);
 	command(PORTS);

@@ -231,6 +231,9 @@ static void join_enter(struct join *join, struct join_thread *thread)
 static void join_sleep(struct join *join, struct join_thread *thread)
 {
 	trace_thread(join->trace, join->event.tid)->sleeps++;
+	if (thread->wake)
+		join_add_span(join, join->event.tid, TRACE_SPAN_BATCH, thread->wake, 0);
+	thread->wake = 0;
 	join_end_round(thread);
 }
 
@@ -293,16 +296,20 @@ static void join_queue_start(struct join *join, struct join_thread *thread)
 
 static void join_wake(struct join *join, struct join_thread *thread)
 {
-	(void)thread;
+	thread->wake = join->event.time;
 	trace_thread(join->trace, join->event.tid)->wakes++;
 }
 
 static void join_poll(struct join *join, struct join_thread *thread)
 {
 	struct trace_thread *told = trace_thread(join->trace, join->event.tid);
+	bool is_hit = join->event.type == TRACE_EVENT_POLL_HIT;
+	uint64_t now = join->event.time;
 
 	join_end_round(thread);
-	if (join->event.type == TRACE_EVENT_POLL_HIT) {
+	join_add_span(join, join->event.tid, TRACE_SPAN_POLL, now - min(now, join->event.arg[1]),
+		      is_hit);
+	if (is_hit) {
 		told->poll_hits++;
 		told->hit_ns += join->event.arg[1];
 	} else {
@@ -442,6 +449,9 @@ static void cut_off(struct join *join)
 		if (thread->epoch != join->epoch)
 			thread_reset(join, thread);
 		join_drop_interrupts(join, thread, JOIN_CUT);
+		if (thread->wake)
+			join_add_span(join, join->trace->thread[i].tid, TRACE_SPAN_BATCH,
+				      thread->wake, 0);
 		if (thread->span_begin)
 			join_add_span(join, join->trace->thread[i].tid, TRACE_SPAN_RUNNING,
 				      thread->span_begin, 0);

@@ -74,6 +74,7 @@ struct join_thread {
 	uint64_t waking, running; /* the last time; 0: none */
 	uint64_t span_begin;      /* it has had a CPU since; 0: not known */
 	/* An I/O thread: */
+	uint64_t wake;  /* it has worked since; 0: it sleeps, or not known */
 	uint64_t round; /* 1: the one in which the recording begins */
 	join_list submitted;
 	struct join_queue *seen; /* whose doorbells it saw in this round */

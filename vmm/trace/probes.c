@@ -58,7 +58,7 @@ static int lock(struct trace_probes *probes)
 		return -errno;
 	}
 	if (flock(probes->lock, LOCK_EX | LOCK_NB)) {
-		log_error("another 'vmm trace record' is running: one at a time");
+		log_error("another 'vmm trace record' runs, or is about to end: one at a time");
 		return -EBUSY;
 	}
 	return 0;
@@ -100,9 +100,22 @@ static int add_events(struct trace_probes *probes, const char *exe)
 	return ret;
 }
 
+/*
+ * Where perf may put what it wants to keep of the program: a link, if it can.  In an
+ * overlay a link to a file of a lower layer makes a copy, whose probes are not those
+ * of the program that runs.  So this is a file system of its own where there is one.
+ */
+static const char *temporary_folder(void)
+{
+	const char *folder = getenv("TMPDIR");
+
+	if (folder && strlen(folder) < 32)
+		return folder;
+	return access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+}
+
 int trace_probes_add(struct trace_probes *probes, const char *exe)
 {
-	const char *temporary = getenv("TMPDIR");
 	int ret;
 
 	*probes = (struct trace_probes){ .lock = -1 };
@@ -110,7 +123,7 @@ int trace_probes_add(struct trace_probes *probes, const char *exe)
 	if (ret)
 		goto fail;
 	snprintf(probes->folder, sizeof(probes->folder), "%s/vmm-trace-XXXXXX",
-		 temporary && strlen(temporary) < 32 ? temporary : "/tmp");
+		 temporary_folder());
 	if (!mkdtemp(probes->folder)) {
 		ret = -errno;
 		log_error("%s: %s", probes->folder, strerror(errno));

@@ -94,6 +94,9 @@ struct trace_thread {
 enum trace_span_kind {
 	TRACE_SPAN_RUNNING, /* the thread has a CPU */
 	TRACE_SPAN_EXIT,    /* the vCPU is out of the guest: kvm_exit to kvm_entry */
+	TRACE_SPAN_BATCH,   /* the I/O thread works: from its wake to its sleep */
+	TRACE_SPAN_POLL,    /* it spins */
+	TRACE_SPANS
 };
 
 /* What a thread did, for pictures: sorted by thread, kind and begin. */
@@ -101,7 +104,7 @@ struct trace_span {
 	uint64_t begin, end;
 	uint32_t thread; /* index of trace.thread[] */
 	uint16_t kind;
-	uint16_t reason; /* of an exit: index of trace.reason[] */
+	uint16_t reason; /* of an exit: index of trace.reason[]; of a poll: 1 a hit, 0 a miss */
 };
 
 struct trace_reason {
