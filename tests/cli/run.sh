@@ -183,6 +183,12 @@ report "the manual has the table of features" "$wrong"
 printed "probes" "doorbell(disk, queue)" "$vmm" probes
 wrong=$(diff <(in_manual PROBES) "$top/stdout") || true
 report "the manual has the table of probes" "$wrong"
+# Each has one place, a semaphore and all its arguments, none of them a constant.
+wrong=$(diff <(sed -n 's/(\(.*\))$/ \1/p' "$top/stdout" | awk '{ print $1, NF - 1 }') \
+	<(readelf -n "$vmm" | awk '/Provider: vmm$/ { mine = 1 } /Name:/ { name = $2 }
+		/Location:/ && /Semaphore: 0x0+$/ { name = name " without semaphore" }
+		/Arguments:/ && mine { print name, /[$]/ ? $0 : NF - 1; mine = 0 }')) || true
+report "the program has each probe once" "$wrong"
 
 # What documents call by name is there, and what is not would be found.
 walk=$here/../../Documentation/life-of-a-request.md
