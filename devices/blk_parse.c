@@ -189,25 +189,31 @@ void blk_parse(struct blk_command *command, const struct virtqueue_chain *chain,
 
 	switch (header.type) {
 	case VIRTIO_BLK_T_IN:
+		command->op = BLK_OP_READ;
 		parse_transfer(command, BLK_READ, limits, header.sector, &writable,
 			       chain->writable_len - 1);
 		break;
 	case VIRTIO_BLK_T_OUT:
+		command->op = BLK_OP_WRITE;
 		parse_transfer(command, BLK_WRITE, limits, header.sector, &readable,
 			       chain->readable_len - sizeof(header));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 	case LEGACY_FLUSH_OUT:
+		command->op = BLK_OP_FLUSH;
 		if (may_flush(limits, header.type))
 			command->action = BLK_FLUSH;
 		else
 			finish(command, VIRTIO_BLK_S_UNSUPP);
 		break;
 	case VIRTIO_BLK_T_GET_ID:
+		command->op = BLK_OP_GET_ID;
 		get_id(command, limits, &writable);
 		break;
 	case VIRTIO_BLK_T_DISCARD:
 	case VIRTIO_BLK_T_WRITE_ZEROES:
+		command->op = header.type == VIRTIO_BLK_T_DISCARD ? BLK_OP_DISCARD :
+			BLK_OP_WRITE_ZEROES;
 		parse_segments(command, header.type, limits, &readable,
 			       chain->readable_len - sizeof(header));
 		break;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "devices/blk_stats.h"
 #include "virtio/virtqueue.h"
 
 /* Of a discard or write zeroes request: segments, and 512-byte sectors in each. */
@@ -30,20 +31,22 @@ enum blk_action {
 	BLK_NO_STATUS, /* there is no byte to report in: give the chain back */
 };
 
+/* No longer than need be: it is cleared for each request. */
 struct blk_command {
 	uint32_t type;      /* as the driver put it: VIRTIO_BLK_T_*, or BLK_TYPE_UNREAD */
-	uint64_t sector;    /* likewise */
 	enum blk_action action;
+	uint64_t sector;    /* likewise as the driver put it */
 	uint8_t *status;    /* where the result goes; the last writable byte */
+	uint8_t op;         /* enum blk_op */
 	uint8_t result;     /* BLK_DONE: VIRTIO_BLK_S_* */
 	uint32_t written;   /* BLK_DONE: bytes written before the status */
 	uint64_t offset;    /* in bytes */
 	uint64_t len;
 	struct iovec *iov;  /* the data; part of the chain's */
 	unsigned iov_count;
+	unsigned segment_count;
 	/* Of a discard or write zeroes; the caller provides BLK_SEGMENTS_MAX of them. */
 	struct virtio_blk_discard_write_zeroes *segment;
-	unsigned segment_count;
 };
 
 /* What a request is judged by. */

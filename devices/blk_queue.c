@@ -33,6 +33,7 @@
 struct blk_request {
 	struct disk_request disk; /* first: the I/O of this request */
 	struct blk_queue *queue;
+	uint16_t head; /* atomic: chain.id, for who looks */
 	struct blk_request *next_free;
 	struct virtqueue_chain chain; /* its iov[] is the queue's, till the next chain */
 	struct blk_command command;
@@ -49,10 +50,25 @@ struct blk_request {
 	bool sync_after; /* a flush follows the last segment */
 	union blk_parts *parts;        /* those of a long transfer, or segments */
 	struct iovec few[PARTS_FEW];   /* those of a short one */
+	struct blk_times times;        /* if it is timed, as times.popped tells */
 };
 
-static void disk_done(struct disk_request *disk, int result);
 static void step_begins(struct disk_request *disk, bool at_once);
+
+/* Once, whatever the queue's life: from then on others look at it. */
+static void make_request(struct blk_queue *queue)
+{
+	struct blk_request *request = &queue->requests[queue->made];
+
+	*request = (struct blk_request){
+		.disk = { .cancel = &queue->stopping, .done = queue->done,
+			  .step_begins = step_begins },
+		.queue = queue,
+		.parts = &queue->parts[1 + queue->made],
+	};
+	request->command.segment = request->parts->segment;
+	store_release(&queue->made, queue->made + 1);
+}
 
 static struct blk_request *take_free(struct blk_queue *queue)
 {
@@ -62,19 +78,15 @@ static struct blk_request *take_free(struct blk_queue *queue)
 		queue->free = request->next_free;
 	} else if (queue->fresh < queue->ring->size) {
 		request = &queue->requests[queue->fresh++];
-		*request = (struct blk_request){
-			.disk = { .cancel = &queue->stopping, .done = disk_done,
-				  .step_begins = step_begins },
-			.queue = queue,
-			.parts = &queue->parts[queue->fresh],
-		};
-		request->command.segment = request->parts->segment;
+		if (queue->fresh > queue->made)
+			make_request(queue);
 	}
 	return request;
 }
 
 static void put_free(struct blk_queue *queue, struct blk_request *request)
 {
+	store_relaxed(&request->disk.since, 0);
 	request->next_free = queue->free;
 	queue->free = request;
 }
@@ -154,18 +166,52 @@ PROBE_COLD static void tell_pushed(const struct blk_request *request, uint8_t st
 
 /* --- Requests --- */
 
+/* A timed one stays till it is published: the driver has no use for its slot before. */
+static void put_timed(struct blk_queue *queue, struct blk_request *request)
+{
+	request->times.completed = io_thread_now(queue->thread);
+	/* The disk had no need of a step: another's flush was for both. */
+	if (request->disk.submitted)
+		request->times.submitted.ns = request->times.completed;
+	request->disk.submitted = NULL;
+	request->next_free = queue->timed;
+	queue->timed = request;
+}
+
+/* Inline, and so is complete(): they are on the way of each request. */
+static inline void give_back(struct blk_request *request, uint32_t written)
+{
+	struct blk_queue *queue = request->queue;
+
+	virtqueue_push(queue->ring, &request->chain, written);
+	counter_add(&queue->stats.completed[request->command.op], 1);
+	if (request->times.popped)
+		put_timed(queue, request);
+	else
+		put_free(queue, request);
+	io_thread_want_flush(queue->thread, &queue->io);
+}
+
 /* Report a request to the driver; @data bytes stand before its status byte. */
 static inline void complete(struct blk_request *request, uint8_t result, uint64_t data)
 {
-	struct blk_queue *queue = request->queue;
 	uint32_t written = blk_used_len(request->chain.writable_len, data);
 
 	*request->command.status = result;
 	if (probe_wanted(push))
 		tell_pushed(request, result, written);
-	virtqueue_push(queue->ring, &request->chain, written);
-	put_free(queue, request);
-	io_thread_want_flush(queue->thread, &queue->io);
+	give_back(request, written);
+}
+
+static void count_error(const struct blk_request *request)
+{
+	counter_add(&request->queue->stats.errors[request->command.op], 1);
+}
+
+/* The disk has done @len bytes of the request. */
+static void count_bytes(const struct blk_request *request, uint64_t len)
+{
+	counter_add(&request->queue->stats.bytes[request->command.op], len);
 }
 
 /* The guest learns no more than IOERR; here is why. */
@@ -191,16 +237,30 @@ static void report_failure(const struct blk_request *request, int result)
 		    range, strerror(-result));
 }
 
+/* A timed request and those that joined it are to know when they are submitted first. */
+static void want_submitted(struct blk_request *request)
+{
+	struct disk_request *disk = &request->disk;
+
+	for (; request && !request->times.submitted.ns; request = request->joined) {
+		request->times.submitted.next = disk->submitted;
+		disk->submitted = &request->times.submitted;
+	}
+}
+
 /* Start I/O on the image from where the command says. */
 static void start_parts(struct blk_request *request, uint64_t len, struct iovec *iov,
 			unsigned iov_count)
 {
 	struct blk_queue *queue = request->queue;
 
-	request->disk.offset = request->command.offset;
-	request->disk.len = len;
+	store_relaxed(&request->head, request->chain.id);
+	store_relaxed(&request->disk.offset, request->command.offset);
+	store_relaxed(&request->disk.len, len);
 	request->disk.iov = iov;
 	request->disk.iov_count = iov_count;
+	if (request->times.popped)
+		want_submitted(request);
 	queue->in_flight++;
 	disk_queue(queue->blk->disk, queue->thread, &request->disk);
 }
@@ -210,7 +270,7 @@ static void start_disk(struct blk_request *request, enum disk_op op)
 {
 	const struct blk_command *command = &request->command;
 
-	request->disk.op = op;
+	store_relaxed(&request->disk.op, op);
 	start_parts(request, command->len, command->iov, command->iov_count);
 }
 
@@ -251,6 +311,7 @@ static void join(struct blk_request *held, struct blk_request *request)
 		append_parts(held, held);
 	}
 	append_parts(held, request);
+	store_relaxed(&request->disk.since, 0); /* the other one's tells */
 	held->joined_len += request->command.len;
 	held->last->joined = request;
 	held->last = request;
@@ -265,7 +326,7 @@ static void start_transfer(struct blk_request *request, enum disk_op op)
 
 	memcpy(parts, command->iov, command->iov_count * sizeof(*parts));
 	command->iov = parts;
-	request->disk.op = op;
+	store_relaxed(&request->disk.op, op);
 	request->last = request;
 	request->joined_len = command->len;
 	request->joined_count = command->iov_count;
@@ -296,6 +357,7 @@ static bool start_next(struct blk_request *request)
 {
 	struct blk_command *command = &request->command;
 
+	store_relaxed(&request->disk.since, io_thread_epoch(request->queue->thread));
 	while (request->next_segment < command->segment_count) {
 		const struct virtio_blk_discard_write_zeroes *segment =
 			&command->segment[request->next_segment++];
@@ -323,17 +385,34 @@ static void check_unmap(struct blk *blk)
 		virtio_notify_config(&blk->virtio);
 }
 
+static void fail(struct blk_request *request, int result)
+{
+	if (result != -ECANCELED) {
+		count_error(request);
+		report_failure(request, result);
+	}
+	complete(request, VIRTIO_BLK_S_IOERR, 0);
+}
+
 static void finish(struct blk_request *request, int result)
 {
-	bool data_in;
+	const struct blk_command *command = &request->command;
 
 	if (probe_wanted(complete))
 		tell_completed(request, result);
-	if (result && result != -ECANCELED)
-		report_failure(request, result);
-	data_in = request->command.action == BLK_READ && result == 0;
-	complete(request, result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK,
-		 data_in ? request->command.len : 0);
+	if (result) {
+		fail(request, result);
+		return;
+	}
+	count_bytes(request, command->len);
+	complete(request, VIRTIO_BLK_S_OK, command->action == BLK_READ ? command->len : 0);
+}
+
+/* One that failed together with others is done by itself. */
+static void start_again(struct blk_request *request)
+{
+	store_relaxed(&request->disk.since, io_thread_epoch(request->queue->thread));
+	start_disk(request, request->disk.op);
 }
 
 static void disk_done(struct disk_request *disk, int result)
@@ -345,6 +424,10 @@ static void disk_done(struct disk_request *disk, int result)
 	queue->in_flight--;
 	if (is_range(request)) {
 		check_unmap(queue->blk);
+		if (result == 0) {
+			count_bytes(request, request->command.len);
+			request->command.len = 0;
+		}
 		if (result == 0 && queue->stopping)
 			result = -ECANCELED;
 		else if (result == 0 && start_next(request))
@@ -355,10 +438,29 @@ static void disk_done(struct disk_request *disk, int result)
 		next = request->joined;
 		request->joined = NULL;
 		if (again)
-			start_disk(request, request->disk.op);
+			start_again(request);
 		else
 			finish(request, result);
 	}
+}
+
+/* In place of disk_done(), which so needs no look at whether anybody wants to hear. */
+static void disk_done_first(struct disk_request *disk, int result)
+{
+	struct blk_queue *queue = container_of(disk, struct blk_request, disk)->queue;
+	const struct blk_observer *observer = &queue->blk->observer;
+	bool has_read = disk->op == DISK_READ && result == 0;
+
+	disk_done(disk, result);
+	if (has_read && queue->done == disk_done_first) {
+		queue->done = disk_done;
+		observer->ops->has_read(observer->opaque);
+	}
+}
+
+void blk_queue_tell_read(struct blk_queue *queue)
+{
+	queue->done = disk_done_first;
 }
 
 static void start_io(struct blk_request *request)
@@ -400,21 +502,32 @@ static void execute(struct blk_request *request)
 	request->is_submitted = false;
 	if (probe_wanted(pop))
 		tell_popped(request);
+	counter_add(&queue->stats.popped[request->command.op], 1);
 	switch (request->command.action) {
 	case BLK_NO_STATUS:
 		/* Given back unanswered: a driver must not wait for it forever. */
+		count_error(request);
 		if (probe_wanted(push))
 			tell_pushed(request, NO_STATUS, 0);
-		virtqueue_push(queue->ring, &request->chain, 0);
-		put_free(queue, request);
-		io_thread_want_flush(queue->thread, &queue->io);
+		give_back(request, 0);
 		break;
 	case BLK_DONE:
+		if (request->command.result != VIRTIO_BLK_S_OK)
+			count_error(request);
 		complete(request, request->command.result, request->command.written);
 		break;
 	default:
 		start_io(request);
 	}
+}
+
+/* It was popped in a timed round, for which the thread woke at @woken. */
+static void begin_times(struct blk_request *request, uint64_t woken)
+{
+	request->times = (struct blk_times){
+		.woken = woken,
+		.popped = io_thread_now(request->queue->thread),
+	};
 }
 
 /*
@@ -427,6 +540,8 @@ static void pop_all(struct blk_queue *queue)
 {
 	struct virtqueue *ring = queue->ring;
 	struct virtio_device *dev = &queue->blk->virtio;
+	uint32_t now = io_thread_epoch(queue->thread);
+	uint64_t woken = io_thread_woken_ns(queue->thread);
 
 	for (unsigned budget = ring->size; budget; budget--) {
 		struct blk_request *request = take_free(queue);
@@ -444,7 +559,10 @@ static void pop_all(struct blk_queue *queue)
 				virtio_device_broken(dev, ring->why);
 			return;
 		}
+		store_relaxed(&request->disk.since, now);
 		io_thread_spend(queue->thread, CHAIN_COST);
+		if (woken)
+			begin_times(request, woken);
 		execute(request);
 		if (io_thread_is_spent(queue->thread))
 			return;
@@ -455,6 +573,7 @@ static void queue_serve(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 
+	store_relaxed(&queue->asleep, 0);
 	pop_all(queue);
 	start_held(queue);
 }
@@ -473,11 +592,51 @@ static bool queue_has_work(const struct io_queue *io)
 	return may_pop(queue) && virtqueue_has_work(queue->ring);
 }
 
+/*
+ * Take down what others look at while nothing happens here.  By words, since one may
+ * read meanwhile; but a sleep since an epoch that is over is a copy that is whole.
+ */
+static void note_sleep(struct blk_queue *queue)
+{
+	union blk_rest rest = { .rest = virtqueue_rest(queue->ring) };
+
+	for (unsigned i = 0; i < array_size(rest.word); i++)
+		store_relaxed(&queue->rest.word[i], rest.word[i]);
+	store_release(&queue->asleep, io_thread_epoch(queue->thread));
+}
+
 static bool queue_arm(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 
-	return may_pop(queue) && virtqueue_rearm(queue->ring);
+	if (!may_pop(queue))
+		return false;
+	if (virtqueue_rearm(queue->ring))
+		return true;
+	if (!queue->asleep)
+		note_sleep(queue);
+	return false;
+}
+
+/* The queue is awake: who comes to look does not look at the ring; who is at it is waited for. */
+static void stop_looking(struct blk_queue *queue)
+{
+	pthread_mutex_lock(&queue->look_lock);
+	pthread_mutex_unlock(&queue->look_lock);
+}
+
+/* All that was pushed is published by now. */
+static void end_times(struct blk_queue *queue)
+{
+	uint64_t now = clock_ns();
+	struct blk_request *request;
+
+	while ((request = queue->timed)) {
+		queue->timed = request->next_free;
+		blk_stats_time(&queue->stats, request->command.op, &request->times, now);
+		request->times.popped = 0;
+		put_free(queue, request);
+	}
 }
 
 static bool publish(struct blk_queue *queue)
@@ -486,6 +645,10 @@ static bool publish(struct blk_queue *queue)
 	bool wanted = virtqueue_publish(queue->ring);
 	uint16_t count = queue->ring->published - before;
 
+	if (queue->timed)
+		end_times(queue);
+	counter_add(&queue->stats.publishes, count != 0);
+	counter_add(&queue->stats.interrupts, wanted);
 	if (count)
 		probe(publish, queue->io.disk, queue->index, count, wanted);
 	return wanted;
@@ -496,12 +659,14 @@ static void queue_flush(struct io_queue *io)
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 	struct virtio_device *dev = &queue->blk->virtio;
 
+	store_relaxed(&queue->asleep, 0);
 	if (publish(queue))
 		virtio_queue_notify(dev, queue->index);
 	queue->starved = false;
 	/* After this the queue is no longer ours. */
 	if (queue->stopping && !queue->in_flight) {
 		queue->running = false;
+		stop_looking(queue);
 		virtio_queue_stopped(dev, queue->index);
 	}
 }
@@ -514,6 +679,7 @@ static void start_on_thread(struct io_order *order)
 	queue->stopping = false;
 	queue->starved = false;
 	queue->free = NULL;
+	queue->timed = NULL;
 	queue->fresh = 0;
 	/* The driver may have added requests before it had a doorbell to ring. */
 	io_thread_add_queue(queue->thread, &queue->io);
@@ -529,15 +695,85 @@ static void stop_on_thread(struct io_order *order)
 	io_thread_want_flush(queue->thread, &queue->io);
 }
 
+/* --- For who looks whether I/O hangs --- */
+
+/* Of two that are as old, the one that holds up the other. */
+static bool is_worse(const struct blk_look *known, const struct blk_look *found)
+{
+	if (found->since != known->since)
+		return !known->since || found->since < known->since;
+	if (found->in_call != known->in_call)
+		return found->in_call;
+	return !found->waits && known->waits;
+}
+
+static void look_at_request(const struct blk_request *request, uint32_t since,
+			    const struct io_completion *in_call, struct blk_look *look)
+{
+	struct blk_look found = *look;
+
+	found.since = since;
+	found.waits = load_relaxed(&request->disk.waits);
+	found.in_call = in_call == &request->disk.step;
+	if (!is_worse(look, &found))
+		return;
+	/* Each an acquire, for the last look: nothing of it is the slot's next request's. */
+	found.head = load_acquire(&request->head);
+	found.op = load_acquire(&request->disk.op);
+	found.offset = load_acquire(&request->disk.offset);
+	found.len = load_acquire(&request->disk.len);
+	if (load_relaxed(&request->disk.since) == since)
+		*look = found;
+}
+
+/* What the ring says while the queue sleeps; stop_looking() keeps it there. */
+static void look_at_ring(struct blk_queue *queue, struct blk_look *look)
+{
+	union blk_rest rest;
+
+	pthread_mutex_lock(&queue->look_lock);
+	look->asleep = load_acquire(&queue->asleep);
+	for (unsigned i = 0; i < array_size(rest.word); i++)
+		rest.word[i] = load_acquire(&queue->rest.word[i]);
+	/* Else it is another sleep's, or some of it is. */
+	if (load_relaxed(&queue->asleep) != look->asleep)
+		look->asleep = 0;
+	if (look->asleep) {
+		look->rest = rest.rest;
+		look->has_work = virtqueue_rest_has_work(&rest.rest, &look->seen);
+		look->owed = virtqueue_rest_is_owed(&rest.rest, false);
+		look->certainly_owed = virtqueue_rest_is_owed(&rest.rest, true);
+	}
+	pthread_mutex_unlock(&queue->look_lock);
+}
+
+void blk_queue_look(struct blk_queue *queue, uint32_t until, struct blk_look *look)
+{
+	unsigned made = load_acquire(&queue->made);
+
+	*look = (struct blk_look){ .place = io_thread_place(queue->thread) };
+	for (unsigned i = 0; i < made; i++) {
+		uint32_t since = load_acquire(&queue->requests[i].disk.since);
+
+		if (!since || since > until)
+			continue;
+		look->count++;
+		look_at_request(&queue->requests[i], since, look->place.step, look);
+	}
+	look_at_ring(queue, look);
+}
+
 int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 {
 	struct blk_queue *queue = &blk->queue[index];
 	size_t size = blk->virtio.queue_size_max;
 
+	pthread_mutex_init(&queue->look_lock, NULL);
 	queue->thread = thread;
 	queue->ring = &blk->virtio.queue[index].ring;
 	queue->blk = blk;
 	queue->index = index;
+	queue->done = disk_done;
 	queue->start.run = start_on_thread;
 	queue->stop.run = stop_on_thread;
 	queue->io = (struct io_queue){
@@ -554,11 +790,15 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 	queue->requests = aligned_alloc(CACHE_LINE, align_up(size * sizeof(*queue->requests),
 							     CACHE_LINE));
 	queue->parts = aligned_alloc(sizeof(*queue->parts), (size + 1) * sizeof(*queue->parts));
-	return queue->requests && queue->parts ? 0 : -ENOMEM;
+	if (!queue->requests || !queue->parts)
+		return -ENOMEM;
+	return blk_stats_init(&queue->stats);
 }
 
 void blk_queue_free(struct blk_queue *queue)
 {
+	pthread_mutex_destroy(&queue->look_lock);
+	blk_stats_free(&queue->stats);
 	free(queue->parts);
 	free(queue->requests);
 }

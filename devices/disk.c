@@ -224,6 +224,17 @@ static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)
 	io_uring_sqe_set_data(sqe, &request->step);
 }
 
+/* The name of the system call, for who looks whether it hangs. */
+static const char *inline_call(const struct disk_request *request)
+{
+	if (request->step_len)
+		return request->way == DISK_BY_DISCARD_COMMAND ||
+			request->way == DISK_BY_DISCARD_IOCTL ? "ioctl(BLKDISCARD)" : "fallocate(2)";
+	if (request->must_sync)
+		return "fdatasync(2)";
+	return is_write(request) ? "pwritev2(2)" : "preadv2(2)";
+}
+
 static int step_inline(struct disk_request *request)
 {
 	off_t offset = (off_t)step_offset(request);
@@ -231,6 +242,7 @@ static int step_inline(struct disk_request *request)
 	const struct iovec *iov = step_parts(request, &count);
 	ssize_t ret;
 
+	io_thread_call(request->thread, inline_call(request), &request->step);
 	if (request->step_len)
 		ret = range_inline(request);
 	else if (request->must_sync)
@@ -239,6 +251,7 @@ static int step_inline(struct disk_request *request)
 		ret = pwritev2(request->fd, iov, (int)count, offset, step_flags(request));
 	else
 		ret = preadv2(request->fd, iov, (int)count, offset, step_flags(request));
+	io_thread_called(request->thread);
 	return ret < 0 ? -errno : (int)ret;
 }
 
@@ -250,6 +263,12 @@ static uint64_t step_cost(const struct disk_request *request)
 	if (request->bounce.len)
 		return request->bounce.len;
 	return moves ? min(request->len, (uint64_t)DISK_STEP_MAX) : DISK_STEP_MAX;
+}
+
+static void stamp(struct disk_request *request, bool is_inline)
+{
+	io_thread_stamp(request->thread, request->submitted, is_inline);
+	request->submitted = NULL;
 }
 
 /* Begin the next step, at once or when its turn comes. */
@@ -270,15 +289,22 @@ static void step_begin(struct disk_request *request)
 		request->step_begins(request, !sqe);
 	if (sqe)
 		step_uring(request, sqe);
-	else
+	if (request->submitted)
+		stamp(request, !sqe);
+	if (!sqe)
 		io_thread_complete(request->thread, &request->step, step_inline(request));
 }
 
 /* Take @moved bytes off the front of a request. */
 static void advance(struct disk_request *request, uint64_t moved)
 {
-	request->offset += moved;
-	request->len -= moved;
+	if (moved == request->len) {
+		store_relaxed(&request->len, 0);
+		return;
+	}
+	store_relaxed(&request->offset, request->offset + moved);
+	store_relaxed(&request->len, request->len - moved);
+	store_relaxed(&request->since, io_thread_epoch(request->thread));
 	if (!request->iov_count)
 		return;
 	while (moved && moved >= request->iov->iov_len) {

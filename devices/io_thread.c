@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "devices/io_poll.h"
+#include "hw/base/counter.h"
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
 #include "hw/base/probe.h"
@@ -51,6 +52,12 @@ struct io_thread {
 	pthread_mutex_t lock;
 	struct io_order *orders, **orders_end; /* lock; to look at orders needs none */
 
+	/* Atomic: written by who looks whether I/O hangs, then by the thread for it. */
+	uint32_t epoch;
+	uint32_t call_since;
+	const char *call;
+	const struct io_completion *call_step;
+
 	/* The thread's own. */
 	bool use_uring;
 	struct io_uring ring;
@@ -67,7 +74,106 @@ struct io_thread {
 	bool stop;
 	struct io_order stop_order;
 	struct log_limit messages;
+
+	/* Likewise: accounting. */
+	struct io_thread_counts counts; /* atomic */
+	unsigned timed_one_in, until_timed; /* rounds */
+	uint32_t random;
+	bool is_timed;               /* this round */
+	uint64_t woken_ns, now_ns;   /* 0: not read */
+	struct io_stamp *unsubmitted; /* of what is prepared */
 };
+
+/* --- Accounting --- */
+
+/* Marsaglia's xorshift. */
+static uint32_t random_next(struct io_thread *thread)
+{
+	thread->random ^= thread->random << 13;
+	thread->random ^= thread->random >> 17;
+	thread->random ^= thread->random << 5;
+	return thread->random;
+}
+
+/*
+ * As many as the rate says on average, but never a fixed number, with which a driver's
+ * own rhythm could agree.
+ */
+static unsigned rounds_to_timed(struct io_thread *thread)
+{
+	return 1 + random_next(thread) % (2 * thread->timed_one_in - 1);
+}
+
+/* Is the round that begins a timed one? */
+static void pick_round(struct io_thread *thread)
+{
+	thread->woken_ns = 0;
+	thread->is_timed = ACCOUNTING && --thread->until_timed == 0;
+	if (thread->is_timed)
+		thread->until_timed = rounds_to_timed(thread);
+}
+
+static void note_wake(struct io_thread *thread)
+{
+	thread->now_ns = thread->is_timed ? clock_ns() : 0;
+	thread->woken_ns = thread->now_ns;
+}
+
+static void stamp_all(struct io_stamp *stamps)
+{
+	uint64_t now = stamps ? clock_ns() : 0;
+
+	for (; stamps; stamps = stamps->next)
+		stamps->ns = now;
+}
+
+static void stamp_submitted(struct io_thread *thread)
+{
+	if (!thread->unsubmitted)
+		return;
+	stamp_all(thread->unsubmitted);
+	thread->unsubmitted = NULL;
+}
+
+uint64_t io_thread_woken_ns(const struct io_thread *thread)
+{
+	return thread->woken_ns;
+}
+
+uint64_t io_thread_now(struct io_thread *thread)
+{
+	if (!thread->now_ns)
+		thread->now_ns = clock_ns();
+	return thread->now_ns;
+}
+
+void io_thread_stamp(struct io_thread *thread, struct io_stamp *stamps, bool is_inline)
+{
+	struct io_stamp *last = stamps;
+
+	if (is_inline) {
+		stamp_all(stamps);
+		return;
+	}
+	while (last->next)
+		last = last->next;
+	last->next = thread->unsubmitted;
+	thread->unsubmitted = stamps;
+}
+
+const char *io_thread_name(const struct io_thread *thread)
+{
+	return thread->name;
+}
+
+void io_thread_count(const struct io_thread *thread, struct io_thread_counts *counts)
+{
+	*counts = (struct io_thread_counts){
+		.sleeps = load_relaxed(&thread->counts.sleeps),
+		.poll_hits = load_relaxed(&thread->counts.poll_hits),
+		.poll_misses = load_relaxed(&thread->counts.poll_misses),
+	};
+}
 
 /* --- Orders, completions, queues --- */
 
@@ -100,11 +206,56 @@ static void run_orders(struct io_thread *thread)
 
 void io_thread_complete(struct io_thread *thread, struct io_completion *completion, int result)
 {
+	thread->now_ns = 0;
 	completion->result = result;
 	completion->next = NULL;
 	*thread->completed_end = completion;
 	thread->completed_end = &completion->next;
 }
+
+/* --- For who looks whether I/O hangs --- */
+
+/* The calls in which the thread waits for work. */
+static const char in_enter[] = "io_uring_enter(2)", in_poll[] = "poll(2)";
+
+void io_thread_set_epoch(struct io_thread *thread, uint32_t epoch)
+{
+	store_relaxed(&thread->epoch, epoch);
+}
+
+uint32_t io_thread_epoch(const struct io_thread *thread)
+{
+	return load_relaxed(&thread->epoch);
+}
+
+void io_thread_call(struct io_thread *thread, const char *call, const struct io_completion *step)
+{
+	store_relaxed(&thread->call_since, io_thread_epoch(thread));
+	store_relaxed(&thread->call_step, step);
+	store_release(&thread->call, call);
+}
+
+void io_thread_called(struct io_thread *thread)
+{
+	store_relaxed(&thread->call, NULL);
+}
+
+struct io_place io_thread_place(const struct io_thread *thread)
+{
+	struct io_place place = {
+		.thread = thread->name,
+		.call = load_acquire(&thread->call),
+	};
+
+	place.waits = place.call == in_enter || place.call == in_poll;
+	if (place.call && !place.waits) {
+		place.step = load_relaxed(&thread->call_step);
+		place.since = load_relaxed(&thread->call_since);
+	}
+	return place;
+}
+
+/* --- Rounds: what is begun --- */
 
 void io_thread_spend(struct io_thread *thread, uint64_t bytes)
 {
@@ -122,6 +273,7 @@ static void run_completed(struct io_thread *thread)
 	struct io_completion **end = thread->completed_end, *completion;
 	bool last = false;
 
+	thread->now_ns = 0;
 	while (!last && (completion = thread->completed)) {
 		last = &completion->next == end;
 		thread->completed = completion->next;
@@ -143,6 +295,7 @@ static void wake(struct io_thread *thread, struct io_queue *queue)
 static void rang(struct io_thread *thread, struct io_queue *queue)
 {
 	probe(doorbell, queue->disk, queue->index);
+	counter_add(&queue->doorbells, 1);
 	wake(thread, queue);
 }
 
@@ -169,9 +322,12 @@ static void serve(struct io_thread *thread)
 
 	run_orders(thread);
 	run_completed(thread); /* what earlier rounds left */
-	for (queue = thread->awake; queue; queue = queue->next_awake)
-		if (queue->has_work(queue))
-			queue->serve(queue);
+	for (queue = thread->awake; queue; queue = queue->next_awake) {
+		if (!queue->has_work(queue))
+			continue;
+		thread->now_ns = 0;
+		queue->serve(queue);
+	}
 	run_completed(thread);
 	for (queue = thread->awake; queue; queue = queue->next_awake) {
 		if (!queue->flush_wanted)
@@ -198,14 +354,20 @@ static bool is_flagged(const struct io_thread *thread)
 /* Submit, and wait for @wanted completions: without any, only if that does something. */
 static int submit(struct io_thread *thread, unsigned wanted)
 {
+	int ret;
+
 	if (probe_wanted(enter)) {
 		unsigned prepared = io_uring_sq_ready(&thread->ring);
 
 		if (prepared || wanted || is_flagged(thread))
 			probe_enter(thread->number, prepared, wanted);
 	}
-	return wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
-			io_uring_submit(&thread->ring);
+	stamp_submitted(thread);
+	store_relaxed(&thread->call, in_enter);
+	ret = wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
+		       io_uring_submit(&thread->ring);
+	io_thread_called(thread);
+	return ret;
 }
 
 static struct io_uring_sqe *get_sqe(struct io_thread *thread)
@@ -336,6 +498,7 @@ static unsigned enter(struct io_thread *thread, unsigned wanted)
 	if (wanted)
 		probe(sleep, thread->number);
 	ret = submit(thread, wanted);
+	note_wake(thread);
 	if (wanted)
 		probe(wake, thread->number, io_uring_cq_ready(&thread->ring));
 	/* EAGAIN and EBUSY: the kernel wants completions taken first. */
@@ -439,10 +602,13 @@ static void sleep_in_poll(struct io_thread *thread)
 	for (queue = thread->queues; queue; queue = queue->next)
 		pfd[fds++] = (struct pollfd){ .fd = queue->doorbell, .events = POLLIN };
 	probe(sleep, thread->number);
+	store_relaxed(&thread->call, in_poll);
 	ready = poll(pfd, fds, -1);
+	io_thread_called(thread);
 	probe(wake, thread->number, max(ready, 0));
 	if (ready <= 0)
 		return;
+	note_wake(thread);
 	if (pfd->revents)
 		eventfd_read(thread->wake, &count);
 	for (queue = thread->queues; queue; queue = queue->next) {
@@ -468,7 +634,10 @@ static bool has_work(const struct io_thread *thread)
 /* Submit, and take what is done by now: was there any? */
 static bool look(struct io_thread *thread)
 {
-	return thread->use_uring && enter(thread, 0);
+	if (thread->use_uring)
+		return enter(thread, 0);
+	note_wake(thread);
+	return false;
 }
 
 static bool is_ring_ready(const struct io_thread *thread)
@@ -502,10 +671,12 @@ static bool spin_and_look(struct io_thread *thread, struct io_poll *poll, uint64
 
 	if (!spin(thread, begin + min(poll->ns, longest))) {
 		probe(poll_miss, thread->number, clock_ns() - begin);
+		counter_add(&thread->counts.poll_misses, 1);
 		return false;
 	}
 	waited = clock_ns() - begin;
 	probe(poll_hit, thread->number, waited);
+	counter_add(&thread->counts.poll_hits, 1);
 	/* Something else had the CPU, such as the vCPU that is waited for. */
 	if (waited > longest)
 		io_poll_slept(poll, waited, longest);
@@ -564,6 +735,7 @@ static void idle(struct io_thread *thread)
 		look(thread);
 		return;
 	}
+	counter_add(&thread->counts.sleeps, 1);
 	if (thread->use_uring)
 		enter(thread, 1);
 	else
@@ -603,6 +775,7 @@ static void *thread_main(void *opaque)
 	get_ready(thread);
 	while (!thread->stop) {
 		thread->spent = 0;
+		pick_round(thread);
 		if (has_work(thread))
 			look(thread);
 		else
@@ -652,6 +825,9 @@ int io_thread_create(struct io_thread **result, const struct io_thread_config *c
 	thread->orders_end = &thread->orders;
 	thread->completed_end = &thread->completed;
 	thread->memory = config->memory;
+	thread->timed_one_in = config->timed_one_in ? config->timed_one_in : IO_TIMED_ONE_IN;
+	thread->random = (uint32_t)clock_ns() | 1;
+	thread->until_timed = rounds_to_timed(thread);
 	sem_init(&thread->ready, 0, 0);
 	pthread_mutex_init(&thread->lock, NULL);
 	thread->pollfd = calloc(1 + config->queues, sizeof(*thread->pollfd));

@@ -30,6 +30,12 @@
 
 #define IO_ROUND_BYTES (32u << 20)
 
+/*
+ * Rounds, of which one is timed: see io_thread_woken_ns().  Enough of them for
+ * percentiles, few enough to cost nothing.
+ */
+#define IO_TIMED_ONE_IN 64
+
 struct io_uring_sqe;
 struct io_thread;
 
@@ -62,6 +68,19 @@ struct io_queue {
 	/* The thread's. */
 	struct io_queue *next, *next_awake;
 	bool added, watched, awake, flush_wanted;
+	uint64_t doorbells; /* atomic: seen so far */
+};
+
+/* When something was handed to the kernel. */
+struct io_stamp {
+	uint64_t ns; /* 0: not yet */
+	struct io_stamp *next;
+};
+
+/* What a thread did so far. */
+struct io_thread_counts {
+	uint64_t sleeps;                /* waits in the kernel */
+	uint64_t poll_hits, poll_misses; /* times it spun, and there was work or none */
 };
 
 struct io_thread_config {
@@ -70,6 +89,7 @@ struct io_thread_config {
 	unsigned queues;       /* the most that it will serve */
 	bool use_uring;        /* false: it is the poll(2) kind */
 	const cpu_set_t *cpus; /* where it may run; NULL: where the caller may */
+	unsigned timed_one_in; /* for tests; 0: IO_TIMED_ONE_IN */
 	/*
 	 * Guest memory to register on the ring, which pins all of it: see
 	 * io_thread_use_buffer().  It outlives the thread; empty: none.
@@ -97,6 +117,30 @@ void io_thread_destroy(struct io_thread *thread);
 
 /* Have order->run() called on the thread.  Any thread. */
 void io_thread_order(struct io_thread *thread, struct io_order *order);
+
+/*
+ * Time for those who look whether I/O hangs (devices/blk_watch.h): a number that
+ * the looker moves on, so that to note it costs no look at a clock.  0: nobody
+ * looks.  Any thread.
+ */
+void io_thread_set_epoch(struct io_thread *thread, uint32_t epoch);
+uint32_t io_thread_epoch(const struct io_thread *thread);
+
+/* Where the thread is, as far as one look tells.  Any thread. */
+struct io_place {
+	const char *thread; /* its name */
+	const char *call;   /* such as "preadv2(2)"; NULL: in none that may take long */
+	bool waits;         /* it is the one in which the thread waits for work */
+	/* Of the other calls: for whom, and since which epoch. */
+	const struct io_completion *step;
+	uint32_t since;
+};
+
+struct io_place io_thread_place(const struct io_thread *thread);
+
+/* For accounting.  Any thread. */
+const char *io_thread_name(const struct io_thread *thread);
+void io_thread_count(const struct io_thread *thread, struct io_thread_counts *counts);
 
 /* --- On the thread itself only. --- */
 
@@ -141,5 +185,29 @@ void io_thread_use_buffer(const struct io_thread *thread, struct io_uring_sqe *s
 void io_thread_spend(struct io_thread *thread, uint64_t bytes);
 bool io_thread_is_spent(const struct io_thread *thread);
 
+/*
+ * The thread makes a system call for @step that may take long: @call, a constant.
+ * Then it is back.
+ */
+void io_thread_call(struct io_thread *thread, const char *call, const struct io_completion *step);
+void io_thread_called(struct io_thread *thread);
+
 /* Have @completion called with @result, later in this round or in the next. */
 void io_thread_complete(struct io_thread *thread, struct io_completion *completion, int result);
+
+/*
+ * --- Accounting.  A round is timed with a probability of one in IO_TIMED_ONE_IN,
+ * whatever is in it: so is each request.  Times are of CLOCK_MONOTONIC. ---
+ */
+
+/* When the thread woke for this round, or looked for work last; 0: it is not timed. */
+uint64_t io_thread_woken_ns(const struct io_thread *thread);
+
+/* The time now, read once for all that is done in a row without a system call. */
+uint64_t io_thread_now(struct io_thread *thread);
+
+/*
+ * Have all of @stamps set: now, if @is_inline, or when what was prepared goes to the
+ * kernel, which is before it completes.
+ */
+void io_thread_stamp(struct io_thread *thread, struct io_stamp *stamps, bool is_inline);

@@ -14,7 +14,8 @@ wanted=(
 	acpica-tools musl-tools                                   # its DSDT and init
 	check                                                     # unit tests
 	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts
-	xz-utils zstd fio linux-perf
+	xz-utils zstd fio
+	linux-perf perl librsvg2-bin python3-jsonschema           # what is recorded
 )
 [ "${1-}" != bench ] || wanted=(perl qemu-system-x86 gnuplot-nox valgrind)
 missing=()

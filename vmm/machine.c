@@ -15,6 +15,7 @@
 #include "hw/base/fence.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
+#include "hw/debug_port.h"
 #include "hw/i8042.h"
 #include "hw/pci_host.h"
 #include "hw/rtc.h"
@@ -22,12 +23,15 @@
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 #include "vmm/boot.h"
+#include "vmm/boot_report.h"
 #include "vmm/exit_status.h"
+#include "vmm/io_watch.h"
 #include "vmm/loop.h"
 #include "vmm/loop_clock.h"
 #include "vmm/metadata.h"
 #include "vmm/options.h"
 #include "vmm/ram.h"
+#include "vmm/stats.h"
 #include "vmm/terminal.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
@@ -46,19 +50,24 @@ struct machine_disk {
 	struct virtio_pci *pci;
 	struct virtio_mmio *mmio; /* of the two, the one that its transport needs */
 	bool is_open, is_attached;
+	struct boot_report *report; /* NULL: nobody asked */
 };
 
 struct machine {
 	const struct options *options;
+	struct boot_report boot_report, *report; /* NULL: nobody asked */
 
 	struct boot boot;
 	struct machine_disk *disk; /* options->disk_count of them */
+	struct stats_disk *stats_disk; /* one for each */
+	int stats_fd;                  /* with options->stats */
 	struct ram ram;
 
 	struct loop loop;
 	struct terminal *terminal;
 	struct loop_clock clock;
 	struct blk_threads io; /* made so far; no more than there are queues */
+	struct io_watch watch; /* no loop: nobody looks */
 
 	struct vm vm;
 	struct vcpu *vcpu;
@@ -76,6 +85,7 @@ struct machine {
 	struct pci_window pci64;
 	struct acpi_virtio slot[LAYOUT_VIRTIO_MMIO_SLOTS];
 	unsigned slot_count; /* taken so far */
+	struct byte_stream debug; /* only for the report */
 };
 
 /* Say that @what cannot be made, for the reason @ret. */
@@ -156,7 +166,52 @@ static int disks_up(struct machine *m)
 	return ret;
 }
 
+static void stats_down(struct machine *m)
+{
+	if (m->options->stats)
+		close(m->stats_fd);
+	free(m->stats_disk);
+}
+
+/* After the disks, which the file must not be one of. */
+static int stats_up(struct machine *m)
+{
+	m->stats_disk = calloc(m->options->disk_count + 1, sizeof(*m->stats_disk));
+	if (!m->stats_disk)
+		return cannot_make("statistics", -ENOMEM);
+	if (m->options->stats)
+		m->stats_fd = stats_open(m->options->stats);
+	if (m->stats_fd < 0)
+		free(m->stats_disk);
+	return min(m->stats_fd, 0);
+}
+
 /* --- The process: signals and terminal --- */
+
+/* Write what the disks did where the user wants it; on stderr, too, if @print.  0 or -errno. */
+static int tell_stats(const struct machine *m, bool print)
+{
+	const struct options *options = m->options;
+	const struct stats_view view = {
+		.disk = m->stats_disk,
+		.disk_count = options->disk_count,
+		.thread = m->io.thread,
+		.thread_count = m->io.count,
+	};
+
+	for (unsigned i = 0; i < options->disk_count; i++)
+		m->stats_disk[i] = (struct stats_disk){ options->disk[i].disk.path,
+							m->disk[i].blk };
+	if (print)
+		stats_print(&view);
+	return options->stats ? stats_write(m->stats_fd, options->stats, &view) : 0;
+}
+
+static void stats_wanted(void *opaque, int signo)
+{
+	(void)signo;
+	tell_stats(opaque, true);
+}
 
 /* Some image may have grown or shrunk. */
 static void look_again(void *opaque, int signo)
@@ -196,6 +251,7 @@ static int loop_up(struct machine *m)
 	/* Caught once all parts are made: the loop runs last. */
 	if (ret)
 		return ret;
+	loop_on_signal(&m->loop, SIGUSR1, stats_wanted, m);
 	loop_on_signal(&m->loop, SIGUSR2, look_again, m);
 	loop_on_signal(&m->loop, METADATA_SIGNAL, tell_metadata, m);
 	return 0;
@@ -380,16 +436,22 @@ static int place_chips(struct machine *m)
 		{ LAYOUT_PORT_I8042_DATA, 1, &i8042_data_ops, &m->power },
 		{ LAYOUT_PORT_I8042_COMMAND, 1, &i8042_command_ops, &m->power },
 	};
+	const struct bus_region debug_port = { LAYOUT_PORT_DEBUG, 1, &debug_port_ops, &m->debug };
 	int ret = 0;
 
 	for (size_t i = 0; i < array_size(port) && ret == 0; i++)
 		ret = bus_add(&m->pio, &port[i]);
+	if (ret == 0 && m->report) {
+		m->debug = boot_report_debug_stream(m->report);
+		ret = bus_add(&m->pio, &debug_port);
+	}
 	return ret;
 }
 
 static int chips_up(struct machine *m)
 {
-	const struct byte_stream stream = terminal_stream(m->terminal);
+	const struct byte_stream terminal = terminal_stream(m->terminal);
+	const struct byte_stream stream = boot_report_console(m->report, &terminal);
 	const struct alarm_clock clock = loop_clock_get(&m->clock);
 	int ret;
 
@@ -571,6 +633,22 @@ static int attach_mmio(struct machine *m, struct machine_disk *disk,
 	return 0;
 }
 
+static void driver_ok(void *opaque)
+{
+	const struct machine_disk *disk = opaque;
+
+	boot_report_reached(disk->report, BOOT_DRIVER_OK, disk->name);
+}
+
+static void has_read(void *opaque)
+{
+	const struct machine_disk *disk = opaque;
+
+	boot_report_reached(disk->report, BOOT_FIRST_READ, disk->name);
+}
+
+static const struct blk_observer_ops observer_ops = { .driver_ok = driver_ok, .has_read = has_read };
+
 static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk_config *given)
 {
 	struct blk_config config = *given;
@@ -588,6 +666,9 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	else if (ret == 0)
 		ret = attach_pci(m, disk, &config, exit ? &exits : &doorbells, place);
 	disk->is_attached = ret == 0;
+	disk->report = m->report;
+	if (ret == 0 && m->report)
+		blk_observe(disk->blk, &(struct blk_observer){ &observer_ops, disk });
 	if (ret == 0)
 		log_device(m, disk, &config, place);
 	else if (ret == -ENOSPC)
@@ -634,6 +715,31 @@ static int blks_up(struct machine *m)
 	return ret;
 }
 
+static int watch_up(struct machine *m)
+{
+	const struct options *options = m->options;
+	struct blk **blk;
+	int ret;
+
+	if (!options->io_warn_s || !options->disk_count)
+		return 0;
+	blk = calloc(options->disk_count, sizeof(*blk));
+	if (!blk)
+		return cannot_make("a watch for I/O that hangs", -ENOMEM);
+	for (unsigned i = 0; i < options->disk_count; i++)
+		blk[i] = m->disk[i].blk;
+	ret = io_watch_init(&m->watch, &m->loop, options->io_warn_s, &m->io, blk,
+			    options->disk_count);
+	free(blk);
+	return ret;
+}
+
+static void watch_down(struct machine *m)
+{
+	if (m->watch.loop)
+		io_watch_destroy(&m->watch);
+}
+
 /* It was pinned beside all that came up meanwhile. */
 static int fixed_buffers_up(struct machine *m)
 {
@@ -661,6 +767,7 @@ static int vcpu_up(struct machine *m, unsigned index)
 		.ended = vcpu_ended,
 		.opaque = m,
 		.over = &m->over,
+		.report = m->report,
 	};
 	struct vcpu *vcpu = &m->vcpu[index];
 	int ret = vcpu_create(vcpu, &m->vm, index, &config);
@@ -713,22 +820,25 @@ static int load_up(struct machine *m)
 static const struct part {
 	int (*up)(struct machine *m); /* 0, or -errno and nothing is left */
 	void (*down)(struct machine *m);
+	enum boot_step reached; /* once it is up */
 } parts[] = {
-	{ boot_up, boot_down },
-	{ disks_up, disks_down },
-	{ ram_up, ram_down },
-	{ loop_up, loop_down },
-	{ terminal_up, terminal_down },
-	{ clock_up, clock_down },
-	{ loader_up, loader_down }, /* beside what follows; signals are blocked */
-	{ vm_up, vm_down },
-	{ buses_up, buses_down },
-	{ chips_up, chips_down },
-	{ pci_up, pci_down },
-	{ blks_up, blks_down },
-	{ vcpus_up, vcpus_down },
-	{ load_up, NULL },
-	{ fixed_buffers_up, NULL },
+	{ boot_up, boot_down, BOOT_NO_STEP },
+	{ disks_up, disks_down, BOOT_NO_STEP },
+	{ stats_up, stats_down, BOOT_FILES },
+	{ ram_up, ram_down, BOOT_MEMORY },
+	{ loop_up, loop_down, BOOT_NO_STEP },
+	{ terminal_up, terminal_down, BOOT_NO_STEP },
+	{ clock_up, clock_down, BOOT_NO_STEP },
+	{ loader_up, loader_down, BOOT_NO_STEP }, /* beside what follows; signals are blocked */
+	{ vm_up, vm_down, BOOT_KVM },
+	{ buses_up, buses_down, BOOT_NO_STEP },
+	{ chips_up, chips_down, BOOT_NO_STEP },
+	{ pci_up, pci_down, BOOT_NO_STEP },
+	{ blks_up, blks_down, BOOT_NO_STEP },
+	{ watch_up, watch_down, BOOT_NO_STEP },
+	{ vcpus_up, vcpus_down, BOOT_BOARD },
+	{ load_up, NULL, BOOT_KERNEL },
+	{ fixed_buffers_up, NULL, BOOT_NO_STEP },
 };
 
 /* Start the vCPUs, serve until the VM's end, and stop them. */
@@ -750,6 +860,9 @@ static int run(struct machine *m)
 	for (unsigned i = 0; i < m->vcpu_count; i++)
 		vcpu_stop(&m->vcpu[i]);
 	terminal_flush(m->terminal);
+	boot_report_print(m->report);
+	if (tell_stats(m, false) && status == STATUS_OK)
+		status = STATUS_ERROR;
 	return status;
 }
 
@@ -772,16 +885,23 @@ static void make_room_for_descriptors(void)
 		close(fd);
 }
 
-int machine_run(const struct options *options)
+int machine_run(const struct options *options, uint64_t start)
 {
 	struct machine m = { .options = options };
 	int status = STATUS_ERROR;
 	size_t made;
 
+	if (options->boot_report) {
+		m.report = &m.boot_report;
+		boot_report_init(m.report, start);
+	}
+	boot_report_reached(m.report, BOOT_OPTIONS, "");
 	make_room_for_descriptors();
-	for (made = 0; made < array_size(parts); made++)
+	for (made = 0; made < array_size(parts); made++) {
 		if (parts[made].up(&m))
 			break;
+		boot_report_reached(m.report, parts[made].reached, "");
+	}
 	if (made == array_size(parts))
 		status = run(&m);
 	while (made--)

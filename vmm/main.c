@@ -16,6 +16,7 @@
 #include "vmm/exit_status.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
+#include "vmm/trace/trace_verb.h"
 
 struct verb {
 	const char *name;
@@ -52,6 +53,7 @@ static int run_vm(int argc, char **argv)
 {
 	struct options options;
 	struct options_host host;
+	uint64_t start = clock_ns();
 	int ret, status = STATUS_ERROR;
 
 	ret = options_parse(&options, argc, argv);
@@ -70,7 +72,7 @@ static int run_vm(int argc, char **argv)
 		log_set_verbose(options.verbose);
 		if (options.name)
 			prctl(PR_SET_NAME, options.name);
-		status = machine_run(&options);
+		status = machine_run(&options, start);
 	}
 	options_free(&options);
 	return status;
@@ -113,6 +115,8 @@ static int run_probes(int argc, char **argv)
 static const struct verb verbs[] = {
 	{ "run", "[OPTION]... FILE", "run a virtual machine whose kernel is FILE", run_vm,
 	  options_help },
+	{ "trace", "record|report ...", "record and report where disk requests spend their time",
+	  trace_verb_main, trace_verb_help },
 	{ "help", "[COMMAND]", "print help, on a command where one is named", run_help, NULL },
 	{ "features", "", "print the virtio features that disks offer", run_features, NULL },
 	{ "probes", "", "print the probes that perf can look at", run_probes, NULL },
@@ -151,7 +155,7 @@ static int run_help(int argc, char **argv)
 	} else {
 		puts("Usage: vmm COMMAND [ARGUMENT]...\n");
 		for (unsigned i = 0; i < array_size(verbs); i++)
-			printf("  %-8s %-16s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
+			printf("  %-8s %-17s %s\n", verbs[i].name, verbs[i].arg, verbs[i].help);
 		puts("\nFor example: vmm run --kernel bzImage --disk img.raw");
 	}
 	return STATUS_OK;

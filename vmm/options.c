@@ -210,6 +210,36 @@ static int set_io_cpus(struct options *options, const char *value)
 	return ret;
 }
 
+static int set_io_warn(struct options *options, const char *value)
+{
+	const char *end;
+	uint64_t seconds;
+
+	if (!number_parse(value, &seconds, &end) || *end) {
+		log_error("--io-warn '%s': not a number of seconds", value);
+		return -EINVAL;
+	}
+	if (seconds > OPTIONS_IO_WARN_MAX) {
+		log_error("--io-warn %" PRIu64 ": at most %u (a day)", seconds, OPTIONS_IO_WARN_MAX);
+		return -EINVAL;
+	}
+	options->io_warn_s = (unsigned)seconds;
+	return 0;
+}
+
+static int set_stats(struct options *options, const char *value)
+{
+	options->stats = value;
+	return 0;
+}
+
+static int set_boot_report(struct options *options, const char *value)
+{
+	(void)value;
+	options->boot_report = true;
+	return 0;
+}
+
 static int set_verbose(struct options *options, const char *value)
 {
 	(void)value;
@@ -243,6 +273,12 @@ static const struct option_entry entries[] = {
 	  set_io_threads },
 	{ 0, "io-cpus", "LIST", "pin these threads, in turn, to CPUs of the host: 1 or 0,2-3",
 	  set_io_cpus },
+	{ 0, "io-warn", "SECONDS", "warn of disk I/O that hangs for so long; 0: never (30)",
+	  set_io_warn },
+	{ 0, "stats", "FILE", "write what the disks did to FILE at the end and on SIGUSR1",
+	  set_stats },
+	{ 0, "boot-report", NULL, "print on stderr how long each step of the boot took",
+	  set_boot_report },
 	{ 'v', "verbose", NULL, "say on stderr what is set up", set_verbose },
 	{ 'h', "help", NULL, "print this help", set_help },
 };
@@ -358,6 +394,7 @@ int options_parse(struct options *options, int argc, char **argv)
 	*options = (struct options){
 		.cpus = 1,
 		.io_threads = 1,
+		.io_warn_s = OPTIONS_IO_WARN_DEFAULT,
 		.memory = OPTIONS_MEMORY_DEFAULT,
 	};
 	ret = parse(options, argc, argv, &bare);
@@ -374,6 +411,24 @@ int options_parse(struct options *options, int argc, char **argv)
 	if (ret)
 		options_free(options);
 	return ret;
+}
+
+const char *options_name(int argc, char **argv)
+{
+	struct option longs[array_size(entries) + 1];
+	char letters[2 * array_size(entries) + 3];
+	const struct option_entry *entry;
+	const char *name = NULL;
+	int value;
+
+	fill_getopt(longs, letters);
+	optind = 0; /* start anew */
+	while ((value = getopt_long(argc, argv, letters, longs, NULL)) >= 0) {
+		entry = value == NOT_AN_OPTION ? NULL : entry_find(value);
+		if (entry && entry->set == set_name)
+			name = optarg;
+	}
+	return name;
 }
 
 static bool same_image(const struct disk_config *a, const struct disk_config *b)

@@ -13,6 +13,7 @@
 #include "hw/base/log.h"
 #include "hw/base/probe.h"
 #include "hw/base/util.h"
+#include "vmm/boot_report.h"
 #include "vmm/exit_status.h"
 #include "vmm/x86/registers.h"
 
@@ -149,9 +150,17 @@ static void obey(struct vcpu *vcpu)
 	tell_tsc(vcpu);
 }
 
+/* Out of the way of all later ones. */
+static void first_exit(struct vcpu *vcpu)
+{
+	boot_report_reached(vcpu->config.report, BOOT_FIRST_EXIT, "");
+	vcpu->config.report = NULL;
+}
+
 /* Run until it is over, or until the guest cannot go on. */
 static void vcpu_run(struct vcpu *vcpu)
 {
+	boot_report_reached(vcpu->config.report, BOOT_FIRST_RUN, "");
 	while (!is_over(vcpu)) {
 		if (load_acquire(&vcpu->tsc_wanted)) {
 			obey(vcpu);
@@ -166,6 +175,8 @@ static void vcpu_run(struct vcpu *vcpu)
 			run_failed(vcpu, errno);
 			return;
 		}
+		if (vcpu->config.report)
+			first_exit(vcpu);
 		switch (vcpu->run->exit_reason) {
 		case KVM_EXIT_IO:
 			handle_io(vcpu);

@@ -12,6 +12,8 @@
 #include "hw/bus.h"
 #include "vmm/vm.h"
 
+struct boot_report;
+
 /* Who serves a vCPU's accesses and hears of its end. */
 struct vcpu_config {
 	struct bus *pio, *mmio;
@@ -20,6 +22,8 @@ struct vcpu_config {
 	void *opaque;
 	/* Atomic; once true, no vCPU enters the guest again. */
 	const bool *over;
+	/* Told of the first KVM_RUN and the first exit; NULL: nobody asked. */
+	struct boot_report *report;
 };
 
 struct vcpu {

@@ -28,6 +28,11 @@ void say(const char *fmt, ...) printf_like(1);
  */
 _Noreturn void die(const char *fmt, ...) printf_like(1);
 
+/* --- mark.c --- */
+
+/* Tell vmm, where it wants to know (--boot-report), that the real init is next. */
+void mark(void);
+
 /* --- options.c --- */
 
 #define OPTIONS_SIZE 4096 /* no architecture takes a longer command line */

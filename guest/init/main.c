@@ -180,5 +180,6 @@ int main(int argc, char **argv)
 	wait_for_root(&options, loaded ? ROOT_DEADLINE_MS : 0, dev);
 	mount_root(&options, dev);
 	enter_root();
+	mark();
 	run_init(options.init, argv);
 }

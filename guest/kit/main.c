@@ -31,6 +31,8 @@ struct map_entry {
 /* boot.S */
 extern const uint8_t kit_entry[];
 
+#define DEBUG_PORT 0xe9
+#define DEBUG_MARK 123
 #define I8042_COMMAND 0x64
 #define I8042_RESET 0xfe
 
@@ -39,6 +41,8 @@ static _Noreturn void end(void)
 {
 	const char *how = option("end", "off");
 
+	for (uint64_t times = option_number("mark", 0); times; times--)
+		outb(DEBUG_PORT, DEBUG_MARK);
 	print("# the end: %s\n", how);
 	print_flush();
 	if (list_has(how, "reset"))

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hw/base/log.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "hw/base/clock.h"
@@ -22,16 +24,20 @@ bool log_is_verbose(void)
 	return log_verbose;
 }
 
+/* Names may come from a hostile file; a terminal must not obey them. */
+static char disarmed(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7f ? '?' : c;
+}
+
 __attribute__((format(printf, 2, 0)))
 static void log_line(const char *kind, const char *fmt, va_list args)
 {
 	char line[1024];
 
-	/* Names may come from a hostile file; a terminal must not obey them. */
 	vsnprintf(line, sizeof(line), fmt, args);
 	for (char *c = line; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
+		*c = disarmed(*c);
 	/* One write for the whole line, so that threads do not mix theirs. */
 	fprintf(stderr, "vmm: %s%s\n", kind, line);
 }
@@ -92,4 +98,22 @@ bool log_allowed(struct log_limit *limit)
 	} while (!__atomic_compare_exchange_n(&limit->state, &before, after, false,
 					      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 	return stderr_takes_a_line();
+}
+
+void log_text(char *text, size_t len)
+{
+	for (char *c = text; c < text + len; c++)
+		*c = *c == '\n' ? '\n' : disarmed(*c);
+	while (len && stderr_takes_a_line()) {
+		size_t part = min(len, (size_t)PIPE_BUF);
+		const char *end = memrchr(text, '\n', part);
+		ssize_t written;
+
+		/* As many lines at once as nothing of others' gets into. */
+		written = write(STDERR_FILENO, text, end ? (size_t)(end + 1 - text) : part);
+		if (written < 0)
+			return;
+		text += written;
+		len -= (size_t)written;
+	}
 }

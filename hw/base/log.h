@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "hw/base/clock.h"
@@ -41,6 +42,12 @@ struct log_limit {
 
 /* True if another line may be printed now, without waiting for its reader. */
 bool log_allowed(struct log_limit *limit);
+
+/*
+ * Print the whole lines of @text as they are.  What stderr does not take at once,
+ * since nobody reads it, is left out from the begin of some line on.
+ */
+void log_text(char *text, size_t len);
 
 /* Will log_info() print? */
 bool log_is_verbose(void);

@@ -190,6 +190,16 @@ wrong=$(diff <(sed -n 's/(\(.*\))$/ \1/p' "$top/stdout" | awk '{ print $1, NF - 
 		/Arguments:/ && mine { print name, /[$]/ ? $0 : NF - 1; mine = 0 }')) || true
 report "the program has each probe once" "$wrong"
 
+# What documents call by name is there, and what is not would be found.
+walk=$here/../../Documentation/life-of-a-request.md
+report "life-of-a-request.md names what is there" "$("$here/names.pl" "$here/../.." "$walk" 2>&1)"
+for name in "msix_notify()" "hw/msix.c" vmm:publish JOINED_MAX; do
+	sed "s,\`$name\`,\`x$name\`,; s,\`xvmm:,\`vmm:x," "$walk" > "$top/walk"
+	problem=
+	[ -n "$("$here/names.pl" "$here/../.." "$top/walk")" ] || problem="not missed: x$name"
+	report "a document that names x$name" "$problem"
+done
+
 see_help=$'\n'"vmm: see 'vmm help'"
 refused "no command" 2 "vmm: no command given$see_help" "$vmm"
 refused "unknown command" 2 "vmm: unknown command 'boot'$see_help" "$vmm" boot
@@ -216,6 +226,7 @@ usage "-m 0" "--memory 0: at least 32M is needed" -k bz -m 0
 usage "-m 31" "--memory 31: at least 32M is needed" -k bz -m 31
 usage "-m 1.5G" "--memory '1.5G': not a size like 512, 512M, 2G or 1T" -k bz -m 1.5G
 usage "--doorbell" "--doorbell 'irq': neither exit nor ioeventfd" -k bz --doorbell irq
+usage "--io-warn 1m" "--io-warn '1m': not a number of seconds" -k bz --io-warn 1m
 usage "--io-threads 0" "--io-threads 0: at least 1 is needed" -k bz --io-threads 0
 usage "--io-threads 65" "--io-threads 65: at most 64" -k bz --io-threads 65
 usage "--io-cpus" "--io-cpus '1-': not a list of CPUs like 1 or 0,2-3" -k bz --io-cpus 1-
@@ -338,6 +349,18 @@ host "locked by a reader" "$locked" -k bz -d disk.img
 host "locked by a reader, for reading" "$missing" -k bz -d disk.img,ro -d none
 release
 host "lock released" "$missing" -k bz -d disk.img -d none
+
+# --- Files that are written.
+
+taken="it is locked, as a disk or by another process"
+host "--stats in no folder" "--stats 'none/file': $cannot" -k bz --stats none/file
+host "--stats to a folder" "--stats 'folder': cannot open: Is a directory" -k bz --stats folder
+host "--stats to a FIFO" "--stats 'fifo': cannot open: No such device or address" \
+	-k bz --stats fifo
+host "--stats to a device" "--stats '/dev/null': not a regular file" -k bz --stats /dev/null
+host "--stats to a disk" "--stats './disk.img': $taken" -k bz -d disk.img --stats ./disk.img
+host "--stats to a read-only disk" "--stats 'disk.img': $taken" \
+	-k bz -d disk.img,ro --stats disk.img
 
 # --- /dev/kvm, in a mount namespace where /dev is ours.
 

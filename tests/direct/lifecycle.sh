@@ -220,15 +220,16 @@ ran() {
 at_rest() {
 	local before
 	before=$(ran)
-	sleep 0.2
+	sleep 0.7
 	[ "$(ran)" = "$before" ]
 }
 
-# The guest has used its disk and halted: for 10 s, neither thread runs at all.
+# The guest has used its disk and halted: for 10 s, neither thread runs at all, nor does
+# anybody look whether I/O hangs.
 case_idle() {
 	local before
 	truncate -s 1M disk.img
-	"$vmm" run -k "$kit" -m 64M -d disk.img -p 'tests=blk/get-id end=halt' \
+	"$vmm" run -k "$kit" -m 64M -d disk.img -p 'tests=blk/get-id end=halt' --io-warn 1 \
 		</dev/null >console 2>errors &
 	pid=$!
 	until_thread grep -q '^ok 1 ' console
@@ -332,6 +333,78 @@ case_binary_under_300_kibibytes() {
 	strip -o stripped "$vmm"
 	bytes=$(stat -c %s stripped)
 	[ "$bytes" -lt $((300 << 10)) ] || fail "$bytes bytes"
+}
+
+# report: each line of errors as "STEP|STEP'S OWN MS|MS SINCE START|WHO"; any may be
+# empty. It is one report, whose steps follow in time and add up.
+report() {
+	[ "$(grep -c '^vmm: boot report' errors)" -eq 1 ] || fail "not one report: $(cat errors)"
+	perl -ne 'next if $. == 1; chomp;
+		/^  (\S.*?) +(not reached|\d+\.\d{3})(?: +(\d+\.\d{3}))?(?:  (\S.*))?$/ or die "line: $_\n";
+		my ($step, $own, $at, $who) = ($1, $2, $3 // "", $4 // "");
+		print "$step|$own|$at|$who\n";
+		next if $at eq "";
+		die "$step: $own ms after $sum are not $at\n" if abs($sum + $own - $at) > 0.0011 || $own < 0;
+		$sum = $at;
+		BEGIN { $sum = 0 }' errors || fail "$(cat errors)"
+}
+
+# steps COLUMNS: those columns of the report, a line a step
+steps() {
+	report | cut -d'|' -f"$1"
+}
+
+reported() {
+	grep -q '^vmm: boot report' errors
+}
+
+# Printed when the guest has marked its init, though the VM goes on; and only once.
+case_boot_report() {
+	truncate -s 1M disk.img
+	"$vmm" run -k "$kit" -m 64M -d disk.img -p 'tests=blk/write mark=2 end=spin' \
+		--boot-report </dev/null >console 2>errors &
+	pid=$!
+	until_thread reported
+	kill -0 "$pid"
+	kill -TERM "$pid"
+	finish 143
+	diff - <(steps 1,4) <<-END || fail "$(cat errors)"
+		exec, loader (CPU time)|
+		options parsed|
+		files opened|
+		memory ready|
+		KVM ready|
+		board ready|
+		kernel loaded|
+		first KVM_RUN|
+		first exit to user space|
+		first serial byte|
+		virtio-blk DRIVER_OK|disk 'disk.img'
+		first read completed|disk 'disk.img'
+		init|
+	END
+	! grep -q 'not reached' errors || fail "$(cat errors)"
+}
+
+# Nobody marks anything: the end of the VM prints what was reached.
+case_boot_report_at_the_end() {
+	truncate -s 1M other.img
+	start 'disks=2 end=off' --boot-report -d other.img,ro
+	finish 0
+	diff - <(steps 1,2 | grep -A 4 'serial byte' | sed 's/|[0-9.]*$/|/') <<-END ||
+		first serial byte|
+		virtio-blk DRIVER_OK|not reached
+		first read completed|not reached
+		init|not reached
+	END
+		fail "$(cat errors)"
+}
+
+# The port is there for a report only, and nothing else that is written to it counts.
+case_boot_report_not_wanted() {
+	start 'mark=2 end=off'
+	finish 0
+	silent
 }
 
 run() {

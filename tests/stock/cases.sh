@@ -13,6 +13,7 @@ if [ "$1" = --list ]; then
 	sed -n 's/^case_\([a-z0-9_A-Z]*\)().*/\1/p' "$0"
 	exit
 fi
+here=$(dirname "$(realpath "$0")")
 out=$1
 shift
 PATH=$PATH:/usr/sbin:/sbin
@@ -163,6 +164,54 @@ case_cloud_initrd()
 case_generic_initrd()
 {
 	basic "$generic" 2 --initrd "$out/initramfs-generic"
+}
+
+# steps: those of the report, which is all that vmm said, and whose they are.
+steps()
+{
+	[ "$(head -n 1 errors | cut -c 1-16)" = "vmm: boot report" ] || fail "no report"
+	sed '1,2d' errors | cut -c 41-52 | sort -c -n || fail "steps are out of order"
+	sed -E '1,2d; s/^  //; s/ {2,}[0-9.]+ +[0-9.]+//' errors
+}
+
+# vmm's own init marks itself, having used the disk.
+case_boot_report()
+{
+	root
+	start -p test=basic --kernel "$cloud" --disk root.img --cpus 2 --boot-report
+	finish 0
+	expect complaints 0
+	diff - <(steps) <<-END
+		options parsed
+		files opened
+		memory ready
+		KVM ready
+		board ready
+		kernel loaded
+		first KVM_RUN
+		first exit to user space
+		first serial byte
+		virtio-blk DRIVER_OK  disk 'root.img'
+		first read completed  disk 'root.img'
+		init
+	END
+}
+
+# Another initramfs knows nothing of it, so a script does, as the manual says. Debian's
+# cloud kernels have no /dev/port.
+case_boot_report_by_hand()
+{
+	root
+	boot_noisy mark --kernel "$generic" --disk root.img --initrd "$out/initramfs-generic" \
+		--boot-report
+	expect mark 0
+	steps | tail -n 4 | diff - <(cat <<-END
+		virtio-blk DRIVER_OK  disk 'root.img'
+		first read completed  disk 'root.img'
+		first serial byte
+		init
+	END
+	)
 }
 
 # These kernels need 68 and 80 MiB to unpack themselves.
@@ -637,6 +686,31 @@ case_file_tree()
 	expect copy 0
 	expect umount 0
 	check_tree tree.img
+}
+
+# Five seconds of reads and writes, recorded on both sides: the layers that vmm shows
+# are all there, and add up to what the guest measured.
+case_trace()
+{
+	truncate -s 8M load.img
+	truncate -s 16M copy.img
+	mkfifo keys
+	start --name traced -p "quiet test=trace" --kernel "$cloud" --cpus 2 \
+		--disk "$out/tools.img,ro" --disk load.img --disk copy.img
+	exec 5> keys
+	until_true grep -q ^ready= console
+	mountpoint -q /sys/kernel/tracing || mount -t tracefs tracing /sys/kernel/tracing
+	"$VMM" trace record -d 5 -o recording traced
+	echo stop >&5
+	finish 0
+	[ ! -s errors ] || fail "unexpected messages"
+	expect complaints 0
+	expect fio 128
+	head -c "$(value trace)" copy.img > guest-trace
+	"$VMM" trace report --guest guest-trace recording
+	"$VMM" trace report --json --slowest 1000000 --guest guest-trace recording \
+		> report.json
+	"$here/trace.pl" report.json guest-trace "$(value mhz)"
 }
 
 case_reboot()

@@ -1911,6 +1911,58 @@ START_TEST(garbage)
 }
 END_TEST
 
+static unsigned told_ok, told_read; /* atomic */
+
+static void count_ok(void *opaque)
+{
+	ck_assert_ptr_eq(opaque, &told_ok);
+	__atomic_fetch_add(&told_ok, 1, __ATOMIC_RELAXED);
+}
+
+static void count_read(void *opaque)
+{
+	ck_assert_ptr_eq(opaque, &told_ok);
+	__atomic_fetch_add(&told_read, 1, __ATOMIC_RELAXED);
+}
+
+/* The observer hears of each start of a queue, and of its first read that succeeds. */
+START_TEST(observer)
+{
+	static const struct blk_observer_ops ops = { count_ok, count_read };
+	const struct rig_request beyond = { .type = VIRTIO_BLK_T_IN, .sector = SECTORS, .in = 512 };
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		const struct blk_config config = config_of("image", SIZE, kinds[k]);
+
+		told_ok = told_read = 0;
+		thread = thread_begin(kinds[k]);
+		rig_create(&rig, &config, thread, 256);
+		blk_observe(rig.blk, &(struct blk_observer){ &ops, &told_ok });
+		rig_prepare(&rig, ALL);
+		ck_assert_uint_eq(load_relaxed(&told_ok), 0);
+		rig_go(&rig);
+		ck_assert_uint_eq(load_relaxed(&told_ok), 1);
+		ck_assert_uint_eq(rig_do(&rig, &write_one), 0);
+		ck_assert_uint_eq(rig_do(&rig, &flush), 0);
+		ck_assert_uint_eq(rig_do(&rig, &beyond), 1);
+		ck_assert_uint_eq(load_relaxed(&told_read), 0);
+		for (unsigned i = 0; i < 3; i++) {
+			ck_assert_uint_eq(rig_do(&rig, &read_one), 0);
+			ck_assert_uint_eq(load_relaxed(&told_read), 1);
+		}
+		rig_reset_order(&rig);
+		rig_reset_wait(&rig);
+		rig_prepare(&rig, ALL);
+		rig_go(&rig);
+		ck_assert_uint_eq(rig_do(&rig, &read_one), 0);
+		ck_assert_uint_eq(load_relaxed(&told_ok), 2);
+		ck_assert_uint_eq(load_relaxed(&told_read), 1);
+		rig_check(&rig);
+		end();
+	}
+}
+END_TEST
+
 static void add_case(Suite *suite, const char *name, const TTest *const *tests, size_t count)
 {
 	TCase *tcase = tcase_create(name);
@@ -1945,7 +1997,7 @@ int main(void)
 	const TTest *const life[] = {
 		broken_ring, reset_with_requests_in_flight, in_order, told_when_all_is_there,
 		features_by_configuration, no_other_features, end_with_requests_in_flight,
-		more_chains_than_requests, ten_thousand_resets, devices_come_and_go,
+		more_chains_than_requests, ten_thousand_resets, devices_come_and_go, observer,
 	};
 	const TTest *const races[] = { racing_driver, two_devices_on_a_thread, garbage };
 	Suite *suite = suite_create("blk");

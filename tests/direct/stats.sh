@@ -1,0 +1,241 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# usage: stats.sh VMM KIT
+#
+# What vmm says of its disks, on SIGUSR1 and in the file of --stats, while the bench
+# guest (guest/kit/bench.h) loads them, is what that guest has done. TAP, then "N passed,
+# N failed".
+set -euo pipefail
+
+[ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
+vmm=$(realpath "$1")
+kit=$(realpath "$2")
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+schema=$here/../../Documentation/stats.schema.json
+work=$(mktemp -d)
+pid=
+cleanup() {
+	[ -z "$pid" ] || kill -KILL "$pid" 2> "$work/kill" || true
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+cd "$work"
+
+number=0 passed=0 failed=0
+
+# run NAME: of a case, which is case_NAME; it has said why if it failed
+run() {
+	number=$((number + 1))
+	rm -rf case
+	mkdir case
+	truncate -s 4M case/disk.img
+	pid=
+	# Not as a condition, in which no command of a case would end it.
+	set +e
+	(set -e; cd case; "case_$1") > said 2>&1
+	local status=$?
+	set -e
+	if [ $status -eq 0 ]; then
+		passed=$((passed + 1))
+		echo "ok $number - stats/$1"
+	else
+		failed=$((failed + 1))
+		echo "not ok $number - stats/$1"
+		head -n 40 said case/console case/errors 2> /dev/null | sed 's/^/# /' || true
+	fi
+}
+
+fail() {
+	echo "$1"
+	exit 1
+}
+
+# start OPTIONS DISK-KEYS [ARGUMENT...]: nothing is warmed up but one request a slot
+start() {
+	timeout --kill-after=5 60 "$vmm" run -k "$kit" -m 128M --stats stats.json \
+		-d "disk.img$2" -p "$1 warm-ms=0" "${@:3}" < /dev/null > console 2> errors &
+	pid=$!
+	trap 'kill -KILL "$pid" 2> killed || true' EXIT
+	begun
+}
+
+# The guest has begun to load its disk.
+begun() {
+	local end=$((SECONDS + 30))
+	until [ -s console ] && grep -q '^# bench-begin' console; do
+		kill -0 "$pid" || fail "it ended early"
+		((SECONDS < end)) || fail "the guest does not begin"
+		sleep 0.01
+	done
+}
+
+# It is a child of timeout, which passes on no signal that it does not know.
+usr1() {
+	pkill -USR1 -P "$pid"
+}
+
+finish() {
+	local status=0
+	wait "$pid" || status=$?
+	trap - EXIT
+	[ "$status" -eq 0 ] || fail "status $status"
+}
+
+# said KEY: of what the guest has printed of its bench
+said() {
+	sed -nE "s/^bench: .* $1=([0-9]+).*/\1/p" console
+}
+
+check() {
+	python3 "$here/check_stats.py" "$schema" stats.json "$@"
+}
+
+# tables COUNT: so many are on stderr, whole, in 80 columns, and nothing else
+tables() {
+	perl -ne 'BEGIN { $time = qr/ +\d+(\.\d)?/; $tables = 0 }
+		$tables++ if /^vmm: statistics; about one request in \d+ is timed$/;
+		/^vmm:\ statistics;\ |^disk\ \x27disk.img\x27$
+			|^\ \ [a-z-]+:\ \d+\ requests,\ \d+\ in\ flight,\ \d+\ failed,\ \d[\d.]*(\ [KMGTPE]iB)?$
+			|^\ {4}microseconds\ +p50\ +p90\ +p99\ +p99\.9\ +max\ +timed$
+			|^\ {4}[a-z]+\ to\ [a-z]+$time{5}\ +\d+$
+			|^\ \ queue\ \ thread\ +requests\ +in\ flight\ +doorbells\ +publishes\ +interrupts$
+			|^\ +\d+\ \ io\d+(\ +\d+){5}$
+			|^thread\ io\d+:\ \d+\ sleeps;\ spun\ \d+\ times\ with\ work,\ \d+\ times\ without$/x
+			or die "unexpected: $_";
+		length $_ <= 81 or die "too wide: $_";
+		END { $? ||= $tables != '"$1"' && print STDERR "$tables tables\n" }' errors
+}
+
+# The guest's figures are of all but the first request of each slot.
+case_counts_are_the_guests() {
+	local ring
+	for ring in split packed; do
+		start "bench=randread/4k/32/2 bench-ms=300 ring=$ring" ,queues=2,packed=on
+		finish
+		check "read=$(($(said requests) + 64))"
+		[ ! -s errors ] || fail "not silent"
+	done
+}
+
+case_interrupts_are_the_guests() {
+	local told
+	start "bench=randread/4k/1/1 bench-ms=300 wait=interrupt" ''
+	finish
+	told=$(grep -oP '"interrupts":\K\d+' stats.json)
+	# The first request had one, too.
+	[ "$told" -eq $(($(said interrupts) + 1)) ] || fail "$told, not $(said interrupts) + 1"
+}
+
+case_operations() {
+	start "bench=flush/512/2/1 bench-ms=200" ''
+	finish
+	check "flush=$(($(said requests) + 2))"
+	start "bench=randwrite/4k/8/1 bench-ms=200" ''
+	finish
+	check "write=$(($(said requests) + 8))"
+	start "bench=randread/4k/8/1 bench-ms=200" ,aio=sync
+	finish
+	check "read=$(($(said requests) + 8))"
+	grep -qF '"submit_to_complete"' stats.json || fail "nothing was timed"
+}
+
+case_usr1_under_full_load() {
+	start "bench=randread/4k/32/2 bench-ms=2000 verify=off" ,queues=2 --io-threads 2
+	for _ in {1..10}; do
+		usr1
+		sleep 0.1
+	done
+	finish
+	[ "$(said errors)" -eq 0 ] || fail "the guest has errors"
+	check "read=$(($(said requests) + 64))"
+	tables 10
+	grep -q '^    submit to complete' errors || fail "nothing was timed"
+}
+
+# What is whole by its times is whole, whenever it is read.
+case_file_is_never_torn() {
+	start "bench=randread/4k/32/2 bench-ms=2000" ,queues=2
+	while kill -0 "$pid"; do
+		usr1 || true
+	done 2> killed &
+	perl -MJSON::PP -e 'my ($whole, $other, $last) = (0, 0, 0);
+		my $end = time + 2;
+		while (time < $end) {
+			open(my $file, "<", "stats.json") or die;
+			my ($text, $part) = ("", "");
+			# In small pieces, which gives a writer time.
+			$text .= $part while sysread($file, $part, 100);
+			my $stats = eval { decode_json($text) };
+			if (!$stats || $stats->{time_us} ne $stats->{end_time_us}) { $other++; next }
+			$whole++;
+			my $requests = 0;
+			for my $queue (@{$stats->{disks}[0]{queues}}) {
+				$requests += $_->{requests} for @{$queue->{operations}};
+			}
+			$requests >= $last or die "$requests requests after $last\n";
+			$last = $requests;
+		}
+		$whole or die "never whole\n";
+		print "whole $whole, other $other\n"'
+	finish
+	wait
+	check "read=$(($(said requests) + 64))"
+	tables "$(grep -c '^vmm: statistics' errors)"
+}
+
+# Nobody reads stderr, which has room for a page: the guest and the VM go on to their ends.
+case_stalled_stderr() {
+	local sent=0 told room=4096 size=65536
+	mkfifo pipe
+	exec 9<> pipe
+	head -c $((size - room)) /dev/zero >&9
+	timeout --kill-after=5 60 "$vmm" run -k "$kit" -m 128M --stats stats.json -d disk.img \
+		-p "bench=randread/4k/32/1 bench-ms=1000 warm-ms=0" < /dev/null > console 2> pipe &
+	pid=$!
+	trap 'kill -KILL "$pid" 2> killed || true' EXIT
+	begun
+	while kill -0 "$pid" 2> killed && usr1; do
+		sent=$((sent + 1))
+	done
+	finish
+	check "read=$(($(said requests) + 32))"
+	(timeout 1 cat <&9 || true) | tail -c +$((size - room + 1)) > errors
+	exec 9>&-
+	told=$(grep -c '^vmm: statistics' errors)
+	((told >= 1 && told < sent)) || fail "$told told of $sent"
+	tables "$told"
+}
+
+# A file that cannot be written is an error, at the end at the latest.
+case_file_cannot_grow() {
+	local status=0
+	(
+		ulimit -f 1
+		exec "$vmm" run -k "$kit" -m 128M --stats stats.json -d disk.img \
+			-p "bench=randread/4k/1/1 bench-ms=100 warm-ms=0" < /dev/null > console 2> errors
+	) || status=$?
+	[ "$status" -eq 1 ] || fail "status $status"
+	[ "$(cat errors)" = "vmm: --stats 'stats.json': cannot write: File too large" ] ||
+		fail "other errors"
+}
+
+case_nothing_else_is_written() {
+	start "bench=randread/4k/1/1 bench-ms=200" ''
+	usr1
+	finish
+	[ "$(ls)" = "console
+disk.img
+errors
+stats.json" ] || fail "$(ls)"
+}
+
+echo "TAP version 13"
+for name in counts_are_the_guests interrupts_are_the_guests operations usr1_under_full_load \
+	file_is_never_torn stalled_stderr file_cannot_grow nothing_else_is_written; do
+	run $name
+done
+echo "1..$number"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/trace/groups.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hw/base/util.h"
+
+/* A request's numbers, in the order of the groups. */
+struct order {
+	const struct trace *trace;
+	uint32_t *number;
+	size_t count;
+};
+
+static int compare_groups(const void *left, const void *right, void *opaque)
+{
+	const struct trace *trace = opaque;
+	const uint32_t l = *(const uint32_t *)left, r = *(const uint32_t *)right;
+	const struct trace_request *a = &trace->request[l], *b = &trace->request[r];
+
+	if (a->disk != b->disk)
+		return a->disk < b->disk ? -1 : 1;
+	if (a->op != b->op)
+		return a->op < b->op ? -1 : 1;
+	return l < r ? -1 : l > r;
+}
+
+static int compare_wholes(const void *left, const void *right, void *opaque)
+{
+	const struct trace *trace = opaque;
+	const uint32_t l = *(const uint32_t *)left, r = *(const uint32_t *)right;
+	uint64_t a = trace_whole(&trace->request[l]), b = trace_whole(&trace->request[r]);
+
+	if (a != b)
+		return a > b ? -1 : 1;
+	return l < r ? -1 : l > r;
+}
+
+static int compare_times(const void *left, const void *right)
+{
+	const uint64_t l = *(const uint64_t *)left, r = *(const uint64_t *)right;
+
+	return l < r ? -1 : l > r;
+}
+
+/* Of @time, which is put into order, its element number count * @part / 1000, rounded up. */
+static uint64_t percentile(const uint64_t *time, size_t count, unsigned part)
+{
+	return time[(count * part + 999) / 1000 - 1];
+}
+
+static void summarize(struct trace_summary *summary, uint64_t *time, size_t count)
+{
+	*summary = (struct trace_summary){ .count = count };
+	if (!count)
+		return;
+	qsort(time, count, sizeof(*time), compare_times);
+	for (size_t i = 0; i < count; i++)
+		summary->total += time[i];
+	summary->min = time[0];
+	summary->p50 = percentile(time, count, 500);
+	summary->p90 = percentile(time, count, 900);
+	summary->p99 = percentile(time, count, 990);
+	summary->p999 = percentile(time, count, 999);
+	summary->max = time[count - 1];
+}
+
+static unsigned bucket_of(uint64_t ns)
+{
+	unsigned octave;
+
+	if (ns < 2)
+		return 0;
+	octave = 63 - (unsigned)__builtin_clzll(ns);
+	return 2 * octave + (ns >> (octave - 1) & 1);
+}
+
+uint64_t trace_bucket_begin(unsigned bucket)
+{
+	if (bucket >= TRACE_BUCKET_COUNT)
+		return 0;
+	/* One and a half is no number of ns. */
+	return bucket < 2 ? bucket : (uint64_t)(2 + bucket % 2) << (bucket / 2 - 1);
+}
+
+static void count_requests(struct trace_group *group, const struct order *order)
+{
+	for (size_t i = 0; i < order->count; i++) {
+		const struct trace_request *request = &order->trace->request[order->number[i]];
+
+		group->errors += request->status != 0;
+		group->bytes += request->len;
+		group->doorbell[request->doorbell]++;
+		group->interrupt[request->interrupt]++;
+		group->bucket[bucket_of(trace_whole(request))]++;
+	}
+}
+
+static bool is_full(const struct trace_request *request)
+{
+	return request->doorbell == TRACE_DOORBELL_OWN && request->interrupt == TRACE_INTERRUPT_OWN;
+}
+
+static void sum_wholes(struct trace_group *group, const struct order *order, uint64_t *time)
+{
+	size_t full = 0, part = order->count;
+
+	/* Those that are full from the front, the others from the back. */
+	for (size_t i = 0; i < order->count; i++) {
+		const struct trace_request *request = &order->trace->request[order->number[i]];
+
+		time[is_full(request) ? full++ : --part] = trace_whole(request);
+	}
+	summarize(&group->full, time, full);
+	summarize(&group->part, time + full, order->count - full);
+	summarize(&group->whole, time, order->count);
+}
+
+static void sum_layers(struct trace_group *group, const struct order *order, uint64_t *time)
+{
+	uint64_t ns[TRACE_LAYERS];
+
+	for (unsigned layer = 0; layer < TRACE_LAYERS; layer++) {
+		size_t count = 0;
+
+		for (size_t i = 0; i < order->count; i++)
+			if (trace_layers(&order->trace->request[order->number[i]], ns) >> layer & 1)
+				time[count++] = ns[layer];
+		summarize(&group->layer[layer], time, count);
+	}
+}
+
+static bool is_same_group(const struct trace *trace, uint32_t left, uint32_t right)
+{
+	const struct trace_request *l = &trace->request[left], *r = &trace->request[right];
+
+	return l->disk == r->disk && l->op == r->op;
+}
+
+static size_t count_groups(const struct order *all)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < all->count; i++)
+		count += !i || !is_same_group(all->trace, all->number[i - 1], all->number[i]);
+	return count;
+}
+
+static void make_groups(struct trace_groups *groups, const struct order *all, uint64_t *time)
+{
+	struct order order = { .trace = all->trace };
+
+	for (size_t first = 0; first < all->count; first += order.count) {
+		struct trace_group *group = &groups->group[groups->count++];
+		const struct trace_request *request = &all->trace->request[all->number[first]];
+
+		order.number = all->number + first;
+		for (order.count = 1; first + order.count < all->count; order.count++)
+			if (!is_same_group(all->trace, order.number[0], order.number[order.count]))
+				break;
+		group->disk = request->disk;
+		group->op = request->op;
+		count_requests(group, &order);
+		sum_wholes(group, &order, time);
+		sum_layers(group, &order, time);
+	}
+}
+
+int trace_groups_make(struct trace_groups *groups, const struct trace *trace, int disk,
+		      size_t slowest)
+{
+	struct order all = { .trace = trace };
+	uint64_t *time = calloc(trace->request_count + 1, sizeof(*time));
+	int ret = -ENOMEM;
+
+	*groups = (struct trace_groups){ 0 };
+	all.number = calloc(trace->request_count + 1, sizeof(*all.number));
+	if (!time || !all.number)
+		goto out;
+	for (size_t i = 0; i < trace->request_count; i++)
+		if (disk < 0 || trace->request[i].disk == disk)
+			all.number[all.count++] = (uint32_t)i;
+	qsort_r(all.number, all.count, sizeof(*all.number), compare_groups, (void *)trace);
+	groups->group = calloc(count_groups(&all) + 1, sizeof(*groups->group));
+	groups->slowest = calloc(min(slowest, all.count) + 1, sizeof(*groups->slowest));
+	if (!groups->group || !groups->slowest)
+		goto out;
+	make_groups(groups, &all, time);
+	qsort_r(all.number, all.count, sizeof(*all.number), compare_wholes, (void *)trace);
+	groups->slowest_count = min(slowest, all.count);
+	memcpy(groups->slowest, all.number, groups->slowest_count * sizeof(*all.number));
+	ret = 0;
+out:
+	if (ret)
+		trace_groups_free(groups);
+	free(all.number);
+	free(time);
+	return ret;
+}
+
+void trace_groups_free(struct trace_groups *groups)
+{
+	free(groups->group);
+	free(groups->slowest);
+	*groups = (struct trace_groups){ 0 };
+}
+
+uint64_t trace_layers_total(const struct trace_group *group)
+{
+	uint64_t total = 0;
+
+	for (unsigned layer = 0; layer < TRACE_LAYERS; layer++)
+		total += group->layer[layer].total;
+	return total;
+}

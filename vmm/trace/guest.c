@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/trace/guest.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "hw/base/clock.h"
+#include "hw/base/log.h"
+#include "hw/base/util.h"
+#include "vmm/trace/guest_read.h"
+
+/* Events so long before and after the recording are not looked at. */
+#define MARGIN (60 * NS_PER_S)
+
+/* Host TSC to CLOCK_MONOTONIC. */
+struct clock_line {
+	uint64_t tsc, ns; /* of the first pair */
+	double ns_per_tick;
+};
+
+/* A request, by the guest: from issue to completion. */
+struct interval {
+	struct guest_key key;
+	uint64_t issue, done; /* ns */
+	unsigned device; /* index of trace_guest.device[] */
+};
+
+/* A request, by the VMM. */
+struct entry {
+	struct guest_key key;
+	struct trace_request *request;
+	const struct interval *claim; /* the only one that it may be, so far */
+	bool disputed;
+};
+
+struct join {
+	struct trace *trace;
+	struct trace_guest *guest;
+	struct clock_line line;
+	struct guest_log log;
+	struct interval *interval; /* by device, key and time */
+	size_t interval_count;
+	struct entry *entry;       /* by key and time */
+	size_t entry_count;
+};
+
+static int compare(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static int compare_keys(const struct guest_key *a, const struct guest_key *b)
+{
+	int order = compare(a->sector, b->sector);
+
+	if (!order)
+		order = compare(a->len, b->len);
+	return order ? order : compare(a->op, b->op);
+}
+
+static bool pair_to_ns(const struct clock_line *line, uint64_t tsc, uint64_t *ns)
+{
+	double ticks = (double)(int64_t)(tsc - line->tsc) * line->ns_per_tick;
+
+	/* Before the clock's zero, or after centuries. */
+	if (ticks < -(double)line->ns || ticks > 0x1p62)
+		return false;
+	*ns = line->ns + (uint64_t)(int64_t)ticks;
+	return true;
+}
+
+/*
+ * The line through the first and the last pair.  What the others are off it, and the
+ * ticks for which a pair's reading took, is how far it may be wrong.
+ */
+static int fit_line(struct join *join, const char *file)
+{
+	const struct trace *trace = join->trace;
+	const struct trace_clock *first = trace->clock, *last = first + trace->clock_count - 1;
+	struct clock_line *line = &join->line;
+	uint64_t off = 0, ticks = 0;
+
+	if (trace->clock_count < 2 || last->tsc <= first->tsc ||
+	    last->monotonic <= first->monotonic) {
+		log_error("'%s': cannot be joined: the recording lacks the clock's pairs", file);
+		return -ENODATA;
+	}
+	line->tsc = first->tsc;
+	line->ns = first->monotonic;
+	line->ns_per_tick = (double)(last->monotonic - first->monotonic) /
+		(double)(last->tsc - first->tsc);
+	for (const struct trace_clock *pair = first; pair <= last; pair++) {
+		uint64_t ns;
+
+		if (!pair_to_ns(line, pair->tsc, &ns))
+			continue;
+		off = max(off, ns > pair->monotonic ? ns - pair->monotonic : pair->monotonic - ns);
+		ticks = max(ticks, pair->tsc_error);
+	}
+	join->guest->error = off + (uint64_t)((double)ticks * line->ns_per_tick) + 1;
+	return 0;
+}
+
+static const struct trace_thread *find_vcpu(const struct trace *trace, unsigned vcpu)
+{
+	for (size_t i = 0; i < trace->thread_count; i++)
+		if (trace->thread[i].vcpu == vcpu && trace->thread[i].tsc_known)
+			return &trace->thread[i];
+	return NULL;
+}
+
+/* Events with times of the host's; those that have none, or are far away, go. */
+static int set_times(struct join *join, const char *file)
+{
+	struct trace *trace = join->trace;
+	struct guest_log *log = &join->log;
+	const struct trace_thread *vcpu = NULL;
+	bool found = false;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < log->count; i++) {
+		struct guest_event event = log->event[i];
+
+		if (!vcpu || vcpu->vcpu != event.cpu)
+			vcpu = find_vcpu(trace, event.cpu);
+		if (!vcpu) {
+			log->broken++;
+			continue;
+		}
+		found = true;
+		if (!pair_to_ns(&join->line, event.time - vcpu->tsc_offset, &event.time) ||
+		    event.time + MARGIN < trace->begin || event.time > trace->end + MARGIN)
+			continue;
+		log->event[kept++] = event;
+	}
+	join->guest->broken = log->broken;
+	if (log->count && !found) {
+		log_error("'%s': cannot be joined: KVM did not tell the offset of the guest's TSC",
+			  file);
+		return -ENODATA;
+	}
+	log->count = kept;
+	return 0;
+}
+
+/* --- The guest's requests. --- */
+
+static int compare_events(const void *left, const void *right)
+{
+	const struct guest_event *a = left, *b = right;
+	int order = compare(a->device, b->device);
+
+	if (!order)
+		order = compare_keys(&a->key, &b->key);
+	if (!order)
+		order = compare(a->time, b->time);
+	return order ? order : compare(a->kind, b->kind);
+}
+
+static bool is_same(const struct guest_event *a, const struct guest_event *b)
+{
+	return a->device == b->device && !compare_keys(&a->key, &b->key);
+}
+
+/* Its index; -1: there are too many. */
+static int add_device(struct trace_guest *guest, uint32_t number)
+{
+	struct trace_guest_device *device = &guest->device[guest->device_count];
+	uint32_t major = number >> GUEST_MINOR_BITS;
+	uint32_t minor = number & ((1u << GUEST_MINOR_BITS) - 1);
+
+	/* They come sorted. */
+	if (guest->device_count && device[-1].major == major && device[-1].minor == minor)
+		return (int)guest->device_count - 1;
+	if (guest->device_count == TRACE_GUEST_DEVICES)
+		return -1;
+	*device = (struct trace_guest_device){ .major = major, .minor = minor, .disk = -1 };
+	return (int)guest->device_count++;
+}
+
+/*
+ * The events of one device and key, by time.  While the guest has two equal requests
+ * at once, which of them a completion ends cannot be told.
+ */
+static void add_intervals(struct join *join, unsigned device, const struct guest_event *event,
+			  size_t count)
+{
+	const struct guest_event *issue = NULL;
+	unsigned open = 0;
+	bool muddled = false;
+
+	for (const struct guest_event *end = event + count; event < end; event++) {
+		if (event->kind == GUEST_ISSUE) {
+			muddled = open++;
+			issue = event;
+			continue;
+		}
+		if (!open)
+			continue; /* begun before the record */
+		open--;
+		if (event->kind == GUEST_COMPLETE && muddled)
+			join->guest->muddled++;
+		else if (event->kind == GUEST_COMPLETE)
+			join->interval[join->interval_count++] = (struct interval){
+				.key = event->key,
+				.issue = issue->time,
+				.done = event->time,
+				.device = device,
+			};
+	}
+}
+
+static int make_intervals(struct join *join)
+{
+	const struct guest_log *log = &join->log;
+	size_t count;
+
+	join->interval = reallocarray(NULL, log->count / 2 + 1, sizeof(*join->interval));
+	if (!join->interval)
+		return -ENOMEM;
+	qsort(log->event, log->count, sizeof(*log->event), compare_events);
+	for (size_t i = 0; i < log->count; i += count) {
+		const struct guest_event *event = &log->event[i];
+		int device = add_device(join->guest, event->device);
+
+		for (count = 1; i + count < log->count && is_same(event, event + count);)
+			count++;
+		if (device < 0)
+			join->guest->devices_ignored += count;
+		else
+			add_intervals(join, (unsigned)device, event, count);
+	}
+	return 0;
+}
+
+/* --- The VMM's requests. --- */
+
+static int compare_entries(const void *left, const void *right)
+{
+	const struct entry *a = left, *b = right;
+	int order = compare_keys(&a->key, &b->key);
+
+	return order ? order : compare(a->request->t[TRACE_POP], b->request->t[TRACE_POP]);
+}
+
+static int make_entries(struct join *join)
+{
+	struct trace *trace = join->trace;
+
+	join->entry = reallocarray(NULL, trace->request_count + 1, sizeof(*join->entry));
+	if (!join->entry)
+		return -ENOMEM;
+	for (size_t i = 0; i < trace->request_count; i++) {
+		struct trace_request *request = &trace->request[i];
+
+		if (request->disk < trace->disk_count)
+			join->entry[join->entry_count++] = (struct entry){
+				.key = { request->sector, request->len, request->op },
+				.request = request,
+			};
+	}
+	qsort(join->entry, join->entry_count, sizeof(*join->entry), compare_entries);
+	return 0;
+}
+
+/* The first entry that may be that of @interval: one of its key, not popped before it. */
+static struct entry *first_entry(const struct join *join, const struct interval *interval)
+{
+	size_t low = 0, high = join->entry_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct entry *entry = &join->entry[middle];
+		int order = compare_keys(&entry->key, &interval->key);
+
+		if (!order)
+			order = compare(entry->request->t[TRACE_POP] + join->guest->error,
+					interval->issue);
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return &join->entry[low];
+}
+
+/*
+ * The entries, from *@at on, that lie within @interval, one by one; NULL after the
+ * last.
+ */
+static struct entry *next_entry(const struct join *join, const struct interval *interval,
+				struct entry **at)
+{
+	uint64_t error = join->guest->error;
+
+	for (; *at < join->entry + join->entry_count; ++*at) {
+		const struct trace_request *request = (*at)->request;
+
+		if (compare_keys(&(*at)->key, &interval->key) ||
+		    request->t[TRACE_POP] > interval->done + error)
+			return NULL;
+		if (request->t[TRACE_PUSH] <= interval->done + error)
+			return (*at)++;
+	}
+	return NULL;
+}
+
+/* --- Which device is which disk? --- */
+
+/* A request that could be one of several tells nothing. */
+static void vote(const struct join *join, const struct interval *interval, uint64_t *votes)
+{
+	struct entry *at = first_entry(join, interval);
+	const struct entry *entry = next_entry(join, interval, &at);
+
+	if (entry && !next_entry(join, interval, &at))
+		votes[interval->device * join->trace->disk_count + entry->request->disk]++;
+}
+
+/* The disk with nearly all of the votes, or -1. */
+static int elected(const uint64_t *votes, size_t disks)
+{
+	uint64_t most = 0, all = 0;
+	int disk = -1;
+
+	for (size_t i = 0; i < disks; i++) {
+		all += votes[i];
+		if (votes[i] > most) {
+			most = votes[i];
+			disk = (int)i;
+		}
+	}
+	return 10 * most > 9 * all ? disk : -1;
+}
+
+/* A disk is one device: that with more votes for it. */
+static void learn_disks(struct join *join, const uint64_t *votes)
+{
+	struct trace_guest *guest = join->guest;
+	size_t disks = join->trace->disk_count;
+
+	for (unsigned i = 0; i < guest->device_count; i++) {
+		int disk = elected(&votes[i * disks], disks);
+
+		for (unsigned other = 0; other < i && disk >= 0; other++) {
+			if (guest->device[other].disk != disk)
+				continue;
+			if (votes[other * disks + (size_t)disk] >= votes[i * disks + (size_t)disk])
+				disk = -1;
+			else
+				guest->device[other].disk = -1;
+		}
+		guest->device[i].disk = disk;
+	}
+}
+
+static int find_disks(struct join *join)
+{
+	uint64_t *votes = calloc(join->guest->device_count * join->trace->disk_count + 1,
+				 sizeof(*votes));
+
+	if (!votes)
+		return -ENOMEM;
+	for (size_t i = 0; i < join->interval_count; i++)
+		vote(join, &join->interval[i], votes);
+	learn_disks(join, votes);
+	free(votes);
+	return 0;
+}
+
+/* --- The join. --- */
+
+static void take_away(struct trace *trace, struct trace_request *request, enum trace_stamp stamp)
+{
+	if (request->t[stamp])
+		trace->counters.stamp[stamp]--;
+	request->t[stamp] = 0;
+}
+
+/*
+ * What lies before the issue by no more than the error lies at it.  A doorbell before
+ * that was rung for another request.
+ */
+static void set_issue(struct join *join, struct trace_request *request, uint64_t issue)
+{
+	bool foreign = false;
+
+	for (unsigned i = TRACE_EXIT; i <= TRACE_POP; i++) {
+		if (!request->t[i] || request->t[i] >= issue)
+			continue;
+		if (request->t[i] + join->guest->error >= issue)
+			issue = request->t[i];
+		else
+			foreign = true;
+	}
+	for (unsigned i = TRACE_EXIT; foreign && i < TRACE_POP; i++)
+		take_away(join->trace, request, i);
+	if (foreign) {
+		request->doorbell = TRACE_DOORBELL_POLLED;
+		request->bell_tid = 0;
+	}
+	request->t[TRACE_ISSUE] = issue;
+	join->trace->counters.stamp[TRACE_ISSUE]++;
+}
+
+/* Likewise: an interrupt after the end was not what told the guest. */
+static void set_done(struct join *join, struct trace_request *request, uint64_t done)
+{
+	bool foreign = false;
+
+	for (unsigned i = TRACE_ENTRY; i >= TRACE_PUSH; i--) {
+		if (!request->t[i] || request->t[i] <= done)
+			continue;
+		if (request->t[i] <= done + join->guest->error || i <= TRACE_PUBLISH)
+			done = request->t[i];
+		else
+			foreign = true;
+	}
+	for (unsigned i = TRACE_INTERRUPT; foreign && i <= TRACE_ENTRY; i++)
+		take_away(join->trace, request, i);
+	if (foreign)
+		request->interrupt = TRACE_INTERRUPT_COALESCED;
+	request->t[TRACE_DONE] = done;
+	join->trace->counters.stamp[TRACE_DONE]++;
+}
+
+static void claim(struct join *join, const struct interval *interval)
+{
+	struct trace_guest_device *device = &join->guest->device[interval->device];
+	struct entry *at = first_entry(join, interval), *entry, *found = NULL;
+	unsigned seen = 0;
+
+	while (seen < 2 && (entry = next_entry(join, interval, &at))) {
+		if (entry->request->disk != device->disk)
+			continue;
+		found = entry;
+		seen++;
+	}
+	/* One that lies across an end of the recording may be in it, or not. */
+	if (!seen && (interval->issue < join->trace->begin || interval->done > join->trace->end))
+		return;
+	device->requests++;
+	if (!seen)
+		device->absent++;
+	else if (seen > 1 || found->disputed)
+		device->ambiguous++;
+	else if (found->claim) {
+		found->disputed = true;
+		device->joined--;
+		device->ambiguous += 2;
+	} else {
+		found->claim = interval;
+		device->joined++;
+	}
+}
+
+static void fill_in(struct join *join)
+{
+	for (size_t i = 0; i < join->entry_count; i++) {
+		const struct entry *entry = &join->entry[i];
+
+		if (!entry->claim || entry->disputed)
+			continue;
+		set_issue(join, entry->request, entry->claim->issue);
+		set_done(join, entry->request, entry->claim->done);
+		join->guest->joined++;
+	}
+}
+
+static int join_all(struct join *join, const char *file)
+{
+	int ret = guest_log_read(&join->log, file);
+
+	if (!ret && !join->log.count) {
+		log_error("'%s': has no events of the block layer%s", file, join->log.other_clock ?
+			  " with trace_clock=x86-tsc" : "");
+		return -ENODATA;
+	}
+	if (!ret)
+		ret = fit_line(join, file);
+	if (!ret)
+		ret = set_times(join, file);
+	if (!ret && ((ret = make_intervals(join)) || (ret = make_entries(join)) ||
+		     (ret = find_disks(join))))
+		log_error("'%s': cannot join: out of memory", file);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < join->interval_count; i++)
+		claim(join, &join->interval[i]);
+	fill_in(join);
+	return 0;
+}
+
+int trace_guest_load(struct trace *trace, const char *file, struct trace_guest *guest)
+{
+	struct join join = { .trace = trace, .guest = guest };
+	int ret;
+
+	*guest = (struct trace_guest){ 0 };
+	ret = join_all(&join, file);
+	if (!ret) {
+		trace->clock_error = guest->error;
+		trace->has_guest = true;
+	}
+	free(join.entry);
+	free(join.interval);
+	free(join.log.event);
+	return ret;
+}
+
+void trace_guest_print(const struct trace_guest *guest, const struct trace *trace, FILE *out)
+{
+	fprintf(out, "guest: joined %" PRIu64 " of %zu requests, whose issue and completion are "
+		"exact to %" PRIu64 " ns\n", guest->joined, trace->request_count, guest->error);
+	for (unsigned i = 0; i < guest->device_count; i++) {
+		const struct trace_guest_device *device = &guest->device[i];
+
+		if (device->disk >= 0)
+			fprintf(out, "  device %u,%u is disk %d (%s): %" PRIu64 " requests, %" PRIu64
+				" joined, %" PRIu64 " ambiguous, %" PRIu64 " not found\n",
+				device->major, device->minor, device->disk,
+				trace->disk[device->disk].name, device->requests, device->joined,
+				device->ambiguous, device->absent);
+		else if (device->requests)
+			fprintf(out, "  device %u,%u is no disk that was recorded: %" PRIu64
+				" requests\n", device->major, device->minor, device->requests);
+	}
+	if (guest->muddled || guest->broken || guest->devices_ignored)
+		fprintf(out, "  left out: %" PRIu64 " of equal requests at one time, %" PRIu64
+			" broken lines, %" PRIu64 " events of devices beyond the first %u\n",
+			guest->muddled, guest->broken, guest->devices_ignored, TRACE_GUEST_DEVICES);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The probes of a program as events of the kernel, which perf records: tracefs
+ * knows them while a recording runs, as sdt_vmm:*.  One thread.
+ *
+ * They have one name for the whole machine, so only one recording can run at a
+ * time.  That is a lock on tracefs's own list: it needs no file, and a recorder
+ * that is killed lets go of it.  What such a one left is removed by the next.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#define TRACE_PROBES_GROUP "sdt_vmm"
+
+struct trace_probes {
+	const char *tracefs; /* where that is mounted */
+	char folder[64];     /* what perf keeps about the program; empty: none */
+	int lock;            /* perf record holds it too, and so ends before it is free */
+	bool added;
+};
+
+/*
+ * Add the probes of the program @exe.  Returns 0; -ENODEV if there is no tracefs;
+ * -EBUSY if another recording runs; or another -errno, having said why and left
+ * nothing behind.
+ */
+int trace_probes_add(struct trace_probes *probes, const char *exe);
+
+/* Nobody records them any more. */
+void trace_probes_remove(struct trace_probes *probes);
+
+/* Does the kernel have the event @group:@name now?  Any probe added is one. */
+bool trace_probes_event(const char *tracefs, const char *group, const char *name);

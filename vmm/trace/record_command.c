@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/trace/record_command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "hw/base/log.h"
+#include "hw/base/probe.h"
+#include "hw/base/util.h"
+#include "vmm/trace/perf.h"
+#include "vmm/trace/probes.h"
+#include "vmm/x86/layout.h"
+
+#define NUMBER(n) #n
+#define TEXT(n) NUMBER(n)
+
+/* What the kernel tells of a request's way outside of vmm. */
+static const struct kernel_event {
+	const char *group, *name;
+	const char *filter; /* NULL: all of them */
+} kernel_events[] = {
+	{ "kvm", "kvm_exit", NULL },
+	{ "kvm", "kvm_entry", NULL },
+	/* Doorbells: not the interrupt controllers, nor the ports of a PC's own devices. */
+	{ "kvm", "kvm_fast_mmio", NULL },
+	{ "kvm", "kvm_mmio",
+	  "type==2&&(gpa<" TEXT(LAYOUT_IO_APIC) "||gpa>=" TEXT(LAYOUT_HIGH_RAM) ")" },
+	{ "kvm", "kvm_pio", "rw==1&&port>=" TEXT(LAYOUT_PORT_PCI) },
+	/* Interrupts: MSI-X, and the lines that PCI and virtio-mmio use. */
+	{ "kvm", "kvm_msi_set_irq", NULL },
+	{ "kvm", "kvm_set_irq", "gsi>=" TEXT(LAYOUT_GSI_PCI) },
+	{ "kvm", "kvm_apic_accept_irq", NULL },
+	{ "kvm", "kvm_apicv_accept_irq", NULL },
+	{ "kvm", "kvm_inj_virq", NULL },
+};
+
+char *record_threads_filter(const pid_t *thread, size_t count)
+{
+	char *text = NULL;
+	size_t size, last;
+	FILE *to = open_memstream(&text, &size);
+
+	if (!to)
+		return NULL;
+	/* By ranges, since the kernel takes no more than a page. */
+	for (size_t first = 0; first < count; first = last + 1) {
+		for (last = first; last + 1 < count && thread[last + 1] == thread[last] + 1;)
+			last++;
+		fprintf(to, "%s", first ? "||" : "");
+		if (first == last)
+			fprintf(to, "pid==%d", thread[first]);
+		else
+			fprintf(to, "(pid>=%d&&pid<=%d)", thread[first], thread[last]);
+	}
+	fclose(to);
+	return text;
+}
+
+static void add_probes(struct perf_command *command, const char *tracefs)
+{
+	for (const struct probe_text *probe = probe_texts; probe->name; probe++)
+		if (trace_probes_event(tracefs, TRACE_PROBES_GROUP, probe->name)) {
+			perf_add(command, "-e");
+			perf_add(command, TRACE_PROBES_GROUP ":%s", probe->name);
+		}
+}
+
+static void add_kernel_event(struct perf_command *command, const char *tracefs,
+			     const char *group, const char *name, const char *filter)
+{
+	if (!trace_probes_event(tracefs, group, name)) {
+		log_info("this kernel has no event %s:%s", group, name);
+		return;
+	}
+	perf_add(command, "-e");
+	perf_add(command, "%s:%s", group, name);
+	if (filter) {
+		perf_add(command, "--filter");
+		perf_add(command, "%s", filter);
+	}
+}
+
+void record_command(struct perf_command *command, const struct record_plan *plan)
+{
+	char *threads = record_threads_filter(plan->thread, plan->thread_count);
+
+	perf_add(command, "perf");
+	perf_add(command, "record");
+	perf_add(command, "-k");
+	perf_add(command, "CLOCK_MONOTONIC");
+	/* The file needs no program's build id, and perf no look for them at its end. */
+	perf_add(command, "-B");
+	perf_add(command, "-N");
+	perf_add(command, "-m");
+	perf_add(command, "%s", plan->buffer);
+	perf_add(command, "-o");
+	perf_add(command, "%s", plan->file);
+	perf_add(command, "-p");
+	perf_add(command, "%d", plan->pid);
+	add_probes(command, plan->tracefs);
+	for (unsigned i = 0; i < array_size(kernel_events); i++)
+		add_kernel_event(command, plan->tracefs, kernel_events[i].group,
+				 kernel_events[i].name, kernel_events[i].filter);
+	/*
+	 * When a thread gets a CPU: sched_switch happens on the thread that leaves
+	 * one, and so would not be seen, as perf looks at this process alone.
+	 */
+	perf_add(command, "--switch-events");
+	add_kernel_event(command, plan->tracefs, "sched", "sched_waking", threads);
+	perf_hide_rest(command);
+	/* Nothing is recorded until perf is told to, and it says when it has begun. */
+	perf_add(command, "-D");
+	perf_add(command, "-1");
+	perf_add(command, "--control");
+	perf_add(command, "fd:%d,%d", plan->control, plan->ack);
+	if (!threads)
+		command->error = -ENOMEM;
+	free(threads);
+}

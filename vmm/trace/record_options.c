@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/trace/record_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "hw/base/log.h"
+#include "vmm/number.h"
+
+#define DEFAULT_FILE "vmm-trace.data"
+#define DEFAULT_BUFFER "8M"
+
+static const struct option longs[] = {
+	{ "output", required_argument, NULL, 'o' },
+	{ "duration", required_argument, NULL, 'd' },
+	{ "buffer", required_argument, NULL, 'm' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+void record_options_help(void)
+{
+	puts("Usage: vmm trace record [OPTION]... PID|NAME\n\n"
+	     "Have perf record what a running VM does to its disks.\n\n"
+	     "  -o, --output FILE        the recording (" DEFAULT_FILE ")\n"
+	     "  -d, --duration SECONDS   end after 5 or 0.5 seconds (at Ctrl-C)\n"
+	     "  -m, --buffer SIZE        perf's buffer for each CPU (" DEFAULT_BUFFER ")\n"
+	     "  -v, --verbose            say on stderr which commands are run\n"
+	     "  -h, --help               print this help");
+}
+
+/* Bytes with a unit: perf takes bare numbers for pages. */
+static bool is_size(const char *text)
+{
+	uint64_t size;
+	const char *unit;
+
+	return number_parse(text, &size, &unit) && size && *unit && strchr("KMG", *unit) &&
+	       !unit[1];
+}
+
+static int set(struct record_options *options, int letter, char **argv)
+{
+	switch (letter) {
+	case 'o':
+		options->file = optarg;
+		return 0;
+	case 'd':
+		if (number_parse_seconds(optarg, &options->duration_ns) && options->duration_ns)
+			return 0;
+		log_error("--duration '%s': not seconds like 5 or 0.5", optarg);
+		return -EINVAL;
+	case 'm':
+		options->buffer = optarg;
+		if (is_size(optarg))
+			return 0;
+		log_error("--buffer '%s': not a size like 512K or 8M", optarg);
+		return -EINVAL;
+	case 'v':
+		options->verbose = true;
+		return 0;
+	case 'h':
+		options->help = true;
+		return 0;
+	case ':':
+		log_error("option '%s' needs a value", argv[optind - 1]);
+		return -EINVAL;
+	default:
+		log_error("unknown option '%s'", argv[optind - 1]);
+		return -EINVAL;
+	}
+}
+
+int record_options_parse(struct record_options *options, int argc, char **argv)
+{
+	int letter, ret = 0;
+
+	*options = (struct record_options){ .file = DEFAULT_FILE, .buffer = DEFAULT_BUFFER };
+	optind = 0; /* start anew */
+	while (!ret && !options->help &&
+	       (letter = getopt_long(argc, argv, ":o:d:m:vh", longs, NULL)) >= 0)
+		ret = set(options, letter, argv);
+	if (ret || options->help)
+		return ret;
+	if (optind == argc) {
+		log_error("no VM given: its PID, or its --name");
+		return -EINVAL;
+	}
+	if (optind + 1 < argc) {
+		log_error("unexpected argument '%s' after '%s'", argv[optind + 1], argv[optind]);
+		return -EINVAL;
+	}
+	options->target = argv[optind];
+	/* perf takes it for stdout, and a report reads the file here and there. */
+	if (!strcmp(options->file, "-")) {
+		log_error("--output -: a recording needs a file");
+		return -EINVAL;
+	}
+	return 0;
+}

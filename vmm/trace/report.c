@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/trace/report.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "hw/base/log.h"
+#include "vmm/exit_status.h"
+#include "vmm/number.h"
+#include "vmm/trace/guest.h"
+#include "vmm/trace/pictures.h"
+#include "vmm/trace/report_print.h"
+
+#define DEFAULT_SLOWEST 10
+#define SLOWEST_MAX 1000000
+
+struct report_options {
+	const char *file;
+	const char *guest; /* NULL: none */
+	struct trace_pictures pictures;
+	bool is_text; /* the file is what perf script printed */
+	bool json;
+	unsigned slowest;
+	bool help;
+};
+
+static const struct option longs[] = {
+	{ "json", no_argument, NULL, 'j' },
+	{ "chrome", required_argument, NULL, 'c' },
+	{ "svg", required_argument, NULL, 's' },
+	{ "guest", required_argument, NULL, 'g' },
+	{ "from", required_argument, NULL, 'f' },
+	{ "to", required_argument, NULL, 't' },
+	{ "disk", required_argument, NULL, 'd' },
+	{ "slowest", required_argument, NULL, 'n' },
+	{ "perf-script", no_argument, NULL, 'p' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+void trace_report_help(void)
+{
+	puts("Usage: vmm trace report [OPTION]... FILE\n\n"
+	     "Say where the requests that 'vmm trace record' recorded in FILE spent their time.\n\n"
+	     "      --json           print it as JSON (Documentation/trace.schema.json)\n"
+	     "      --chrome FILE    write all of it for Perfetto and chrome://tracing\n"
+	     "      --svg FILE       draw the layers and the latencies over time\n"
+	     "      --from SECONDS   let these files begin there in the recording ...\n"
+	     "      --to SECONDS     ... and end there\n"
+	     "      --guest FILE     join what the guest recorded of its block layer\n"
+	     "      --disk N         only of disk N, from 0 in the order of --disk\n"
+	     "      --slowest N      list so many single requests (10)\n"
+	     "      --perf-script    FILE is what perf script printed; -: on stdin\n"
+	     "  -h, --help           print this help");
+}
+
+static int set_number(const char *option, unsigned *number, unsigned most)
+{
+	const char *end;
+	uint64_t value;
+
+	if (!number_parse(optarg, &value, &end) || *end || value > most) {
+		log_error("%s '%s': not a number from 0 to %u", option, optarg, most);
+		return -EINVAL;
+	}
+	*number = (unsigned)value;
+	return 0;
+}
+
+static int set_seconds(const char *option, uint64_t *ns)
+{
+	if (number_parse_seconds(optarg, ns))
+		return 0;
+	log_error("%s '%s': not seconds like 5 or 0.5", option, optarg);
+	return -EINVAL;
+}
+
+static int set(struct report_options *options, int letter, char **argv)
+{
+	unsigned disk;
+	int ret;
+
+	switch (letter) {
+	case 'j':
+		options->json = true;
+		return 0;
+	case 'c':
+		options->pictures.chrome = optarg;
+		return 0;
+	case 's':
+		options->pictures.svg = optarg;
+		return 0;
+	case 'g':
+		options->guest = optarg;
+		return 0;
+	case 'f':
+		return set_seconds("--from", &options->pictures.from);
+	case 't':
+		return set_seconds("--to", &options->pictures.to);
+	case 'd':
+		ret = set_number("--disk", &disk, UINT16_MAX);
+		if (ret == 0)
+			options->pictures.disk = (int)disk;
+		return ret;
+	case 'n':
+		return set_number("--slowest", &options->slowest, SLOWEST_MAX);
+	case 'p':
+		options->is_text = true;
+		return 0;
+	case 'h':
+		options->help = true;
+		return 0;
+	case ':':
+		log_error("option '%s' needs a value", argv[optind - 1]);
+		return -EINVAL;
+	default:
+		log_error("unknown option '%s'", argv[optind - 1]);
+		return -EINVAL;
+	}
+}
+
+static int parse(struct report_options *options, int argc, char **argv)
+{
+	int letter, ret = 0;
+
+	*options = (struct report_options){ .pictures.disk = -1, .slowest = DEFAULT_SLOWEST };
+	optind = 0; /* start anew */
+	while (!ret && !options->help &&
+	       (letter = getopt_long(argc, argv, ":h", longs, NULL)) >= 0)
+		ret = set(options, letter, argv);
+	if (ret || options->help)
+		return ret;
+	if (options->pictures.to && options->pictures.from >= options->pictures.to) {
+		log_error("--from is not before --to");
+		return -EINVAL;
+	}
+	if (optind == argc) {
+		log_error("no recording given: a FILE that 'vmm trace record' made");
+		return -EINVAL;
+	}
+	if (optind + 1 < argc) {
+		log_error("unexpected argument '%s' after '%s'", argv[optind + 1], argv[optind]);
+		return -EINVAL;
+	}
+	options->file = argv[optind];
+	return 0;
+}
+
+static int load(struct trace *trace, const struct report_options *options)
+{
+	FILE *text;
+	int ret;
+
+	if (!options->is_text)
+		return trace_load(trace, options->file);
+	if (!strcmp(options->file, "-"))
+		return trace_load_text(trace, stdin, "stdin");
+	text = fopen(options->file, "re");
+	if (!text) {
+		ret = -errno;
+		log_error("%s: cannot open: %s", options->file, strerror(errno));
+		return ret;
+	}
+	ret = trace_load_text(trace, text, options->file);
+	fclose(text);
+	return ret;
+}
+
+static int print(const struct trace *trace, const struct report_options *options,
+		 const struct trace_guest *guest)
+{
+	struct trace_groups groups;
+	int ret = trace_groups_make(&groups, trace, options->pictures.disk,
+				    options->slowest);
+
+	if (ret) {
+		log_error("%s: %s", options->file, strerror(-ret));
+		return ret;
+	}
+	if (options->json) {
+		trace_print_json(trace, &groups, stdout);
+	} else {
+		trace_print_text(trace, &groups, stdout);
+		if (guest)
+			trace_guest_print(guest, trace, stdout);
+	}
+	trace_groups_free(&groups);
+	return 0;
+}
+
+static int report(const struct report_options *options)
+{
+	struct trace_guest guest;
+	struct trace trace;
+	int ret = load(&trace, options);
+
+	if (ret)
+		return ret;
+	if (options->guest)
+		ret = trace_guest_load(&trace, options->guest, &guest);
+	if (ret == 0)
+		ret = print(&trace, options, options->guest ? &guest : NULL);
+	/* The last, for it may take some of the trace away. */
+	if (ret == 0)
+		ret = trace_pictures_write(&trace, &options->pictures);
+	trace_free(&trace);
+	return ret;
+}
+
+int trace_report_main(int argc, char **argv)
+{
+	struct report_options options;
+
+	if (parse(&options, argc, argv)) {
+		log_error("see 'vmm help trace'");
+		return STATUS_USAGE;
+	}
+	if (options.help) {
+		trace_report_help();
+		return STATUS_OK;
+	}
+	return report(&options) ? STATUS_ERROR : STATUS_OK;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What "vmm trace report" prints of a trace. */
+#pragma once
+
+#include <stdio.h>
+
+#include "vmm/trace/groups.h"
+
+/* Such as "999ns", "1.23us", "45.6ms" or "12s": six characters, three figures. */
+#define TRACE_TIME_LEN 24
+const char *trace_format_ns(char text[TRACE_TIME_LEN], uint64_t ns);
+
+/* For people, at most 80 columns wide. */
+void trace_print_text(const struct trace *trace, const struct trace_groups *groups, FILE *out);
+
+/* For programs: Documentation/trace.schema.json. */
+void trace_print_json(const struct trace *trace, const struct trace_groups *groups, FILE *out);
+
+/* Of a request whose enum says so: "own", "polled", ... */
+const char *trace_doorbell_name(enum trace_doorbell doorbell);
+const char *trace_interrupt_name(enum trace_interrupt interrupt);

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <inttypes.h>
+#include <string.h>
+
+#include "hw/base/clock.h"
+#include "hw/base/util.h"
+#include "vmm/trace/report_print.h"
+
+#define BAR_COLUMNS 44
+#define HISTOGRAM_LINES 24
+
+const char *trace_format_ns(char text[TRACE_TIME_LEN], uint64_t ns)
+{
+	static const char *const units[] = { "ns", "us", "ms", "s" };
+	double value = (double)ns;
+	unsigned unit = 0;
+
+	/* What would be printed as 1000 is 1.00 of the next unit. */
+	while (value >= 999.5 && unit + 1 < array_size(units)) {
+		value /= 1000;
+		unit++;
+	}
+	snprintf(text, TRACE_TIME_LEN, "%.*f%s", !unit || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2,
+		 value, units[unit]);
+	return text;
+}
+
+const char *trace_doorbell_name(enum trace_doorbell doorbell)
+{
+	static const char *const names[] = {
+		[TRACE_DOORBELL_OWN] = "own",
+		[TRACE_DOORBELL_COALESCED] = "coalesced",
+		[TRACE_DOORBELL_POLLED] = "polled",
+		[TRACE_DOORBELL_UNKNOWN] = "unknown",
+	};
+
+	return names[doorbell];
+}
+
+const char *trace_interrupt_name(enum trace_interrupt interrupt)
+{
+	static const char *const names[] = {
+		[TRACE_INTERRUPT_OWN] = "own",
+		[TRACE_INTERRUPT_COALESCED] = "coalesced",
+		[TRACE_INTERRUPT_SUPPRESSED] = "suppressed",
+		[TRACE_INTERRUPT_HELD] = "held",
+		[TRACE_INTERRUPT_UNKNOWN] = "unknown",
+	};
+
+	return names[interrupt];
+}
+
+/* --- A group --- */
+
+static double percent(uint64_t part, uint64_t whole)
+{
+	return whole ? 100.0 * (double)part / (double)whole : 0;
+}
+
+static void print_time(FILE *out, uint64_t ns)
+{
+	char text[TRACE_TIME_LEN];
+
+	fprintf(out, " %7s", trace_format_ns(text, ns));
+}
+
+static void print_summary(FILE *out, const char *name, const struct trace_summary *summary,
+			  uint64_t whole)
+{
+	if (!summary->count)
+		return;
+	fprintf(out, "  %-10s %9" PRIu64 " %6.1f%%", name, summary->count,
+		percent(summary->total, whole));
+	print_time(out, summary->total / summary->count);
+	print_time(out, summary->p50);
+	print_time(out, summary->p90);
+	print_time(out, summary->p99);
+	print_time(out, summary->p999);
+	print_time(out, summary->max);
+	putc('\n', out);
+}
+
+static void print_disk(const struct trace *trace, unsigned disk, FILE *out)
+{
+	fprintf(out, "disk %u", disk);
+	if (disk < trace->disk_count && *trace->disk[disk].name)
+		fprintf(out, " (%s)", trace->disk[disk].name);
+}
+
+static void print_bytes(FILE *out, uint64_t bytes)
+{
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+	double value = (double)bytes;
+	unsigned unit = 0;
+
+	while (value >= 1024 && unit + 1 < array_size(units)) {
+		value /= 1024;
+		unit++;
+	}
+	fprintf(out, "%.*f %s", unit && value < 99.95 ? 1 : 0, value, units[unit]);
+}
+
+/* Where the two sums are not the same, the program is wrong. */
+static void print_sums(const struct trace_group *group, FILE *out)
+{
+	uint64_t layers = trace_layers_total(group), whole = group->whole.total;
+
+	fprintf(out, "  sum of all layers %.6f s, of all wholes %.6f s: difference %.2f%%\n",
+		(double)layers / (double)NS_PER_S, (double)whole / (double)NS_PER_S,
+		percent(layers > whole ? layers - whole : whole - layers, whole));
+}
+
+static void print_ways(const struct trace_group *group, FILE *out)
+{
+	const char *gap = "";
+
+	fputs("  popped with a doorbell: ", out);
+	for (unsigned i = 0; i < TRACE_DOORBELLS; i++)
+		if (group->doorbell[i]) {
+			fprintf(out, "%s%s %" PRIu64, gap, trace_doorbell_name(i),
+				group->doorbell[i]);
+			gap = ", ";
+		}
+	gap = "";
+	fputs("\n  ended with an interrupt: ", out);
+	for (unsigned i = 0; i < TRACE_INTERRUPTS; i++)
+		if (group->interrupt[i]) {
+			fprintf(out, "%s%s %" PRIu64, gap, trace_interrupt_name(i),
+				group->interrupt[i]);
+			gap = ", ";
+		}
+	putc('\n', out);
+}
+
+static void print_bar(FILE *out, uint64_t begin, uint64_t end, uint64_t count, uint64_t most)
+{
+	char from[TRACE_TIME_LEN], to[TRACE_TIME_LEN];
+	unsigned columns = (unsigned)(((double)count * BAR_COLUMNS + (double)most - 1) /
+				      (double)most);
+
+	fprintf(out, "  %7s .. %-7s %9" PRIu64 "  ", trace_format_ns(from, begin),
+		end ? trace_format_ns(to, end) : "", count);
+	for (unsigned i = 0; i < columns; i++)
+		putc('#', out);
+	putc('\n', out);
+}
+
+/* Buckets by pairs, where there are too many lines else. */
+static void print_histogram(const struct trace_group *group, FILE *out)
+{
+	unsigned first = 0, last = TRACE_BUCKET_COUNT - 1, step = 1;
+	uint64_t most = 0;
+
+	while (first < last && !group->bucket[first])
+		first++;
+	while (last > first && !group->bucket[last])
+		last--;
+	if (last - first >= HISTOGRAM_LINES) {
+		step = 2;
+		first &= ~1u;
+	}
+	for (unsigned i = first; i <= last; i += step)
+		most = max(most, group->bucket[i] + (step > 1 ? group->bucket[i + 1] : 0));
+	fprintf(out, "\n  whole: from .. to   requests\n");
+	for (unsigned i = first; i <= last; i += step)
+		print_bar(out, trace_bucket_begin(i), trace_bucket_begin(i + step),
+			  group->bucket[i] + (step > 1 ? group->bucket[i + 1] : 0), most);
+}
+
+static void print_group(const struct trace *trace, const struct trace_group *group, FILE *out)
+{
+	putc('\n', out);
+	print_disk(trace, group->disk, out);
+	fprintf(out, ", %s: %" PRIu64 " requests, ", trace_op_name(group->op), group->whole.count);
+	print_bytes(out, group->bytes);
+	if (group->errors)
+		fprintf(out, ", %" PRIu64 " failed", group->errors);
+	fprintf(out, "\n\n  %-10s %9s %7s %7s %7s %7s %7s %7s %7s\n", "layer", "count", "share",
+		"mean", "p50", "p90", "p99", "p99.9", "max");
+	for (unsigned i = 0; i < TRACE_LAYERS; i++)
+		print_summary(out, trace_layer_name(i), &group->layer[i], group->whole.total);
+	print_summary(out, "whole", &group->whole, group->whole.total);
+	if (group->full.count && group->part.count) {
+		print_summary(out, "  full", &group->full, group->whole.total);
+		print_summary(out, "  part", &group->part, group->whole.total);
+	}
+	print_sums(group, out);
+	print_ways(group, out);
+	print_histogram(group, out);
+}
+
+/* --- What the words mean --- */
+
+static bool has_layer(const struct trace_groups *groups, unsigned layer)
+{
+	for (size_t i = 0; i < groups->count; i++)
+		if (groups->group[i].layer[layer].count)
+			return true;
+	return false;
+}
+
+static void print_legend(const struct trace *trace, const struct trace_groups *groups, FILE *out)
+{
+	fputs("\nLayers, each from where the one before it ends:\n", out);
+	for (unsigned i = 0; i < TRACE_LAYERS; i++)
+		if (has_layer(groups, i))
+			fprintf(out, "  %-10s %s\n", trace_layer_name(i), trace_layer_help(i));
+	/* By what this host shows. */
+	fprintf(out, "  %-10s from its %s, or its pop if it has no doorbell of its own,\n"
+		"  %-10s to its %s, or its publish if it has none\n", "whole",
+		trace->has_guest ? "issue" : trace->shows[TRACE_EXIT] ? "exit" : "doorbell", "",
+		trace->has_guest ? "end in the guest" :
+		trace->shows[TRACE_ENTRY] ? "interrupt's entry" : "interrupt's acceptance");
+	fprintf(out, "  %-10s with a doorbell and an interrupt of its own; part: all others\n",
+		"full");
+	fprintf(out, "  %-10s of the sum of all wholes\n", "share");
+}
+
+static void print_absent(const struct trace *trace, FILE *out)
+{
+	static const struct {
+		enum trace_stamp stamp;
+		const char *what;
+	} known[] = {
+		{ TRACE_EXIT, "KVM exit (kvm_exit)" },
+		{ TRACE_DOORBELL, "doorbells (kvm_mmio, kvm_fast_mmio, kvm_pio)" },
+		{ TRACE_WAKING, "wake-up (sched_waking)" },
+		{ TRACE_RUNNING, "CPU wait (switch events)" },
+		{ TRACE_ROUTED, "routing (kvm_msi_set_irq, kvm_set_irq)" },
+		{ TRACE_ACCEPT, "interrupt (kvm_apic_accept_irq)" },
+		{ TRACE_INJECT, "inject (kvm_inj_virq)" },
+		{ TRACE_ENTRY, "entry (kvm_entry)" },
+	};
+	const char *gap = "\nThis host does not show:\n  ";
+
+	for (unsigned i = 0; i < array_size(known); i++)
+		if (!trace->shows[known[i].stamp]) {
+			fprintf(out, "%s%s", gap, known[i].what);
+			gap = "\n  ";
+		}
+	if (*gap == '\n' && gap[1] == ' ')
+		fputs("\n  Such time is part of the next layer that it shows.\n", out);
+}
+
+/* --- The slowest --- */
+
+static const char *short_name(unsigned layer)
+{
+	static const char *const names[TRACE_LAYERS] = {
+		"issue", "exit", "wake", "cpu", "pop", "submit", "disk", "publ", "intr", "inject",
+		"entry", "guest",
+	};
+
+	return names[layer];
+}
+
+static void print_slow(const struct trace *trace, const struct trace_request *request,
+		       unsigned shown, FILE *out)
+{
+	uint64_t ns[TRACE_LAYERS];
+	unsigned has = trace_layers(request, ns);
+	char text[TRACE_TIME_LEN];
+
+	fprintf(out, "  %7s", trace_format_ns(text, trace_whole(request)));
+	for (unsigned i = 0; i < TRACE_LAYERS; i++)
+		if (shown >> i & 1)
+			fprintf(out, "%7s", has >> i & 1 ? trace_format_ns(text, ns[i]) : "-");
+	fprintf(out, "\n      %s %u at %" PRIu64 ", disk %u queue %u seq %" PRIu64 ", %.6f s",
+		trace_op_name(request->op), request->len, request->sector, request->disk,
+		request->queue, request->seq,
+		(double)(request->t[TRACE_POP] - trace->begin) / (double)NS_PER_S);
+	if (request->doorbell != TRACE_DOORBELL_OWN || request->interrupt != TRACE_INTERRUPT_OWN)
+		fprintf(out, "\n      doorbell %s, interrupt %s",
+			trace_doorbell_name(request->doorbell),
+			trace_interrupt_name(request->interrupt));
+	if (request->status)
+		fprintf(out, ", status %u", request->status);
+	putc('\n', out);
+}
+
+static void print_slowest(const struct trace *trace, const struct trace_groups *groups, FILE *out)
+{
+	uint64_t ns[TRACE_LAYERS];
+	unsigned shown = 0;
+
+	if (!groups->slowest_count)
+		return;
+	for (size_t i = 0; i < groups->slowest_count; i++)
+		shown |= trace_layers(&trace->request[groups->slowest[i]], ns);
+	fprintf(out, "\nThe slowest %zu: layer by layer; then operation, bytes and sector, and when\n"
+		"it was popped, from the recording's begin on\n\n    whole", groups->slowest_count);
+	for (unsigned i = 0; i < TRACE_LAYERS; i++)
+		if (shown >> i & 1)
+			fprintf(out, "%7s", short_name(i));
+	putc('\n', out);
+	for (size_t i = 0; i < groups->slowest_count; i++)
+		print_slow(trace, &trace->request[groups->slowest[i]], shown, out);
+}
+
+/* --- Counters --- */
+
+static void print_queues(const struct trace *trace, FILE *out)
+{
+	struct trace_queue sum = { 0 };
+
+	for (size_t i = 0; i < trace->queue_count; i++) {
+		const struct trace_queue *queue = &trace->queue[i];
+
+		sum.doorbells += queue->doorbells;
+		sum.doorbells_extra += queue->doorbells_extra;
+		sum.doorbells_idle += queue->doorbells_idle;
+		sum.pops += queue->pops;
+		sum.pushes += queue->pushes;
+		sum.publishes += queue->publishes;
+		sum.suppressed += queue->suppressed;
+		sum.interrupts += queue->interrupts;
+		sum.held += queue->held;
+	}
+	fprintf(out, "  requests     %" PRIu64 " popped, %" PRIu64 " pushed, in %" PRIu64
+		" publishes\n", sum.pops, sum.pushes, sum.publishes);
+	fprintf(out, "  doorbells    %" PRIu64 " rung: %" PRIu64 " while one was waiting, %" PRIu64
+		" with nothing to pop\n", sum.doorbells, sum.doorbells_extra, sum.doorbells_idle);
+	fprintf(out, "  interrupts   %" PRIu64 " sent; %" PRIu64 " publishes suppressed, %" PRIu64
+		" held\n", sum.interrupts, sum.suppressed, sum.held);
+}
+
+static void print_threads(const struct trace *trace, FILE *out)
+{
+	char hit[TRACE_TIME_LEN], miss[TRACE_TIME_LEN];
+
+	for (size_t i = 0; i < trace->thread_count; i++) {
+		const struct trace_thread *thread = &trace->thread[i];
+
+		if (!thread->serves)
+			continue;
+		fprintf(out, "  %-12s %" PRIu64 " sleeps; spun %" PRIu64 " times to a hit (mean %s), %"
+			PRIu64 " to none (%s)\n", thread->name, thread->sleeps, thread->poll_hits,
+			trace_format_ns(hit, thread->hit_ns / max(thread->poll_hits, 1ULL)),
+			thread->poll_misses,
+			trace_format_ns(miss, thread->miss_ns / max(thread->poll_misses, 1ULL)));
+	}
+}
+
+static void print_exits(const struct trace *trace, FILE *out)
+{
+	for (size_t i = 0; i < trace->reason_count; i++)
+		fprintf(out, "  %-12s %s %" PRIu64 "\n", i ? "" : "exits", trace->reason[i].name,
+			trace->reason[i].count);
+}
+
+static void print_counters(const struct trace *trace, FILE *out)
+{
+	const struct trace_counters *counters = &trace->counters;
+
+	fprintf(out, "\nCounters of the whole recording\n");
+	print_queues(trace, out);
+	fprintf(out, "  not above    %" PRIu64 " begun before the recording, %" PRIu64
+		" not ended in it, %" PRIu64 " torn\n", counters->begun_before, counters->not_ended,
+		counters->torn);
+	print_threads(trace, out);
+	print_exits(trace, out);
+	fprintf(out, "  events       %" PRIu64 ", %" PRIu64 " lost\n", counters->events,
+		counters->lost);
+	if (counters->doorbells_unclear)
+		fprintf(out, "  unclear      %" PRIu64 " doorbells of queues that share an address\n",
+			counters->doorbells_unclear);
+	if (counters->stray || counters->disordered || counters->broken)
+		fprintf(out, "  damage       %" PRIu64 " lines unreadable, %" PRIu64
+			" events that fit nothing, %" PRIu64 " times out of order\n",
+			counters->broken, counters->stray, counters->disordered);
+}
+
+/* --- The whole --- */
+
+static void print_losses(const struct trace *trace, FILE *out)
+{
+	const struct trace_counters *counters = &trace->counters;
+
+	if (!counters->lost)
+		return;
+	fprintf(out, "\nWARNING: perf lost %" PRIu64 " events, the first of them %.6f s after the "
+		"begin.\n", counters->lost,
+		(double)(counters->lost_at - trace->begin) / (double)NS_PER_S);
+	fprintf(out, "  The %" PRIu64 " requests that were under way then are left out, so the slow "
+		"ones may be\n  missing; and all counters are too low.  Record again with a larger "
+		"--buffer.\n", counters->torn);
+}
+
+void trace_print_text(const struct trace *trace, const struct trace_groups *groups, FILE *out)
+{
+	fprintf(out, "%.3f s, %" PRIu64 " events, %zu requests from pop to publish\n",
+		(double)(trace->end - trace->begin) / (double)NS_PER_S, trace->counters.events,
+		trace->request_count);
+	print_losses(trace, out);
+	for (size_t i = 0; i < groups->count; i++)
+		print_group(trace, &groups->group[i], out);
+	if (groups->count)
+		print_legend(trace, groups, out);
+	else
+		fputs("\nNo request has its whole way in this recording.\n", out);
+	print_absent(trace, out);
+	print_slowest(trace, groups, out);
+	print_counters(trace, out);
+}

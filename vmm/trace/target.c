@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/trace/target.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hw/base/log.h"
+#include "vmm/number.h"
+#include "vmm/options.h"
+
+/* The file @name of process @pid, or NULL. */
+static FILE *process_file(const char *proc, pid_t pid, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%d/%s", proc, pid, name);
+	return fopen(path, "re");
+}
+
+/* The program of @pid, to be freed; NULL with errno. */
+static char *process_exe(const char *proc, pid_t pid)
+{
+	char path[PATH_MAX], exe[PATH_MAX];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "%s/%d/exe", proc, pid);
+	len = readlink(path, exe, sizeof(exe));
+	return len < 0 ? NULL : strndup(exe, (size_t)len);
+}
+
+static void argv_free(char **argv)
+{
+	for (char **arg = argv; arg && *arg; arg++)
+		free(*arg);
+	free(argv);
+}
+
+/* The command line of @pid, with *@argc words; NULL: it has none. */
+static char **process_argv(const char *proc, pid_t pid, int *argc)
+{
+	FILE *file = process_file(proc, pid, "cmdline");
+	char **argv = NULL, **longer, *word = NULL;
+	size_t size = 0;
+
+	for (*argc = 0; file && getdelim(&word, &size, '\0', file) > 0; ++*argc) {
+		longer = reallocarray(argv, (size_t)*argc + 2, sizeof(*argv));
+		if (!longer)
+			break;
+		argv = longer;
+		argv[*argc] = word;
+		argv[*argc + 1] = NULL;
+		word = NULL;
+		size = 0;
+	}
+	free(word);
+	if (file)
+		fclose(file);
+	return argv;
+}
+
+/* Is @pid a "vmm run" that this user may look at?  Then @found is all about it. */
+static bool process_is_vm(const char *proc, pid_t pid, struct trace_target *found)
+{
+	const char *name, *base;
+	char **argv;
+	bool is_vm;
+	int argc;
+
+	*found = (struct trace_target){ .pid = pid, .exe = process_exe(proc, pid) };
+	if (!found->exe)
+		return false;
+	base = strrchr(found->exe, '/');
+	argv = process_argv(proc, pid, &argc);
+	is_vm = base && !strncmp(base, "/vmm", 4) && argc > 1 && !strcmp(argv[1], "run");
+	name = is_vm ? options_name(argc - 1, argv + 1) : NULL;
+	if (name)
+		found->name = strdup(name);
+	argv_free(argv);
+	if (!is_vm)
+		trace_target_free(found);
+	return is_vm;
+}
+
+void trace_target_free(struct trace_target *target)
+{
+	free(target->name);
+	free(target->exe);
+	*target = (struct trace_target){ 0 };
+}
+
+/* The PID that @text is, or 0. */
+static pid_t parse_pid(const char *text)
+{
+	const char *end;
+	uint64_t number;
+
+	if (!number_parse(text, &number, &end) || *end || number > INT_MAX)
+		return 0;
+	return (pid_t)number;
+}
+
+/* What a VM is called in messages. */
+static void print_vm(FILE *to, const struct trace_target *vm)
+{
+	if (vm->name)
+		fprintf(to, "'%s' (PID %d)", vm->name, vm->pid);
+	else
+		fprintf(to, "PID %d", vm->pid);
+}
+
+/* Look at every VM: the first called @name is *@target.  Returns how many are; @list: all VMs. */
+static unsigned search(const char *proc, struct dirent **entry, int count, const char *name,
+		       struct trace_target *target, FILE *list)
+{
+	const char *separator = "";
+	struct trace_target vm;
+	unsigned found = 0;
+	pid_t pid;
+
+	for (int i = 0; i < count; i++) {
+		pid = parse_pid(entry[i]->d_name);
+		if (!pid || !process_is_vm(proc, pid, &vm))
+			continue;
+		fputs(separator, list);
+		print_vm(list, &vm);
+		separator = ", ";
+		if (vm.name && !strcmp(vm.name, name) && !found++)
+			*target = vm;
+		else
+			trace_target_free(&vm);
+	}
+	return found;
+}
+
+/* Say why none, or more than one, is the VM meant. */
+static int not_one(const char *name, unsigned found, const char *running)
+{
+	if (found)
+		log_error("%u VMs are called '%s': say which by its PID", found, name);
+	else
+		log_error("no VM is called '%s'%s", name, *running ? "" : "; none runs");
+	if (*running)
+		log_error("running: %s", running);
+	return found ? -EINVAL : -ESRCH;
+}
+
+static int find_name(const char *proc, const char *name, struct trace_target *target)
+{
+	struct dirent **entry = NULL;
+	int ret = 0, count = scandir(proc, &entry, NULL, versionsort);
+	char *running = NULL;
+	unsigned found;
+	size_t size;
+	FILE *list;
+
+	list = count < 0 ? NULL : open_memstream(&running, &size);
+	if (!list) {
+		ret = -errno;
+		log_error("%s: %s", proc, strerror(errno));
+		goto out;
+	}
+	found = search(proc, entry, count, name, target, list);
+	fclose(list);
+	if (found != 1) {
+		ret = not_one(name, found, running);
+		trace_target_free(target);
+	}
+out:
+	free(running);
+	while (count > 0)
+		free(entry[--count]);
+	free(entry);
+	return ret;
+}
+
+static int find_pid(const char *proc, pid_t pid, struct trace_target *target)
+{
+	if (process_is_vm(proc, pid, target))
+		return 0;
+	/* It may be a vmm by another name: its probes will tell. */
+	target->pid = pid;
+	target->exe = process_exe(proc, pid);
+	if (target->exe)
+		return 0;
+	if (errno == ENOENT) {
+		log_error("no process has PID %d", pid);
+		return -ESRCH;
+	}
+	log_error("PID %d: %s", pid, strerror(errno));
+	return -errno;
+}
+
+int trace_target_find(const char *proc, const char *word, struct trace_target *target)
+{
+	pid_t pid = parse_pid(word);
+
+	*target = (struct trace_target){ 0 };
+	return pid ? find_pid(proc, pid, target) : find_name(proc, word, target);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+pid_t *trace_target_threads(const char *proc, pid_t pid, size_t *count)
+{
+	pid_t *tids = NULL, *more, tid;
+	struct dirent *entry;
+	char path[PATH_MAX];
+	DIR *folder;
+
+	*count = 0;
+	snprintf(path, sizeof(path), "%s/%d/task", proc, pid);
+	folder = opendir(path);
+	while (folder && (entry = readdir(folder))) {
+		tid = parse_pid(entry->d_name);
+		more = tid ? reallocarray(tids, *count + 1, sizeof(*tids)) : NULL;
+		if (!more)
+			continue;
+		tids = more;
+		tids[(*count)++] = tid;
+	}
+	if (folder)
+		closedir(folder);
+	if (tids)
+		qsort(tids, *count, sizeof(*tids), by_number);
+	return tids;
+}
+
+bool trace_target_takes(const char *proc, pid_t pid, int signo)
+{
+	FILE *status = process_file(proc, pid, "status");
+	uint64_t mask, taken = 0;
+	char line[256];
+
+	while (status && fgets(line, sizeof(line), status))
+		if (sscanf(line, "SigBlk: %" SCNx64, &mask) == 1 ||
+		    sscanf(line, "SigCgt: %" SCNx64, &mask) == 1)
+			taken |= mask;
+	if (status)
+		fclose(status);
+	return taken >> (signo - 1) & 1;
+}
+
+/*
+ * A probe is told by an ELF note: the name "stapsdt", three addresses, provider
+ * and probe.
+ */
+static bool find_note(const char *data, size_t size)
+{
+	static const char owner[] = "stapsdt", probe[] = "vmm\0pop";
+	const size_t there = sizeof(owner) + 3 * sizeof(uint64_t);
+	const char *end = data + size, *at = data;
+
+	while ((at = memmem(at, (size_t)(end - at), owner, sizeof(owner)))) {
+		if ((size_t)(end - at) < there + sizeof(probe))
+			return false;
+		if (!memcmp(at + there, probe, sizeof(probe)))
+			return true;
+		at++;
+	}
+	return false;
+}
+
+int trace_target_probes(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = -ENOENT;
+	struct stat st;
+	char *data;
+
+	if (fd < 0 || fstat(fd, &st)) {
+		ret = -errno;
+		goto out;
+	}
+	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED) {
+		ret = -errno;
+		goto out;
+	}
+	if (find_note(data, (size_t)st.st_size))
+		ret = 0;
+	munmap(data, (size_t)st.st_size);
+out:
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}

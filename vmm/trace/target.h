@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The running VM that a user means.  It is found in /proc alone: vmm leaves no
+ * file behind that tells what runs.  One thread; @proc is "/proc" but in tests.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct trace_target {
+	pid_t pid;
+	char *name; /* its --name; NULL: it has none; owned */
+	char *exe;  /* the program's file, as the kernel tells it; owned */
+};
+
+/*
+ * Find the VM that @word means: a number is a PID, anything else the --name of a
+ * vmm that this user may look at.  Returns 0; -ESRCH, -EINVAL where several have
+ * this name, or another -errno, having said why on stderr and what runs.
+ */
+int trace_target_find(const char *proc, const char *word, struct trace_target *target);
+
+void trace_target_free(struct trace_target *target);
+
+/*
+ * The ids of its threads in rising order, to be freed; *@count: how many.  NULL
+ * if it has ended, or there is no memory; says nothing.
+ */
+pid_t *trace_target_threads(const char *proc, pid_t pid, size_t *count);
+
+/* Does it block or catch the signal @signo, which ends other processes? */
+bool trace_target_takes(const char *proc, pid_t pid, int signo);
+
+/* Does the program at @path have the probes that vmm has?  0, -ENOENT or another -errno. */
+int trace_target_probes(const char *path);

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A recording of "vmm trace record", as requests: when each of them passed which
+ * point of the path from the guest's doorbell to the guest's interrupt.
+ *
+ * All times are nanoseconds of CLOCK_MONOTONIC; 0 means that it was not seen.
+ * One thread; what points into a trace is valid until trace_free().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* In the order in which a request passes them. */
+enum trace_stamp {
+	TRACE_ISSUE,     /* the guest's block layer gives it to the driver */
+	TRACE_EXIT,      /* the vCPU leaves the guest: kvm_exit */
+	TRACE_DOORBELL,  /* KVM decodes the doorbell: kvm_mmio, kvm_fast_mmio, kvm_pio */
+	TRACE_WAKING,    /* the I/O thread is made runnable: sched_waking */
+	TRACE_RUNNING,   /* it has a CPU */
+	TRACE_POP,       /* it has taken the request from the ring */
+	TRACE_SUBMIT,    /* the request's I/O is prepared; system calls inline begin here */
+	TRACE_ENTER,     /* io_uring_enter hands it to the kernel */
+	TRACE_COMPLETE,  /* the disk is done with it */
+	TRACE_PUSH,      /* it is in the used ring ... */
+	TRACE_PUBLISH,   /* ... and the driver can see it there */
+	TRACE_INTERRUPT, /* the I/O thread sends the interrupt */
+	TRACE_ROUTED,    /* KVM routes it: kvm_msi_set_irq, kvm_set_irq */
+	TRACE_ACCEPT,    /* a local APIC takes it: kvm_apic_accept_irq */
+	TRACE_INJECT,    /* it is injected: kvm_inj_virq */
+	TRACE_ENTRY,     /* the vCPU enters the guest with it: kvm_entry */
+	TRACE_DONE,      /* the guest's block layer has it back */
+	TRACE_STAMPS
+};
+
+/* A doorbell belongs to the first request that is popped after it. */
+enum trace_doorbell {
+	TRACE_DOORBELL_OWN,
+	TRACE_DOORBELL_COALESCED, /* popped in one round with one that has it */
+	TRACE_DOORBELL_POLLED,    /* found by a look into the ring */
+	TRACE_DOORBELL_UNKNOWN,   /* the recording cannot tell */
+	TRACE_DOORBELLS
+};
+
+/* An interrupt belongs to the first request of those that it publishes. */
+enum trace_interrupt {
+	TRACE_INTERRUPT_OWN,
+	TRACE_INTERRUPT_COALESCED,  /* published with one that has it */
+	TRACE_INTERRUPT_SUPPRESSED, /* the driver does not want any */
+	TRACE_INTERRUPT_HELD,       /* could not be sent: masked, no vector, disabled */
+	TRACE_INTERRUPT_UNKNOWN,
+	TRACE_INTERRUPTS
+};
+
+struct trace_request {
+	uint64_t t[TRACE_STAMPS];
+	uint64_t seq;    /* the queue's running number */
+	uint64_t sector; /* of 512 bytes */
+	uint32_t len;    /* bytes of data */
+	uint32_t tid;    /* the I/O thread's */
+	uint32_t bell_tid; /* of the vCPU that rang; 0: no doorbell of its own */
+	uint16_t disk, queue, head;
+	uint16_t vcpu; /* that the interrupt went to; TRACE_NO_VCPU: not seen */
+	uint8_t op;     /* VIRTIO_BLK_T_*; 255: unreadable */
+	uint8_t status; /* VIRTIO_BLK_S_* */
+	uint8_t doorbell;  /* enum trace_doorbell */
+	uint8_t interrupt; /* enum trace_interrupt */
+};
+
+#define TRACE_NO_VCPU 0xffff
+
+struct trace_disk {
+	char name[65]; /* the image's; "" if it is not known */
+	unsigned queues;
+};
+
+#define TRACE_COMM_LEN 16
+#define TRACE_BUCKETS 1024
+
+struct trace_thread {
+	uint32_t tid;
+	uint32_t next; /* for trace_thread() */
+	uint16_t vcpu; /* its number; TRACE_NO_VCPU: it is none */
+	bool serves;   /* it popped requests */
+	char name[TRACE_COMM_LEN];
+	uint64_t wakes, sleeps, poll_hits, poll_misses, hit_ns, miss_ns;
+	uint64_t enters;
+	bool tsc_known;
+	uint64_t tsc_offset; /* guest TSC = host TSC + this, modulo 2^64 */
+};
+
+enum trace_span_kind {
+	TRACE_SPAN_RUNNING, /* the thread has a CPU */
+	TRACE_SPAN_EXIT,    /* the vCPU is out of the guest: kvm_exit to kvm_entry */
+	TRACE_SPAN_BATCH,   /* the I/O thread works: from its wake to its sleep */
+	TRACE_SPAN_POLL,    /* it spins */
+	TRACE_SPANS
+};
+
+/* What a thread did, for pictures: sorted by thread, kind and begin. */
+struct trace_span {
+	uint64_t begin, end;
+	uint32_t thread; /* index of trace.thread[] */
+	uint16_t kind;
+	uint16_t reason; /* of an exit: index of trace.reason[]; of a poll: 1 a hit, 0 a miss */
+};
+
+struct trace_reason {
+	char name[32];
+	uint64_t count;
+};
+
+/* The same moment by two clocks. */
+struct trace_clock {
+	uint64_t tsc, monotonic;
+	uint64_t tsc_error; /* ticks that passed while both were read */
+};
+
+/* A queue of a disk, and what happened on it within the recording. */
+struct trace_queue {
+	uint16_t disk, index;
+	uint32_t tid;       /* the I/O thread's */
+	uint64_t doorbells; /* that KVM saw */
+	uint64_t doorbells_extra; /* of these: while one was waiting */
+	uint64_t doorbells_idle;  /* of these: there was nothing to pop */
+	uint64_t pops, pushes, publishes;
+	uint64_t suppressed; /* publishes without an interrupt: the driver wants none */
+	uint64_t interrupts; /* sent */
+	uint64_t held;       /* not sent */
+};
+
+struct trace_counters {
+	uint64_t events;
+	uint64_t lost;    /* events that perf could not keep ... */
+	uint64_t lost_at; /* ... for the first time; 0: none */
+	uint64_t broken;  /* lines that nobody understands */
+	uint64_t doorbells_unclear; /* the address is shared, and no value is told */
+	/* Requests that are not in trace.request[]. */
+	uint64_t begun_before; /* popped before the recording began */
+	uint64_t not_ended;    /* not answered when it ended */
+	uint64_t torn;         /* under way while events were lost */
+	uint64_t stray;        /* events that fit no request: the recording is damaged */
+	uint64_t disordered;   /* stamps left out, since they precede earlier ones */
+	uint64_t stamp[TRACE_STAMPS]; /* how many of trace.request[] have it */
+};
+
+struct trace {
+	uint64_t begin, end; /* of the recording */
+
+	struct trace_request *request; /* whole ones, by the time of their pop */
+	size_t request_count;
+	struct trace_disk *disk; /* by number */
+	size_t disk_count;
+	struct trace_queue *queue; /* by disk and index */
+	size_t queue_count;
+	struct trace_thread *thread;
+	size_t thread_count;
+	uint32_t thread_bucket[TRACE_BUCKETS];
+	struct trace_span *span;
+	size_t span_count;
+	struct trace_reason *reason;
+	size_t reason_count;
+	struct trace_clock *clock; /* by time */
+	size_t clock_count;
+	bool shows[TRACE_STAMPS]; /* does the recording tell this of any request? */
+	struct trace_counters counters;
+
+	uint64_t clock_error; /* of TRACE_ISSUE and TRACE_DONE, at most, in ns */
+	bool has_guest;       /* these were filled in */
+};
+
+/*
+ * Load the perf.data @file.  0; or -errno, having said why, with nothing to free.
+ */
+int trace_load(struct trace *trace, const char *file);
+
+/* The same from what perf script printed; @name is for messages. */
+int trace_load_text(struct trace *trace, FILE *text, const char *name);
+
+void trace_free(struct trace *trace);
+
+/* NULL: no event of that thread. */
+struct trace_thread *trace_thread(const struct trace *trace, uint32_t tid);
+
+/* Let no control character of @text reach a terminal. */
+void trace_clean(char *text);
+
+/* "read", "write", ...; never NULL. */
+const char *trace_op_name(unsigned op);
