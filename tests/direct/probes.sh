@@ -104,7 +104,8 @@ traced() {
 
 # hits EVENT: how often it was hit since it was defined
 hits() {
-	awk -v event="$1" '$2 == event { print $3 }' $tracefs/uprobe_profile
+	awk -v file="$work/vmm" -v event="$1" '$1 == file && $2 == event { print $3 }' \
+		$tracefs/uprobe_profile
 }
 
 # until_hits EVENT COUNT
