@@ -64,7 +64,7 @@ static const char style[] =
 	".plot{fill:#151b23}\n"
 	".grid{stroke:#3d444d}\n"
 	".cut{fill:#f85149}\n"
-	".l1{fill:#b47}.l5{fill:#2a5}.l7{fill:#76d}\n"
+	".l7{fill:#76d}\n"
 	".h0{fill:#253494}.h1{fill:#225ea8}.h2{fill:#1d91c0}.h3{fill:#41b6c4}\n"
 	".h4{fill:#7fcdbb}.h5{fill:#c7e9b4}.h6{fill:#edf8b1}.h7{fill:#ffffd9}\n"
 	"}\n"
@@ -238,11 +238,15 @@ static void write_swatch(const struct picture *picture, const char *class, unsig
 		number, LEGEND, y - 10);
 }
 
-/* In the order in which the layers lie on each other. */
+/*
+ * In the order in which the layers lie on each other.  Their means are of all requests,
+ * also of those that do not have the layer: so they add up to the whole's.
+ */
 static void write_layers_legend(const struct picture *picture)
 {
 	unsigned y = STACK_BOTTOM - TALL + 10;
 
+	write_text(picture->file, "note", LEGEND, y, "all requests");
 	write_text(picture->file, "end note", LEGEND_TIME, y, "mean");
 	write_text(picture->file, "end note", LEGEND_END, y, "share");
 	for (unsigned i = TRACE_LAYERS; i--;) {
