@@ -25,6 +25,7 @@ chmod 755 "$work" # some enter it as nobody
 install -m 755 "$1" "$work/vmm"
 cp "$2" "$work/kit"
 kit=$work/kit
+manual=$(cd "$(dirname "$0")" && pwd)/../../Documentation/vmm.1
 readonly nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 export LC_ALL=C
 
@@ -160,7 +161,7 @@ case_by_name() {
 	[[ $pops -gt 100 && $((pops - pushes)) -le 4 && $((pushes - pops)) -le 4 ]] ||
 		fail "$pops pops, $pushes pushes"
 	# Twice: at the beginning and at the end.
-	[[ $(hits sdt_vmm:clock) = 2 && $(hits sdt_vmm:disk) = 2 && $(hits sdt_vmm:vcpu_tsc) = 2 ]] ||
+	[[ $(hits sdt_vmm:clock) = 2 && $(hits sdt_vmm:disk) = 2 && $(hits sdt_vmm:vcpu_tsc) -ge 1 ]] ||
 		fail "$(grep -E 'clock|disk|vcpu_tsc' lines)"
 	grep -q '^ *io0 .* sdt_vmm:pop: ' lines || fail "no thread io0"
 	grep -q '^ *vcpu0 .* kvm:' lines || fail "no thread vcpu0"
@@ -214,9 +215,9 @@ case_verbose() {
 	record -v -d 0.1 -o web.data web
 	end
 	clean
-	grep -q "^vmm: perf --buildid-dir $PWD/tmp/[^ ]* probe -x $vmm 'sdt_vmm:\*'$" said ||
+	grep -q "^vmm: perf --buildid-dir $PWD/tmp/[^ ]* probe -x $PWD/tmp/[^ ]*/vmm -D 'sdt_vmm:\*'$" said ||
 		fail "$(cat said)"
-	grep -q '^vmm: perf record -k CLOCK_MONOTONIC .* -e sdt_vmm:pop .* --switch-events ' said ||
+	grep -q "^vmm: perf record -k CLOCK_MONOTONIC .* -e 'sdt_vmm:\*' .* --switch-events " said ||
 		fail "$(cat said)"
 	grep -q "^vmm: perf probe --del 'sdt_vmm:\*'$" said || fail "$(cat said)"
 }
@@ -382,7 +383,7 @@ case_perf_fails() {
 	printf '#!/bin/sh\n[ "$1" = --version ] || { echo no luck >&2; exit 1; }\n' >bin/perf
 	chmod 755 bin/perf
 	echo old >web.data
-	refused "vmm: cannot add the probes"$'\n'"vmm: perf says: no luck" \
+	refused "vmm: cannot find the probes of vmm"$'\n'"vmm: perf says: no luck" \
 		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data web
 	[ "$(cat web.data)" = old ] || fail "the old file is gone"
 	end
@@ -453,14 +454,48 @@ case_file_cannot_be_written() {
 	clean
 }
 
-# A program whose file is gone, since it was built anew, cannot be probed.
+# Its program has been built anew, and its folder's name has a blank.
 case_program_is_gone() {
+	mkdir 'a folder'
+	mv vmm 'a folder/vmm'
+	vmm="$PWD/a folder/vmm"
 	load randread/4k/4/1
 	cp "$vmm" anew
 	mv anew "$vmm"
-	refused "vmm: PID $pid: its program '$vmm (deleted)' cannot be found: start the VM anew" \
-		"$vmm" trace record web
+	record -d 0.1 -o web.data web
 	end
+	clean
+	counted web.data >counts
+	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
+}
+
+# Another event of the same name is in nobody's way.
+case_other_probes() {
+	load randread/4k/4/1
+	echo "p:vmm_other/pop $vmm:0x1000" >>$tracefs/uprobe_events
+	record -d 0.1 -o web.data web
+	end
+	probes | grep -q 'p:vmm_other/pop ' || fail "it is gone"
+	echo '-:vmm_other/pop' >>$tracefs/uprobe_events
+	clean
+}
+
+# The manual's lines do the same.
+case_by_hand() {
+	load randread/4k/4/1
+	sed '1,/^\.SS vmm trace record/d' "$manual" | sed '1,/^\.nf/d; /^\.fi/,$d' |
+		sed "s|\\\\-|-|g; s|\\\\e\$|\\\\|; s|/usr/local/bin/vmm|$vmm|; s|sleep 5|sleep 0.5|
+			s|PID|$pid|g; s|LAST|$((pid + 20))|" >by-hand
+	timeout 60 bash -e by-hand </dev/null >printed 2>said || fail "$(cat by-hand said)"
+	no_probes || fail "probes: $(probes)"
+	perf evlist -i vmm-trace.data | grep -v '^[#d]' >by-hand-events
+	perf script -i vmm-trace.data >lines 2>perf-errors
+	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
+	[ "$(hits sched:sched_waking)" -gt 0 ] || fail "no wake-ups"
+	record -v -d 0.1 -o web.data web
+	end
+	perf evlist -i web.data | grep -v '^[#d]' >events # nor the dummy
+	diff <(sort by-hand-events) <(sort events) || fail "other events"
 }
 
 run() {
