@@ -15,6 +15,7 @@ set -euo pipefail
 if [ -z "${VMM_TRACE_MOUNTS-}" ]; then
 	VMM_TRACE_MOUNTS=1 exec unshare --mount "$0" "$@"
 fi
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly tracefs=/sys/kernel/tracing
 [ -e $tracefs/uprobe_events ] || mount -t tracefs nodev $tracefs
 
@@ -288,6 +289,35 @@ case_two_at_a_time() {
 	clean
 }
 
+# The report finds each pop and push of the recording, and all layers that PVM or
+# hardware show; and where FILE is none, it says so.
+case_report() {
+	local seen queue
+	load randread/4k/4/1
+	record -d 0.5 -o web.data "$pid"
+	end
+	"$vmm" trace report web.data >text
+	grep -qE '^disk 0 \(disk.img\), read: [0-9]+ requests, ' text || fail "$(cat text)"
+	grep -q ': difference 0.00%$' text || fail "$(cat text)"
+	for seen in wake-up 'CPU wait' pop submit disk publish interrupt whole; do
+		grep -qE "^  $seen +[0-9]+ +[0-9.]+% " text || fail "no $seen: $(cat text)"
+	done
+	! grep -q ' 0 lost,' said || ! grep -q WARNING text || fail "$(cat text)"
+	[ "$(wc -L <text)" -le 80 ] || fail "$(wc -L <text) columns"
+	"$vmm" trace report --json web.data >report.json
+	"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" report.json
+	counted web.data >counts
+	queue=$(tr -d '\n\t' <report.json | grep -o '"pops":[0-9]*,"pushes":[0-9]*')
+	[ "$queue" = "\"pops\":$(hits sdt_vmm:pop),\"pushes\":$(hits sdt_vmm:push)" ] ||
+		fail "$queue"
+	refused "vmm: console: not a file of perf's" "$vmm" trace report console
+	refused "vmm: none: cannot open: No such file or directory" "$vmm" trace report none
+	head -c 100000 web.data >part
+	refused "vmm: part: perf script failed: *" "$vmm" trace report part
+	refused "vmm: perf is not installed: Debian has it in the package linux-perf" \
+		env PATH="$PWD/home" "$vmm" trace report web.data
+}
+
 # perf's buffer of one page is full at once, and the report counts what is missing.
 case_loss() {
 	local lost
@@ -299,6 +329,11 @@ case_loss() {
 		fail "$(cat said)"
 	read -r _ lost < <(counted web.data)
 	[ "$lost" -gt 0 ] || fail "perf script tells of none"
+	"$vmm" trace report --json web.data >report.json
+	grep -q "\"lost_events\":$lost," report.json || fail "not $lost: $(cat report.json)"
+	"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" report.json
+	"$vmm" trace report web.data >text
+	grep -q "^WARNING: perf lost $lost events" text || fail "$(cat text)"
 }
 
 case_unknown_names() {
