@@ -226,6 +226,7 @@ usage "-m 0" "--memory 0: at least 32M is needed" -k bz -m 0
 usage "-m 31" "--memory 31: at least 32M is needed" -k bz -m 31
 usage "-m 1.5G" "--memory '1.5G': not a size like 512, 512M, 2G or 1T" -k bz -m 1.5G
 usage "--doorbell" "--doorbell 'irq': neither exit nor ioeventfd" -k bz --doorbell irq
+usage "--io-warn 1m" "--io-warn '1m': not a number of seconds" -k bz --io-warn 1m
 usage "--io-threads 0" "--io-threads 0: at least 1 is needed" -k bz --io-threads 0
 usage "--io-threads 65" "--io-threads 65: at most 64" -k bz --io-threads 65
 usage "--io-cpus" "--io-cpus '1-': not a list of CPUs like 1 or 0,2-3" -k bz --io-cpus 1-
