@@ -366,7 +366,7 @@ static void print_counters(const struct trace *trace, FILE *out)
 			counters->doorbells_unclear);
 	if (counters->stray || counters->disordered || counters->broken)
 		fprintf(out, "  damage       %" PRIu64 " lines unreadable, %" PRIu64
-			" events that fit nothing, %" PRIu64 " times out of order\n",
+			" events astray, %" PRIu64 " times disordered\n",
 			counters->broken, counters->stray, counters->disordered);
 }
 
