@@ -5,7 +5,7 @@
 #
 # vmm trace record, with perf, on VMs whose guest is the bench of the test kit:
 # what it records, that it leaves nothing behind, however it ends, and what it
-# says where it cannot. TAP, then "N passed, N failed".
+# says where it cannot; and the pictures of a recording. TAP, then "N passed, N failed".
 set -euo pipefail
 
 [ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
@@ -21,6 +21,7 @@ readonly tracefs=/sys/kernel/tracing
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+chrome=$(dirname "$(dirname "$(realpath "$0")")")/trace/chrome.pl
 chmod 755 "$work" # some enter it as nobody
 install -m 755 "$1" "$work/vmm"
 cp "$2" "$work/kit"
@@ -452,6 +453,36 @@ case_file_cannot_be_written() {
 		"$vmm" trace record -o fifo web
 	end
 	clean
+}
+
+# requests TEXT: that the report says it is about
+requests() {
+	sed -n '1s/.* events, \([0-9]*\) requests .*/\1/p' "$1"
+}
+
+# All requests of a recording, and as many as the time that is asked for has.
+case_pictures() {
+	local all some
+	load randread/4k/4/1
+	record -d 0.5 -o web.data web
+	end
+	"$vmm" trace report --chrome all.json --svg all.svg web.data >text
+	"$chrome" all.json >shown
+	all=$(requests text)
+	[ "$all" -gt 100 ] || fail "$all requests"
+	[ "$(grep -c '|read' shown)" = "$all" ] || fail "$(grep -c '|read' shown), not $all"
+	for track in batches 'on CPU' 'doorbells, interrupts'; do
+		grep -q "^virtual machine|[^|]* $track|" shown || fail "no $track"
+	done
+	rsvg-convert all.svg >all.png
+	grep -q ">$all requests of disk.img in " all.svg || fail "$(grep requests all.svg)"
+
+	"$vmm" trace report --chrome some.json --from 0.1 --to 0.3 web.data >text
+	"$chrome" some.json >shown
+	some=$(grep -c '|read' shown)
+	[[ $some -gt 0 && $some -lt $all ]] || fail "$some of $all"
+	awk -F'|' '/\|read/ && $3 > 250000000 { late = 1 } END { exit late }' shown ||
+		fail "of another time"
 }
 
 # Its program has been built anew, and its folder's name has a blank.

@@ -90,9 +90,9 @@ START_TEST(layers_and_flows)
 	requests[1].t[TRACE_PUSH] = BEGIN + 12345678901;
 	requests[1].t[TRACE_PUBLISH] = BEGIN + 12345678903;
 	expect(&trace,
-	       "virtual machine|vCPU 0 (100) doorbells, interrupts|15000|1000|"
+	       "virtual machine|vcpu0 (100) doorbells, interrupts|15000|1000|"
 	       "interrupt disk 0 queue 0 flow_in 0x1\n"
-	       "virtual machine|vCPU 1 (101) doorbells, interrupts|3000|1000|"
+	       "virtual machine|vcpu1 (101) doorbells, interrupts|3000|1000|"
 	       "doorbell disk 0 queue 0 flow_out 0x0\n"
 	       "disk 0 queue 0 a.img|in flight: 1|1000|16000|read\n"
 	       "disk 0 queue 0 a.img|in flight: 1|1000|1000|  issue\n"
@@ -197,11 +197,11 @@ START_TEST(marks_do_not_overlap)
 	requests[0].t[TRACE_ACCEPT] = BEGIN + 310;
 	requests[1].t[TRACE_ACCEPT] = BEGIN + 310;
 	expect(&trace,
-	       "virtual machine|vCPU 0 (100) doorbells, interrupts|10|1|"
+	       "virtual machine|vcpu0 (100) doorbells, interrupts|10|1|"
 	       "doorbell disk 0 queue 0 flow_out 0x0\n"
-	       "virtual machine|vCPU 0 (100) doorbells, interrupts|11|40|"
+	       "virtual machine|vcpu0 (100) doorbells, interrupts|11|40|"
 	       "doorbell disk 0 queue 0 flow_out 0x2\n"
-	       "virtual machine|vCPU 0 (100) doorbells, interrupts|310|0|"
+	       "virtual machine|vcpu0 (100) doorbells, interrupts|310|0|"
 	       "interrupt disk 0 queue 0 flow_in 0x1\n"
 	       "disk 0 queue 0 a.img|in flight: 1|10|300|read\n"
 	       "disk 0 queue 0 a.img|in flight: 1|10|40|  wake-up\n"
