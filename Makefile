@@ -2,6 +2,7 @@
 #
 #   make              build vmm into build/ (O=DIR: into DIR)
 #   make demo         boot a stock Debian kernel to a shell on a disk
+#   make demo-trace   the same guest under fio, and where its requests spend their time
 #   make check        every test
 #   make conformance  the virtio specification, row by row, and QEMU beside vmm
 #   make bench        vmm, QEMU and the host side by side: Documentation/benchmarks.md
@@ -28,7 +29,9 @@ WERROR   ?= -Werror
 WARNINGS := -Wall -Wextra $(WERROR) -Wmissing-prototypes -Wstrict-prototypes -Wshadow \
             -Wpointer-arith -Wundef -Wvla -Wwrite-strings -Wimplicit-fallthrough
 CPPFLAGS += -I. -I$(O) -D_GNU_SOURCE -DVMM_VERSION='"$(VERSION)"'
-FLAGS     = -std=gnu17 -pthread $(WARNINGS) $(CFLAGS)
+# A tenth of the stripped program would be tables that nothing in it reads:
+# debuggers and perf have their own, by -g.
+FLAGS     = -std=gnu17 -pthread -fno-asynchronous-unwind-tables $(WARNINGS) $(CFLAGS)
 ifeq ($(PROBES),no)
 CPPFLAGS += -DVMM_WITHOUT_PROBES
 endif
@@ -104,11 +107,14 @@ $(OBJ)/%.o: %.S
 	$(Q)$(CC) $(CPPFLAGS) -Wa,-I$(O),-I$(OBJ) -MMD -MP -c -o $@ $<
 
 # Other flags make other objects.
-FLAGS_NOW := $(CC) $(CFLAGS) $(SANITIZE) $(WERROR) $(PROBES) $(ACCOUNTING)
+FLAGS_NOW := $(CC) $(FLAGS) $(PROBES) $(ACCOUNTING)
 ifneq ($(FLAGS_NOW),$(shell cat $(OBJ)/flags 2>/dev/null))
 $(shell mkdir -p $(OBJ) && echo '$(FLAGS_NOW)' > $(OBJ)/flags)
 endif
 $(MAIN) $(foreach room,$(ROOMS),$(call objects,$($(room)_SRC))) $(UNIT_KIT): $(OBJ)/flags
+
+# It reads recordings, never disks.
+$(OBJ)/vmm/trace/%.o: FLAGS += -Os
 
 # What the binary carries: the init of guests without an initrd, and the DSDT.
 $(OBJ)/vmm/guest_init.o: $(O)/guest/init/init

@@ -15,8 +15,7 @@ wanted=(
 	check                                                     # unit tests
 	e2fsprogs kmod cpio util-linux mount fdisk procps         # the tests' scripts
 	xz-utils zstd fio
-	perl librsvg2-bin # the trace's pictures
-	python3 python3-jsonschema # programs read JSON
+	linux-perf perl librsvg2-bin python3-jsonschema           # what is recorded
 )
 [ "${1-}" != bench ] || wanted=(perl qemu-system-x86 gnuplot-nox valgrind)
 missing=()

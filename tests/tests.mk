@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The tests' part of the Makefile, and the demo.
 
-.PHONY: deps demo check conformance
-.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-load check-stats
+.PHONY: deps demo demo-trace check conformance
+.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-hangs check-load
+.PHONY: check-stats check-probes
 .PHONY: check-stock check-bench check-conformance bench
 
 # What a tier prints is kept for the table of requirements.
@@ -15,6 +16,10 @@ deps:
 demo: deps
 	@$(MAKE) --no-print-directory all
 	@tests/demo/run.sh $(O)
+
+demo-trace: deps
+	@$(MAKE) --no-print-directory all
+	@tests/demo/trace.sh $(O)
 
 check: deps
 	@$(MAKE) --no-print-directory all
@@ -36,11 +41,17 @@ check-direct: $(O)/vmm $(KIT_ELF)
 check-lifecycle: $(O)/vmm $(KIT_ELF)
 	tests/direct/lifecycle.sh $(O)/vmm $(KIT_ELF)
 
+check-hangs: $(O)/vmm $(KIT_ELF)
+	tests/direct/hangs.sh $(O)/vmm $(KIT_ELF)
+
 check-load: $(O)/vmm $(KIT_ELF)
 	tests/direct/load.sh $(O)/vmm $(KIT_ELF)
 
 check-stats: $(O)/vmm $(KIT_ELF)
 	tests/direct/stats.sh $(O)/vmm $(KIT_ELF)
+
+check-probes: $(O)/vmm $(KIT_ELF)
+	tests/direct/probes.sh $(O)/vmm $(KIT_ELF)
 
 check-stock: $(O)/vmm
 	@$(KEEP)/stock.tap tests/stock/run.sh $(O)

@@ -10,3 +10,9 @@
  * strtoull(), which takes blanks, signs and "0x" too.
  */
 bool number_parse(const char *text, uint64_t *value, const char **end);
+
+/*
+ * Read seconds such as 5 or 0.5, with at most nine digits behind the point, as
+ * nanoseconds.  False where @text is anything else, or more than a century.
+ */
+bool number_parse_seconds(const char *text, uint64_t *ns);

@@ -14,6 +14,7 @@ enum {
 	SIZE_MAX_BYTES = 1 << 20,
 	QUEUE_ENTRIES_MAX = 1024,
 	MS_MAX = 50000,               /* the local APIC timer ends 68 s after its start */
+	REQUESTS_MAX = 100000,
 	HALT_MS = PATIENCE_MS + 1000, /* what wakes the driver has come, or never does */
 };
 
@@ -121,7 +122,7 @@ static bool switch_parse(const char *name, const char *otherwise)
 	const char *value = option(name, otherwise);
 
 	if (!list_has("on,off", value))
-		test_give_up("indirect= and verify= are on or off");
+		test_give_up("indirect=, verify= and log= are on or off");
 	return list_has(value, "on");
 }
 
@@ -133,6 +134,17 @@ static unsigned ms_parse(const char *name, const char *otherwise)
 	if (*text || ms > MS_MAX)
 		test_give_up("bench-ms= and warm-ms= are milliseconds, up to 50000");
 	return ms;
+}
+
+/* 0: any number. */
+static unsigned requests_parse(void)
+{
+	const char *text = option("bench-requests", "0");
+	unsigned requests = number_parse(&text);
+
+	if (*text || requests > REQUESTS_MAX)
+		test_give_up("bench-requests= is a number up to 100000");
+	return requests;
 }
 
 /* --- Set-up --- */
@@ -218,6 +230,20 @@ static void rings_create(struct blk *disk, const struct bench_shape *shape, unsi
 	CHECK_EQUAL(virtio_status(device), STATUS_LIVE);
 }
 
+/* NULL with log=off. */
+static struct bench_log *log_create(unsigned requests)
+{
+	size_t size = requests * sizeof(struct bench_log);
+
+	if (!switch_parse("log", "off"))
+		return NULL;
+	if (!size)
+		test_give_up("log=on: not without bench-requests=");
+	if (size + PAGE_SIZE > heap_left())
+		test_give_up("log=on: there is no memory for so many requests");
+	return heap_take(size, 64);
+}
+
 static void load_prepare(struct blk *disk, const struct bench_case *it)
 {
 	struct bench_shape shape;
@@ -278,14 +304,36 @@ static void result_print(const struct bench_case *it)
 	print_flush();
 }
 
+static void log_print(void)
+{
+	for (uint64_t i = 0; load.log && i < load.result.requests; i++) {
+		const struct bench_log *it = &load.log[i];
+
+		print("request: queue=%u op=%u sector=%lu len=%u\n", it->queue, it->type,
+		      it->sector, it->length);
+	}
+	print_flush();
+}
+
 static void case_run(struct blk *disk, const struct bench_case *it)
 {
+	unsigned warm_ms = ms_parse("warm-ms", "200"), requests = requests_parse();
+	struct bench_log *log;
+
 	load_prepare(disk, it);
-	load_run(disk, ms_parse("warm-ms", "200"));
+	log = log_create(requests);
+	load.log = NULL;
+	load.limit = UINT64_MAX;
+	if (warm_ms)
+		load_run(disk, warm_ms);
 	print("# bench-begin\n");
 	print_flush();
+	load.log = log;
+	if (requests)
+		load.limit = requests;
 	load_run(disk, ms_parse("bench-ms", "1000"));
 	result_print(it);
+	log_print();
 	blk_quiesce(disk);
 }
 

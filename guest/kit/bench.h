@@ -10,7 +10,9 @@
  *                    suppressed; or it waits for an interrupt, spinning or in HLT (poll)
  *   indirect=on|off  whether a request is one descriptor that points to a table (on)
  *   bench-ms=N       for how long each case is measured (1000)
- *   warm-ms=N        and the same load not measured, before that (200)
+ *   bench-requests=N or until so many requests were made, if that is earlier (0: however many)
+ *   warm-ms=N        and the same load not measured, before that; 0: not at all (200)
+ *   log=on|off       on: what these requests were is printed, too; with bench-requests=N (off)
  *   verify=on|off    on: the image holds the runner's pattern (blk.h), writes keep it, and what
  *                    reads find at either end of their data is compared (off)
  * One CPU drives all queues. For each case the console gets, in one line each,
@@ -21,7 +23,9 @@
  * and between them nothing. All that is counted was submitted, and ended, between these two
  * lines. A request's time begins when the driver starts to write it and ends when the driver sees
  * it used: IOPS times their mean is DEPTH times QUEUES. `errors` counts requests whose status is
- * not OK, or whose data is wrong.
+ * not OK, or whose data is wrong. With log=on these lines follow, in the order of submission:
+ *   request: queue=N op=N sector=N len=N
+ * where op is the type in the request's header.
  */
 #pragma once
 

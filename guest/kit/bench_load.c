@@ -123,6 +123,9 @@ static void submit(struct bench_load *load, struct bench_ring *ring, unsigned in
 	struct bench_message *message = slot->message;
 	uint32_t size = ring->shape.size;
 
+	if (load->result.requests == load->limit)
+		return;
+
 	message->type = type_next(load);
 	message->sector = message->type == BLK_FLUSH ? 0 : block_next(load) * (size / SECTOR_SIZE);
 	message->status = BLK_UNWRITTEN;
@@ -130,6 +133,13 @@ static void submit(struct bench_load *load, struct bench_ring *ring, unsigned in
 		bench_ring_turn(ring, index, message->type == BLK_IN);
 	if (load->verify && message->type == BLK_OUT)
 		ends_write(load, slot, size);
+	if (load->log)
+		load->log[load->result.requests] = (struct bench_log){
+			.sector = message->sector,
+			.length = size,
+			.type = message->type,
+			.queue = (uint32_t)(ring - load->rings),
+		};
 	slot->in_flight = true;
 	load->in_flight++;
 	load->result.requests++;
@@ -303,7 +313,8 @@ void bench_load_run(void *argument)
 	memset(load->buckets, 0, sizeof(load->buckets));
 	start = now = cpu_tsc();
 	rings_start(load, start);
-	for (; !result->failure && now - start < load->duration; now = cpu_tsc())
+	for (; !result->failure && now - start < load->duration && result->requests < load->limit;
+	     now = cpu_tsc())
 		rings_serve(load, true);
 	for (; !result->failure && load->in_flight; now = cpu_tsc()) {
 		rings_serve(load, false);

@@ -21,6 +21,12 @@ enum bench_op {
 
 enum bench_wait { BENCH_POLL, BENCH_INTERRUPT, BENCH_HALT, BENCH_WAITS };
 
+/* A request as it was submitted. */
+struct bench_log {
+	uint64_t sector;
+	uint32_t length, type, queue;
+};
+
 /* What was seen between the first submission and the last completion. Times in TSC ticks. */
 struct bench_result {
 	uint64_t requests, errors, doorbells, interrupts;
@@ -40,6 +46,8 @@ struct bench_load {
 	struct bench_ring rings[BENCH_QUEUES_MAX];
 
 	uint64_t duration; /* of the next bench_load_run(), ticks */
+	uint64_t limit;    /* of its requests */
+	struct bench_log *log; /* NULL, or as many */
 	struct bench_result result;
 
 	/* Private. */

@@ -183,6 +183,12 @@ report "the manual has the table of features" "$wrong"
 printed "probes" "doorbell(disk, queue)" "$vmm" probes
 wrong=$(diff <(in_manual PROBES) "$top/stdout") || true
 report "the manual has the table of probes" "$wrong"
+# Each has one place, a semaphore and all its arguments, none of them a constant.
+wrong=$(diff <(sed -n 's/(\(.*\))$/ \1/p' "$top/stdout" | awk '{ print $1, NF - 1 }') \
+	<(readelf -n "$vmm" | awk '/Provider: vmm$/ { mine = 1 } /Name:/ { name = $2 }
+		/Location:/ && /Semaphore: 0x0+$/ { name = name " without semaphore" }
+		/Arguments:/ && mine { print name, /[$]/ ? $0 : NF - 1; mine = 0 }')) || true
+report "the program has each probe once" "$wrong"
 
 # What documents call by name is there, and what is not would be found.
 walk=$here/../../Documentation/life-of-a-request.md
@@ -220,6 +226,7 @@ usage "-m 0" "--memory 0: at least 32M is needed" -k bz -m 0
 usage "-m 31" "--memory 31: at least 32M is needed" -k bz -m 31
 usage "-m 1.5G" "--memory '1.5G': not a size like 512, 512M, 2G or 1T" -k bz -m 1.5G
 usage "--doorbell" "--doorbell 'irq': neither exit nor ioeventfd" -k bz --doorbell irq
+usage "--io-warn 1m" "--io-warn '1m': not a number of seconds" -k bz --io-warn 1m
 usage "--io-threads 0" "--io-threads 0: at least 1 is needed" -k bz --io-threads 0
 usage "--io-threads 65" "--io-threads 65: at most 64" -k bz --io-threads 65
 usage "--io-cpus" "--io-cpus '1-': not a list of CPUs like 1 or 0,2-3" -k bz --io-cpus 1-

@@ -37,7 +37,7 @@ static bool by_trace_cmd;
 /* The host's TSC runs at 2.5 GHz. */
 static uint64_t host_tsc(uint64_t ns)
 {
-	return 777000000000 + (ns - BEGIN) * 5 / 2;
+	return 777000000000 + (uint64_t)((int64_t)(ns - BEGIN) * 5 / 2);
 }
 
 static void setup(void)
@@ -418,6 +418,21 @@ START_TEST(partial_requests_are_left_alone)
 }
 END_TEST
 
+/* Popped and pushed within the recording, issued before it or done after it. */
+START_TEST(requests_at_the_ends)
+{
+	both(0, VIRTIO_BLK_T_IN, "R", 8, 512, BEGIN + 500, BEGIN + 5000);
+	both(0, VIRTIO_BLK_T_IN, "R", 8, 512, END - 5000, END - 500);
+	/* These are in no recording. */
+	guest_request(0, "R", 16, 512, BEGIN - 500, BEGIN + 500);
+	guest_request(0, "R", 16, 512, END - 500, END + 500);
+	ck_assert_int_eq(load(), 0);
+	ck_assert_uint_eq(guest.joined, 2);
+	ck_assert_uint_eq(device(0)->requests, 2);
+	ck_assert_uint_eq(device(0)->absent, 0);
+}
+END_TEST
+
 /* The driver had no room at first; only then it was issued. */
 START_TEST(requeued_requests_begin_again)
 {
@@ -563,7 +578,7 @@ START_TEST(what_came_of_it)
 	both(1, VIRTIO_BLK_T_IN, "R", 8, 512, BEGIN + 100000, BEGIN + 105000);
 	guest_request(32, "R", 8, 512, BEGIN + 200000, BEGIN + 205000);
 	/* Long before. */
-	guest_request(48, "R", 8, 512, BEGIN - 200000, BEGIN - 205000);
+	guest_request(48, "R", 8, 512, BEGIN - 205000, BEGIN - 200000);
 	ck_assert_int_eq(load(), 0);
 	guest.error = 201;
 	trace_guest_print(&guest, &trace, out);
@@ -589,6 +604,7 @@ int main(void)
 		devices_are_learnt,
 		half_a_disk_is_none,
 		partial_requests_are_left_alone,
+		requests_at_the_ends,
 		requeued_requests_begin_again,
 		foreign_doorbells_are_taken_away,
 		foreign_interrupts_are_taken_away,

@@ -6,7 +6,7 @@
 
 #include "hw/base/util.h"
 #include "vmm/json.h"
-#include "vmm/trace/layers.h"
+#include "vmm/trace/report_print.h"
 
 struct writer {
 	struct json json;
@@ -29,21 +29,6 @@ static const char *const span_tracks[TRACE_SPANS] = {
 	[TRACE_SPAN_EXIT] = "out of the guest",
 	[TRACE_SPAN_BATCH] = "batches",
 	[TRACE_SPAN_POLL] = "polls",
-};
-
-static const char *const doorbells[TRACE_DOORBELLS] = {
-	[TRACE_DOORBELL_OWN] = "own",
-	[TRACE_DOORBELL_COALESCED] = "coalesced",
-	[TRACE_DOORBELL_POLLED] = "polled",
-	[TRACE_DOORBELL_UNKNOWN] = "unknown",
-};
-
-static const char *const interrupts[TRACE_INTERRUPTS] = {
-	[TRACE_INTERRUPT_OWN] = "own",
-	[TRACE_INTERRUPT_COALESCED] = "coalesced",
-	[TRACE_INTERRUPT_SUPPRESSED] = "suppressed",
-	[TRACE_INTERRUPT_HELD] = "held",
-	[TRACE_INTERRUPT_UNKNOWN] = "unknown",
 };
 
 /* The caller adds what else there is, and ends the object. */
@@ -302,10 +287,8 @@ static void write_request_args(struct writer *writer, const struct trace_request
 	json_unsigned(&writer->json, "bytes", request->len);
 	json_unsigned(&writer->json, "head", request->head);
 	json_unsigned(&writer->json, "status", request->status);
-	json_string(&writer->json, "doorbell",
-		    doorbells[min(request->doorbell, TRACE_DOORBELL_UNKNOWN)]);
-	json_string(&writer->json, "interrupt",
-		    interrupts[min(request->interrupt, TRACE_INTERRUPT_UNKNOWN)]);
+	json_string(&writer->json, "doorbell", trace_doorbell_name(request->doorbell));
+	json_string(&writer->json, "interrupt", trace_interrupt_name(request->interrupt));
 	json_end(&writer->json);
 }
 

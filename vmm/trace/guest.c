@@ -431,15 +431,16 @@ static void claim(struct join *join, const struct interval *interval)
 	struct entry *at = first_entry(join, interval), *entry, *found = NULL;
 	unsigned seen = 0;
 
-	if (interval->issue < join->trace->begin || interval->done > join->trace->end)
-		return;
-	device->requests++;
 	while (seen < 2 && (entry = next_entry(join, interval, &at))) {
 		if (entry->request->disk != device->disk)
 			continue;
 		found = entry;
 		seen++;
 	}
+	/* One that lies across an end of the recording may be in it, or not. */
+	if (!seen && (interval->issue < join->trace->begin || interval->done > join->trace->end))
+		return;
+	device->requests++;
 	if (!seen)
 		device->absent++;
 	else if (seen > 1 || found->disputed)

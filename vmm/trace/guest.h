@@ -23,7 +23,7 @@
 struct trace_guest_device {
 	uint32_t major, minor;
 	int disk;           /* -1: it is none, or that cannot be told */
-	uint64_t requests;  /* that began and ended while it was recorded */
+	uint64_t requests;  /* while it was recorded */
 	uint64_t joined;
 	uint64_t ambiguous; /* several could be meant */
 	uint64_t absent;    /* the VMM's part has no such request */

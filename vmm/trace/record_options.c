@@ -32,23 +32,6 @@ void record_options_help(void)
 	     "  -h, --help               print this help");
 }
 
-/* Such as 5 or 0.5, with at most nine digits behind the point. */
-static bool parse_seconds(const char *text, uint64_t *ns)
-{
-	uint64_t unit = NS_PER_S;
-	const char *at;
-
-	if (!number_parse(text, ns, &at) || *ns > UINT32_MAX)
-		return false;
-	*ns *= NS_PER_S;
-	if (*at == '.')
-		for (at++; *at >= '0' && *at <= '9' && unit > 1; at++) {
-			unit /= 10;
-			*ns += (uint64_t)(*at - '0') * unit;
-		}
-	return !*at && *ns;
-}
-
 /* Bytes with a unit: perf takes bare numbers for pages. */
 static bool is_size(const char *text)
 {
@@ -66,7 +49,7 @@ static int set(struct record_options *options, int letter, char **argv)
 		options->file = optarg;
 		return 0;
 	case 'd':
-		if (parse_seconds(optarg, &options->duration_ns))
+		if (number_parse_seconds(optarg, &options->duration_ns) && options->duration_ns)
 			return 0;
 		log_error("--duration '%s': not seconds like 5 or 0.5", optarg);
 		return -EINVAL;

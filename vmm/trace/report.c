@@ -11,6 +11,7 @@
 #include "vmm/exit_status.h"
 #include "vmm/number.h"
 #include "vmm/trace/guest.h"
+#include "vmm/trace/pictures.h"
 #include "vmm/trace/report_print.h"
 
 #define DEFAULT_SLOWEST 10
@@ -18,10 +19,10 @@
 
 struct report_options {
 	const char *file;
-	const char *guest, *chrome, *svg; /* NULL: none */
+	const char *guest; /* NULL: none */
+	struct trace_pictures pictures;
 	bool is_text; /* the file is what perf script printed */
 	bool json;
-	int disk; /* negative: all */
 	unsigned slowest;
 	bool help;
 };
@@ -31,6 +32,8 @@ static const struct option longs[] = {
 	{ "chrome", required_argument, NULL, 'c' },
 	{ "svg", required_argument, NULL, 's' },
 	{ "guest", required_argument, NULL, 'g' },
+	{ "from", required_argument, NULL, 'f' },
+	{ "to", required_argument, NULL, 't' },
 	{ "disk", required_argument, NULL, 'd' },
 	{ "slowest", required_argument, NULL, 'n' },
 	{ "perf-script", no_argument, NULL, 'p' },
@@ -43,8 +46,10 @@ void trace_report_help(void)
 	puts("Usage: vmm trace report [OPTION]... FILE\n\n"
 	     "Say where the requests that 'vmm trace record' recorded in FILE spent their time.\n\n"
 	     "      --json           print it as JSON (Documentation/trace.schema.json)\n"
-	     "      --chrome FILE    write the requests for Perfetto and chrome://tracing\n"
-	     "      --svg FILE       write a picture of the layers\n"
+	     "      --chrome FILE    write all of it for Perfetto and chrome://tracing\n"
+	     "      --svg FILE       draw the layers and the latencies over time\n"
+	     "      --from SECONDS   let these files begin there in the recording ...\n"
+	     "      --to SECONDS     ... and end there\n"
 	     "      --guest FILE     join what the guest recorded of its block layer\n"
 	     "      --disk N         only of disk N, from 0 in the order of --disk\n"
 	     "      --slowest N      list so many single requests (10)\n"
@@ -65,6 +70,14 @@ static int set_number(const char *option, unsigned *number, unsigned most)
 	return 0;
 }
 
+static int set_seconds(const char *option, uint64_t *ns)
+{
+	if (number_parse_seconds(optarg, ns))
+		return 0;
+	log_error("%s '%s': not seconds like 5 or 0.5", option, optarg);
+	return -EINVAL;
+}
+
 static int set(struct report_options *options, int letter, char **argv)
 {
 	unsigned disk;
@@ -75,18 +88,22 @@ static int set(struct report_options *options, int letter, char **argv)
 		options->json = true;
 		return 0;
 	case 'c':
-		options->chrome = optarg;
+		options->pictures.chrome = optarg;
 		return 0;
 	case 's':
-		options->svg = optarg;
+		options->pictures.svg = optarg;
 		return 0;
 	case 'g':
 		options->guest = optarg;
 		return 0;
+	case 'f':
+		return set_seconds("--from", &options->pictures.from);
+	case 't':
+		return set_seconds("--to", &options->pictures.to);
 	case 'd':
 		ret = set_number("--disk", &disk, UINT16_MAX);
 		if (ret == 0)
-			options->disk = (int)disk;
+			options->pictures.disk = (int)disk;
 		return ret;
 	case 'n':
 		return set_number("--slowest", &options->slowest, SLOWEST_MAX);
@@ -109,13 +126,17 @@ static int parse(struct report_options *options, int argc, char **argv)
 {
 	int letter, ret = 0;
 
-	*options = (struct report_options){ .disk = -1, .slowest = DEFAULT_SLOWEST };
+	*options = (struct report_options){ .pictures.disk = -1, .slowest = DEFAULT_SLOWEST };
 	optind = 0; /* start anew */
 	while (!ret && !options->help &&
 	       (letter = getopt_long(argc, argv, ":h", longs, NULL)) >= 0)
 		ret = set(options, letter, argv);
 	if (ret || options->help)
 		return ret;
+	if (options->pictures.to && options->pictures.from >= options->pictures.to) {
+		log_error("--from is not before --to");
+		return -EINVAL;
+	}
 	if (optind == argc) {
 		log_error("no recording given: a FILE that 'vmm trace record' made");
 		return -EINVAL;
@@ -152,7 +173,8 @@ static int print(const struct trace *trace, const struct report_options *options
 		 const struct trace_guest *guest)
 {
 	struct trace_groups groups;
-	int ret = trace_groups_make(&groups, trace, options->disk, options->slowest);
+	int ret = trace_groups_make(&groups, trace, options->pictures.disk,
+				    options->slowest);
 
 	if (ret) {
 		log_error("%s: %s", options->file, strerror(-ret));
@@ -181,6 +203,9 @@ static int report(const struct report_options *options)
 		ret = trace_guest_load(&trace, options->guest, &guest);
 	if (ret == 0)
 		ret = print(&trace, options, options->guest ? &guest : NULL);
+	/* The last, for it may take some of the trace away. */
+	if (ret == 0)
+		ret = trace_pictures_write(&trace, &options->pictures);
 	trace_free(&trace);
 	return ret;
 }

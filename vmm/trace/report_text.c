@@ -205,10 +205,12 @@ static void print_legend(const struct trace *trace, const struct trace_groups *g
 	for (unsigned i = 0; i < TRACE_LAYERS; i++)
 		if (has_layer(groups, i))
 			fprintf(out, "  %-10s %s\n", trace_layer_name(i), trace_layer_help(i));
-	fprintf(out, "  %-10s from its %s%sdoorbell, or its pop without a doorbell of its own;\n"
-		"  %-10s to its interrupt's %s, or its publish without one of its own\n", "whole",
-		trace->has_guest ? "issue, " : "", trace->shows[TRACE_EXIT] ? "exit, " : "", "",
-		trace->shows[TRACE_ENTRY] ? "entry" : "acceptance");
+	/* By what this host shows. */
+	fprintf(out, "  %-10s from its %s, or its pop if it has no doorbell of its own,\n"
+		"  %-10s to its %s, or its publish if it has none\n", "whole",
+		trace->has_guest ? "issue" : trace->shows[TRACE_EXIT] ? "exit" : "doorbell", "",
+		trace->has_guest ? "end in the guest" :
+		trace->shows[TRACE_ENTRY] ? "interrupt's entry" : "interrupt's acceptance");
 	fprintf(out, "  %-10s with a doorbell and an interrupt of its own; part: all others\n",
 		"full");
 	fprintf(out, "  %-10s of the sum of all wholes\n", "share");

@@ -27,7 +27,7 @@ enum {
 
 #define LEVELS 8 /* colours of the heat map */
 
-#define NAMES_MAX 90 /* bytes of disks' names */
+#define NAMES_MAX 90 /* bytes of disks' names, with what lies between them */
 
 struct picture {
 	FILE *file;
@@ -64,7 +64,7 @@ static const char style[] =
 	".plot{fill:#151b23}\n"
 	".grid{stroke:#3d444d}\n"
 	".cut{fill:#f85149}\n"
-	".l1{fill:#b47}.l5{fill:#2a5}.l7{fill:#76d}\n"
+	".l7{fill:#76d}\n"
 	".h0{fill:#253494}.h1{fill:#225ea8}.h2{fill:#1d91c0}.h3{fill:#41b6c4}\n"
 	".h4{fill:#7fcdbb}.h5{fill:#c7e9b4}.h6{fill:#edf8b1}.h7{fill:#ffffd9}\n"
 	"}\n"
@@ -238,11 +238,15 @@ static void write_swatch(const struct picture *picture, const char *class, unsig
 		number, LEGEND, y - 10);
 }
 
-/* In the order in which the layers lie on each other. */
+/*
+ * In the order in which the layers lie on each other.  Their means are of all requests,
+ * also of those that do not have the layer: so they add up to the whole's.
+ */
 static void write_layers_legend(const struct picture *picture)
 {
 	unsigned y = STACK_BOTTOM - TALL + 10;
 
+	write_text(picture->file, "note", LEGEND, y, "all requests");
 	write_text(picture->file, "end note", LEGEND_TIME, y, "mean");
 	write_text(picture->file, "end note", LEGEND_END, y, "share");
 	for (unsigned i = TRACE_LAYERS; i--;) {
@@ -400,43 +404,48 @@ static void write_heat(const struct picture *picture)
 	write_heat_legend(picture, &levels);
 }
 
-static void write_disks(FILE *file, const struct trace *trace)
+/* Those that have requests, as far as there is room. */
+static void write_disks(const struct picture *picture)
 {
+	const struct trace *trace = picture->trace;
 	size_t room = NAMES_MAX;
+	const char *before = " of ";
 
-	fprintf(file, ", %zu disk%s: ", trace->disk_count, trace->disk_count == 1 ? "" : "s");
 	for (size_t i = 0; i < trace->disk_count; i++) {
-		const char *name = *trace->disk[i].name ? trace->disk[i].name : "?";
+		const char *name = trace->disk[i].name;
 
-		if (strlen(name) > room) {
-			fputs(i ? ", …" : "…", file);
+		if (!(picture->bins->disk[i / 64] >> i % 64 & 1) || !*name)
+			continue;
+		fputs(before, picture->file);
+		if (strlen(name) + 2 > room) {
+			fputs("…", picture->file);
 			break;
 		}
-		room -= strlen(name);
-		fputs(i ? ", " : "", file);
-		write_name(file, name);
+		write_name(picture->file, name);
+		room -= strlen(name) + 2;
+		before = ", ";
 	}
 }
 
-static void write_header(const struct trace *trace, FILE *file)
+static void write_header(const struct picture *picture)
 {
-	const struct trace_counters *counters = &trace->counters;
+	const struct trace_counters *counters = &picture->trace->counters;
 	uint64_t partial = counters->begun_before + counters->not_ended + counters->torn;
+	size_t count = picture->trace->request_count;
 
-	fprintf(file,
+	fprintf(picture->file,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\""
 		" viewBox=\"0 0 %d %d\">\n<title>Where disk requests spent their time</title>\n%s"
 		"<rect class=\"page\" width=\"%d\" height=\"%d\"/>\n",
 		WIDTH, HEIGHT, WIDTH, HEIGHT, style, WIDTH, HEIGHT);
-	write_text(file, "title", LEFT, 36, "Where disk requests spent their time");
-	fprintf(file, "<text class=\"note\" x=\"%d\" y=\"60\">%zu request%s in %s", LEFT,
-		trace->request_count, trace->request_count == 1 ? "" : "s",
-		time_text(trace->end - trace->begin).text);
-	if (trace->disk_count)
-		write_disks(file, trace);
-	fputs("</text>\n", file);
+	write_text(picture->file, "title", LEFT, 36, "Where disk requests spent their time");
+	fprintf(picture->file, "<text class=\"note\" x=\"%d\" y=\"60\">%zu request%s", LEFT, count,
+		count == 1 ? "" : "s");
+	write_disks(picture);
+	fprintf(picture->file, " in %s</text>\n",
+		time_text(picture->trace->end - picture->trace->begin).text);
 	if (partial || counters->lost)
-		write_text(file, "note", LEFT, 78,
+		write_text(picture->file, "note", LEFT, 78,
 			   "Not in the pictures: %" PRIu64 " requests of which the recording has"
 			   " only a part; %" PRIu64 " events were lost.", partial, counters->lost);
 }
@@ -458,7 +467,7 @@ int trace_svg_write(const struct trace *trace, FILE *file)
 
 	if (!bins)
 		return -ENOMEM;
-	write_header(trace, file);
+	write_header(&picture);
 	if (bins->count) {
 		picture_sum(&picture);
 		write_stack(&picture);

@@ -1,0 +1,457 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# usage: trace.sh VMM KIT
+#
+# vmm trace record, with perf, on VMs whose guest is the bench of the test kit:
+# what it records, that it leaves nothing behind, however it ends, and what it
+# says where it cannot. TAP, then "N passed, N failed".
+set -euo pipefail
+
+[ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
+[ "$(id -u)" = 0 ] || { echo "${0##*/}: must be run as root" >&2; exit 1; }
+
+# What is mounted here is for nobody else.
+if [ -z "${VMM_TRACE_MOUNTS-}" ]; then
+	VMM_TRACE_MOUNTS=1 exec unshare --mount "$0" "$@"
+fi
+readonly tracefs=/sys/kernel/tracing
+[ -e $tracefs/uprobe_events ] || mount -t tracefs nodev $tracefs
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work" # some enter it as nobody
+install -m 755 "$1" "$work/vmm"
+cp "$2" "$work/kit"
+kit=$work/kit
+readonly nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+export LC_ALL=C
+
+number=0 passed=0 failed=0
+
+fail() {
+	echo "$*"
+	exit 1
+}
+
+# until_it COMMAND...: wait for it, with a deadline
+until_it() {
+	local tries
+	for tries in {1..600}; do
+		! "$@" || return 0
+		sleep 0.1
+	done
+	fail "not so after $tries tries: $*"
+}
+
+# Each has a folder of its own, where all is that it and perf may leave.
+set_up() {
+	pid='' recorder='' other=''
+	trap tear_down EXIT
+	mkdir home tmp
+	export HOME=$PWD/home TMPDIR=$PWD/tmp
+	cp "$work/vmm" vmm
+	vmm=$PWD/vmm
+}
+
+tear_down() {
+	local process
+	for process in $recorder $pid $other; do
+		kill -KILL "$process" 2>/dev/null || true
+		wait "$process" 2>/dev/null || true
+	done
+}
+
+# load CASE [OPTION]...: a VM named web whose guest does that for long enough
+load() {
+	local load=$1
+	shift
+	truncate -s 16M disk.img
+	"$vmm" run -n web -k "$kit" -m 64M -d disk.img \
+		-p "bench=$load wait=interrupt bench-ms=50000 warm-ms=1" "$@" \
+		</dev/null >console 2>errors &
+	pid=$!
+	until_it grep -qs bench-begin console
+}
+
+# end: of the VM
+end() {
+	kill -TERM "$pid"
+	wait "$pid" || true
+	pid=
+}
+
+# record ARGUMENT...: it succeeds; what it says is in "said"
+record() {
+	timeout 120 "$vmm" trace record "$@" </dev/null >printed 2>said ||
+		fail "status $?: $(cat said)"
+	[ ! -s printed ] || fail "stdout: $(cat printed)"
+}
+
+# background ARGUMENT...: the same, until it records
+background() {
+	"$vmm" trace record "$@" </dev/null >printed 2>said &
+	recorder=$!
+	until_it grep -qs '^vmm: recording PID' said
+}
+
+# finish STATUS: of the one in the background
+finish() {
+	local status=0
+	wait "$recorder" || status=$?
+	recorder=
+	[ "$status" = "$1" ] || fail "status $status: $(cat said)"
+}
+
+# refused STDERR COMMAND...: STDERR is a pattern
+refused() {
+	local expected=$1 status=0
+	shift
+	timeout 120 "$@" </dev/null >printed 2>said || status=$?
+	[ "$status" = 1 ] || fail "status $status: $(cat said)"
+	# shellcheck disable=SC2053
+	[[ $(cat said) == $expected ]] || fail "$(cat said)"
+	[ ! -s printed ] || fail "stdout: $(cat printed)"
+}
+
+probes() { cat $tracefs/uprobe_events; }
+no_probes() { ! grep -q sdt_vmm $tracefs/uprobe_events; }
+
+# clean: nothing is left but what was asked for
+clean() {
+	no_probes || fail "probes: $(probes)"
+	[ -z "$(find home tmp -mindepth 1)" ] || fail "$(find home tmp)"
+	[ -z "$(find . -name '*.old')" ] || fail "$(find . -name '*.old')"
+}
+
+# counted FILE: as perf has it, EVENTS LOST; and what was said is the same
+counted() {
+	local events lost
+	perf script --show-lost-events -i "$1" >lines 2>perf-errors
+	events=$(grep -vc 'PERF_RECORD_' lines)
+	lost=$(awk '/PERF_RECORD_LOST( |$)/ { sum += $NF } END { print sum + 0 }' lines)
+	[[ $(tail -n 1 said) =~ ^vmm:\ ([0-9]+)\ events,\ ([0-9]+)\ lost,\ in\ [0-9.]+\ s\;\ see:\ vmm\ trace\ report\ $1$ ]] ||
+		fail "$(cat said)"
+	# Those that were lost last, perf script does not tell.
+	[[ ${BASH_REMATCH[1]} -eq $events && ${BASH_REMATCH[2]} -ge $lost ]] ||
+		fail "$events and $lost, not $(tail -n 1 said)"
+	echo "$events $lost"
+}
+
+# how many events of the name there are in "lines"
+hits() {
+	grep -c " $1: " lines || true
+}
+
+case_by_name() {
+	load randread/4k/4/1
+	record -d 1 -o web.data web
+	[ "$(head -n 1 said)" = "vmm: recording PID $pid to web.data" ] || fail "$(cat said)"
+	end
+	clean
+	[ "$(stat -c %a web.data)" = 600 ] || fail "mode $(stat -c %a web.data)"
+	read -r events lost < <(counted web.data)
+	[ "$events" -gt 1000 ] || fail "$events events"
+	[ "$lost" = 0 ] || fail "$lost lost"
+	# A queue of 4: so many are popped before the first event, or pushed after the last.
+	local pops pushes
+	pops=$(hits sdt_vmm:pop) pushes=$(hits sdt_vmm:push)
+	[[ $pops -gt 100 && $((pops - pushes)) -le 4 && $((pushes - pops)) -le 4 ]] ||
+		fail "$pops pops, $pushes pushes"
+	# Twice: at the beginning and at the end.
+	[[ $(hits sdt_vmm:clock) = 2 && $(hits sdt_vmm:disk) = 2 && $(hits sdt_vmm:vcpu_tsc) = 2 ]] ||
+		fail "$(grep -E 'clock|disk|vcpu_tsc' lines)"
+	grep -q '^ *io0 .* sdt_vmm:pop: ' lines || fail "no thread io0"
+	grep -q '^ *vcpu0 .* kvm:' lines || fail "no thread vcpu0"
+	[ "$(hits kvm:kvm_msi_set_irq)" -gt 0 ] || fail "no interrupts"
+	[ "$(hits sched:sched_waking)" -gt 0 ] || fail "no wake-ups"
+}
+
+# A doorbell is the only write of the guest's that is recorded.
+case_filters() {
+	load randread/4k/1/1
+	record -d 0.5 -o web.data "$pid"
+	end
+	counted web.data >counts
+	local writes others
+	writes=$(hits kvm:kvm_mmio)
+	others=$(grep 'kvm_mmio:' lines | grep -cv 'mmio write .* gpa 0xc') || true
+	[[ $writes -gt 0 && $others = 0 ]] || fail "$writes writes, $others are no doorbells"
+	perf script -i web.data --show-switch-events >lines 2>perf-errors
+	grep -q 'io0 .* PERF_RECORD_SWITCH IN' lines || fail "no switches"
+	perf evlist -v -i web.data >events
+	grep -q 'clockid: 1' events || fail "not CLOCK_MONOTONIC: $(cat events)"
+}
+
+# The default file, until Ctrl-C, which reaches every process at the terminal.
+case_until_ctrl_c() {
+	load randread/4k/4/1
+	echo old >vmm-trace.data
+	background web
+	grep -qx "vmm: recording PID $pid to vmm-trace.data; Ctrl-C ends it" said || fail "$(cat said)"
+	kill -INT "$recorder"
+	finish 0
+	end
+	clean
+	counted vmm-trace.data >counts
+	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
+}
+
+case_sigterm() {
+	load randread/4k/4/1
+	background -o web.data -d 600 web
+	kill -TERM "$recorder"
+	finish 0
+	end
+	clean
+	counted web.data >counts
+}
+
+# The commands that it runs, as one can type them.
+case_verbose() {
+	load randread/4k/4/1
+	record -v -d 0.1 -o web.data web
+	end
+	clean
+	grep -q "^vmm: perf --buildid-dir $PWD/tmp/[^ ]* probe -x $vmm 'sdt_vmm:\*'$" said ||
+		fail "$(cat said)"
+	grep -q '^vmm: perf record -k CLOCK_MONOTONIC .* -e sdt_vmm:pop .* --switch-events ' said ||
+		fail "$(cat said)"
+	grep -q "^vmm: perf probe --del 'sdt_vmm:\*'$" said || fail "$(cat said)"
+}
+
+case_vm_ends() {
+	load randread/4k/4/1
+	background -o web.data -d 600 web
+	end
+	finish 0
+	grep -qx 'vmm: warning: the VM has ended' said || fail "$(cat said)"
+	clean
+	counted web.data >counts
+	[ "$(hits sdt_vmm:clock)" = 1 ] || fail "$(hits sdt_vmm:clock) clocks"
+	[ "$(hits sdt_vmm:queue_stop)" = 1 ] || fail "its queue did not stop"
+}
+
+case_vm_is_killed() {
+	load randread/4k/4/1
+	background -o web.data web
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null || true
+	pid=
+	finish 0
+	clean
+	counted web.data >counts
+}
+
+# perf ends with it; the probes that it could not remove are removed by the next.
+case_recorder_is_killed() {
+	load randread/4k/4/1
+	background -o web.data web
+	kill -KILL "$recorder"
+	wait "$recorder" 2>/dev/null || true
+	recorder=
+	until_it flock --nonblock $tracefs/uprobe_events true
+	! no_probes || fail "no probes were left"
+	rm -r tmp/*
+	record -d 0.1 -o web.data web
+	end
+	grep -qx 'vmm: warning: removing the probes sdt_vmm:\* that somebody left' said ||
+		fail "$(cat said)"
+	clean
+}
+
+# One at a time, and the first goes on. Nor do its probes concern another VM.
+case_two_at_a_time() {
+	load randread/4k/4/1
+	truncate -s 1M other.img
+	cp "$vmm" vmm-other
+	./vmm-other run -n other -k "$kit" -m 64M -d other.img -p 'tests=none end=spin' \
+		</dev/null >other-console 2>&1 &
+	other=$!
+	background -o web.data web
+	cp said first
+	refused "vmm: another 'vmm trace record' runs, or is about to end: one at a time" \
+		./vmm-other trace record -o other.data other
+	[ ! -e other.data ] || fail "it left a file"
+	cp first said
+	kill -INT "$recorder"
+	finish 0
+	counted web.data >counts
+	record -d 0.1 -o other.data "$other"
+	counted other.data >counts
+	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
+	kill -TERM "$other"
+	wait "$other" || true
+	other=
+	end
+	clean
+}
+
+# perf's buffer of one page is full at once, and the report counts what is missing.
+case_loss() {
+	local lost
+	load randread/4k/32/1
+	record -m 4K -d 1 -o web.data web
+	end
+	clean
+	grep -q "^vmm: warning: events were lost: perf's buffers were full; try a larger one than --buffer 4K$" said ||
+		fail "$(cat said)"
+	read -r _ lost < <(counted web.data)
+	[ "$lost" -gt 0 ] || fail "perf script tells of none"
+}
+
+case_unknown_names() {
+	refused "vmm: no VM is called 'web'*" "$vmm" trace record web
+	load randread/4k/4/1
+	refused "vmm: no VM is called 'mail'"$'\n'"vmm: running: *'web' (PID $pid)*" \
+		"$vmm" trace record mail
+	refused "vmm: no process has PID 4194305" "$vmm" trace record 4194305
+	refused "vmm: PID $$: its program '$(realpath /proc/$$/exe)' is not vmm, or was built with PROBES=no" \
+		"$vmm" trace record $$
+	end
+	[ ! -e vmm-trace.data ] || fail "it left a file"
+}
+
+case_two_of_a_name() {
+	load randread/4k/4/1
+	truncate -s 1M other.img
+	"$vmm" run -n web -k "$kit" -m 64M -d other.img -p 'tests=none end=spin' \
+		</dev/null >other-console 2>&1 &
+	other=$!
+	until_it grep -qs '^1\.\.0' other-console
+	refused "vmm: 2 VMs are called 'web': say which by its PID
+vmm: running: *'web' (PID *'web' (PID *" \
+		"$vmm" trace record web
+	grep -q "'web' (PID $pid)" said
+	grep -q "'web' (PID $other)" said
+	kill -TERM "$other"
+	wait "$other" || true
+	other=
+	end
+}
+
+case_no_perf() {
+	load randread/4k/4/1
+	refused "vmm: perf is not installed: Debian has it in the package linux-perf" \
+		env PATH="$PWD/home" "$vmm" trace record web
+	end
+	clean
+	[ ! -e vmm-trace.data ] || fail "it left a file"
+}
+
+# Its own last lines are shown; and the old recording is still there.
+case_perf_fails() {
+	load randread/4k/4/1
+	mkdir bin
+	# shellcheck disable=SC2016
+	printf '#!/bin/sh\n[ "$1" = --version ] || { echo no luck >&2; exit 1; }\n' >bin/perf
+	chmod 755 bin/perf
+	echo old >web.data
+	refused "vmm: cannot add the probes"$'\n'"vmm: perf says: no luck" \
+		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data web
+	[ "$(cat web.data)" = old ] || fail "the old file is gone"
+	end
+	clean
+}
+
+# perf attaches and cannot go on: there is no room for what it writes.
+case_file_system_full() {
+	load randread/4k/32/1
+	mkdir full
+	mount -t tmpfs -o size=1M tmpfs full
+	trap 'tear_down; umount full' EXIT
+	timeout 120 "$vmm" trace record -o full/web.data web </dev/null >printed 2>said &&
+		fail "it succeeded: $(cat said)"
+	grep -qx 'vmm: perf record failed' said || fail "$(cat said)"
+	grep -q '^vmm: perf says: .*No space left on device' said || fail "$(cat said)"
+	[ ! -e full/web.data ] || fail "it left a part"
+	end
+	clean
+}
+
+case_no_tracefs() {
+	load randread/4k/4/1
+	# shellcheck disable=SC2016
+	refused "vmm: tracefs is not mounted; as root: mount -t tracefs nodev $tracefs" \
+		unshare --mount bash -c '
+			umount -l /sys/kernel/tracing
+			! mountpoint -q /sys/kernel/debug || umount -l /sys/kernel/debug
+			exec "$1" trace record web' bash "$vmm"
+	[ ! -e vmm-trace.data ] || fail "it left a file"
+	end
+}
+
+# A VM of root's is not seen by others; one of their own cannot be recorded.
+case_not_root() {
+	load randread/4k/4/1
+	chmod 777 .
+	refused "vmm: no VM is called 'web'*" \
+		"${nobody[@]}" "$vmm" trace record web
+	refused "vmm: PID $pid: Permission denied" \
+		"${nobody[@]}" "$vmm" trace record "$pid"
+	end
+	cp -a /dev/kvm kvm
+	chmod 666 kvm disk.img
+	mount --bind kvm /dev/kvm
+	"${nobody[@]}" "$vmm" run -n mine -k "$kit" -m 64M \
+		 -d disk.img -p 'tests=none end=spin' </dev/null >console 2>errors &
+	pid=$!
+	until_it grep -qs '^1\.\.0' console
+	umount -l /dev/kvm
+	refused "vmm: cannot add probes: $tracefs/uprobe_events: Permission denied; recording takes root" \
+		"${nobody[@]}" "$vmm" trace record mine
+	[ ! -e vmm-trace.data ] || fail "it left a file"
+	end
+}
+
+case_file_cannot_be_written() {
+	load randread/4k/4/1
+	mkdir folder
+	mkfifo fifo
+	refused "vmm: 'none/x': cannot write it: No such file or directory" \
+		"$vmm" trace record -o none/x web
+	refused "vmm: 'folder': cannot write it: Is a directory" "$vmm" trace record -o folder web
+	refused "vmm: '/dev/null': not a regular file" "$vmm" trace record -o /dev/null web
+	refused "vmm: 'fifo': cannot write it: No such device or address" \
+		"$vmm" trace record -o fifo web
+	end
+	clean
+}
+
+# A program whose file is gone, since it was built anew, cannot be probed.
+case_program_is_gone() {
+	load randread/4k/4/1
+	cp "$vmm" anew
+	mv anew "$vmm"
+	refused "vmm: PID $pid: its program '$vmm (deleted)' cannot be found: start the VM anew" \
+		"$vmm" trace record web
+	end
+}
+
+run() {
+	local status=0
+	number=$((number + 1))
+	mkdir "$work/$number"
+	set +e # in a condition, "set -e" would be off in the case as well
+	(set -e; cd "$work/$number"; set_up; "case_$1") >"$work/log" 2>&1
+	status=$?
+	set -e
+	if [ "$status" -eq 0 ]; then
+		passed=$((passed + 1))
+		echo "ok $number - trace/$1"
+	else
+		failed=$((failed + 1))
+		echo "not ok $number - trace/$1"
+		head -n 50 -q "$work/log" "$work/$number/"{errors,said} 2>/dev/null | sed 's/^/# /' || true
+	fi
+	rm -rf "${work:?}/$number"
+}
+
+mapfile -t cases < <(declare -F | sed -n 's/^declare -f case_//p')
+echo "TAP version 13"
+echo "1..${#cases[@]}"
+for name in "${cases[@]}"; do
+	run "$name"
+done
+echo "$passed passed, $failed failed"
+((failed == 0))
