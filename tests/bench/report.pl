@@ -204,7 +204,8 @@ sub percent {
 
 sub more {
 	my ($case, $metric, $monitor, $to) = @_;
-	my ($median, @interval) = confidence(ratios($case, $metric, $monitor, $to));
+	my @ratios = ratios($case, $metric, $monitor, $to) or return '';
+	my ($median, @interval) = confidence(@ratios);
 	return percent($median) . ' %' .
 		(@interval ? ' (' . join(' to ', map { percent($_) } @interval) . ')' : '');
 }
