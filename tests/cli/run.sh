@@ -169,6 +169,18 @@ done
 [ "$(wc -w <<< "$words")" -ge 17 ] || missing+="help lists only: $words"
 report "the manual has every option and key" "$missing"
 
+printed "help trace" "Usage: vmm trace record [OPTION]... PID|NAME" "$vmm" help trace
+printed "trace record --help" "Usage: vmm trace record [OPTION]... PID|NAME" \
+	"$vmm" trace record --help --nonsense
+missing=
+words=$(sed -nE 's/^  -., (--[a-z]+).*/\1/p' "$top/stdout")
+for word in $words; do
+	sed -n '/^\.SS vmm trace record/,/^\.SH/{ s/\\-/-/g; p }' "$manual" | grep -A 1 '^\.TP' |
+		grep -qF -e "$word" || missing+="$word is not in vmm.1"$'\n'
+done
+[ "$(wc -w <<< "$words")" = 5 ] || missing+="help lists: $words"
+report "the manual has every option of trace record" "$missing"
+
 # Its tables are what the program prints.
 # in_manual SECTION: the last text of it that is not filled
 in_manual()
@@ -211,6 +223,23 @@ refused "version with an argument" 2 \
 # shellcheck disable=SC2016
 refused "help to a full device" 1 "vmm: stdout: No space left on device" \
 	bash -c 'exec "$1" help > /dev/full' bash "$vmm"
+
+# --- Trace.
+
+see_trace=$'\n'"vmm: see 'vmm help trace'"
+refused "trace alone" 2 "vmm: trace needs a command: record or report$see_trace" "$vmm" trace
+refused "trace of another kind" 2 "vmm: unknown command 'trace stop'$see_trace" "$vmm" trace stop
+refused "trace record of no VM" 2 "vmm: no VM given: its PID, or its --name$see_trace" \
+	"$vmm" trace record
+refused "trace record with an unknown option" 2 "vmm: unknown option '--file'$see_trace" \
+	"$vmm" trace record --file x web
+refused "trace record for no time" 2 \
+	"vmm: --duration '0': not seconds like 5 or 0.5$see_trace" "$vmm" trace record -d 0 web
+refused "trace record of no process" 1 "vmm: no process has PID 4194305" \
+	"$vmm" trace record 4194305
+refused "trace record of another program" 1 \
+	"vmm: PID $$: its program '$(readlink /proc/$$/exe)' is not vmm, or was built with PROBES=no" \
+	"$vmm" trace record $$
 
 # --- Options.
 

@@ -15,6 +15,7 @@ set -euo pipefail
 if [ -z "${VMM_TRACE_MOUNTS-}" ]; then
 	VMM_TRACE_MOUNTS=1 exec unshare --mount "$0" "$@"
 fi
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly tracefs=/sys/kernel/tracing
 [ -e $tracefs/uprobe_events ] || mount -t tracefs nodev $tracefs
 
@@ -25,6 +26,7 @@ chmod 755 "$work" # some enter it as nobody
 install -m 755 "$1" "$work/vmm"
 cp "$2" "$work/kit"
 kit=$work/kit
+manual=$(cd "$(dirname "$0")" && pwd)/../../Documentation/vmm.1
 readonly nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 export LC_ALL=C
 
@@ -160,7 +162,7 @@ case_by_name() {
 	[[ $pops -gt 100 && $((pops - pushes)) -le 4 && $((pushes - pops)) -le 4 ]] ||
 		fail "$pops pops, $pushes pushes"
 	# Twice: at the beginning and at the end.
-	[[ $(hits sdt_vmm:clock) = 2 && $(hits sdt_vmm:disk) = 2 && $(hits sdt_vmm:vcpu_tsc) = 2 ]] ||
+	[[ $(hits sdt_vmm:clock) = 2 && $(hits sdt_vmm:disk) = 2 && $(hits sdt_vmm:vcpu_tsc) -ge 1 ]] ||
 		fail "$(grep -E 'clock|disk|vcpu_tsc' lines)"
 	grep -q '^ *io0 .* sdt_vmm:pop: ' lines || fail "no thread io0"
 	grep -q '^ *vcpu0 .* kvm:' lines || fail "no thread vcpu0"
@@ -214,9 +216,9 @@ case_verbose() {
 	record -v -d 0.1 -o web.data web
 	end
 	clean
-	grep -q "^vmm: perf --buildid-dir $PWD/tmp/[^ ]* probe -x $vmm 'sdt_vmm:\*'$" said ||
+	grep -q "^vmm: perf --buildid-dir $PWD/tmp/[^ ]* probe -x $PWD/tmp/[^ ]*/vmm -D 'sdt_vmm:\*'$" said ||
 		fail "$(cat said)"
-	grep -q '^vmm: perf record -k CLOCK_MONOTONIC .* -e sdt_vmm:pop .* --switch-events ' said ||
+	grep -q "^vmm: perf record -k CLOCK_MONOTONIC .* -e 'sdt_vmm:\*' .* --switch-events " said ||
 		fail "$(cat said)"
 	grep -q "^vmm: perf probe --del 'sdt_vmm:\*'$" said || fail "$(cat said)"
 }
@@ -288,6 +290,35 @@ case_two_at_a_time() {
 	clean
 }
 
+# The report finds each pop and push of the recording, and all layers that PVM or
+# hardware show; and where FILE is none, it says so.
+case_report() {
+	local seen queue
+	load randread/4k/4/1
+	record -d 0.5 -o web.data "$pid"
+	end
+	"$vmm" trace report web.data >text
+	grep -qE '^disk 0 \(disk.img\), read: [0-9]+ requests, ' text || fail "$(cat text)"
+	grep -q ': difference 0.00%$' text || fail "$(cat text)"
+	for seen in wake-up 'CPU wait' pop submit disk publish interrupt whole; do
+		grep -qE "^  $seen +[0-9]+ +[0-9.]+% " text || fail "no $seen: $(cat text)"
+	done
+	! grep -q ' 0 lost,' said || ! grep -q WARNING text || fail "$(cat text)"
+	[ "$(wc -L <text)" -le 80 ] || fail "$(wc -L <text) columns"
+	"$vmm" trace report --json web.data >report.json
+	"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" report.json
+	counted web.data >counts
+	queue=$(tr -d '\n\t' <report.json | grep -o '"pops":[0-9]*,"pushes":[0-9]*')
+	[ "$queue" = "\"pops\":$(hits sdt_vmm:pop),\"pushes\":$(hits sdt_vmm:push)" ] ||
+		fail "$queue"
+	refused "vmm: console: not a file of perf's" "$vmm" trace report console
+	refused "vmm: none: cannot open: No such file or directory" "$vmm" trace report none
+	head -c 100000 web.data >part
+	refused "vmm: part: perf script failed: *" "$vmm" trace report part
+	refused "vmm: perf is not installed: Debian has it in the package linux-perf" \
+		env PATH="$PWD/home" "$vmm" trace report web.data
+}
+
 # perf's buffer of one page is full at once, and the report counts what is missing.
 case_loss() {
 	local lost
@@ -299,6 +330,11 @@ case_loss() {
 		fail "$(cat said)"
 	read -r _ lost < <(counted web.data)
 	[ "$lost" -gt 0 ] || fail "perf script tells of none"
+	"$vmm" trace report --json web.data >report.json
+	grep -q "\"lost_events\":$lost," report.json || fail "not $lost: $(cat report.json)"
+	"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" report.json
+	"$vmm" trace report web.data >text
+	grep -q "^WARNING: perf lost $lost events" text || fail "$(cat text)"
 }
 
 case_unknown_names() {
@@ -348,7 +384,7 @@ case_perf_fails() {
 	printf '#!/bin/sh\n[ "$1" = --version ] || { echo no luck >&2; exit 1; }\n' >bin/perf
 	chmod 755 bin/perf
 	echo old >web.data
-	refused "vmm: cannot add the probes"$'\n'"vmm: perf says: no luck" \
+	refused "vmm: cannot find the probes of vmm"$'\n'"vmm: perf says: no luck" \
 		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data web
 	[ "$(cat web.data)" = old ] || fail "the old file is gone"
 	end
@@ -449,14 +485,48 @@ case_pictures() {
 		fail "of another time"
 }
 
-# A program whose file is gone, since it was built anew, cannot be probed.
+# Its program has been built anew, and its folder's name has a blank.
 case_program_is_gone() {
+	mkdir 'a folder'
+	mv vmm 'a folder/vmm'
+	vmm="$PWD/a folder/vmm"
 	load randread/4k/4/1
 	cp "$vmm" anew
 	mv anew "$vmm"
-	refused "vmm: PID $pid: its program '$vmm (deleted)' cannot be found: start the VM anew" \
-		"$vmm" trace record web
+	record -d 0.1 -o web.data web
 	end
+	clean
+	counted web.data >counts
+	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
+}
+
+# Another event of the same name is in nobody's way.
+case_other_probes() {
+	load randread/4k/4/1
+	echo "p:vmm_other/pop $vmm:0x1000" >>$tracefs/uprobe_events
+	record -d 0.1 -o web.data web
+	end
+	probes | grep -q 'p:vmm_other/pop ' || fail "it is gone"
+	echo '-:vmm_other/pop' >>$tracefs/uprobe_events
+	clean
+}
+
+# The manual's lines do the same.
+case_by_hand() {
+	load randread/4k/4/1
+	sed '1,/^\.SS vmm trace record/d' "$manual" | sed '1,/^\.nf/d; /^\.fi/,$d' |
+		sed "s|\\\\-|-|g; s|\\\\e\$|\\\\|; s|/usr/local/bin/vmm|$vmm|; s|sleep 5|sleep 0.5|
+			s|PID|$pid|g; s|LAST|$((pid + 20))|" >by-hand
+	timeout 60 bash -e by-hand </dev/null >printed 2>said || fail "$(cat by-hand said)"
+	no_probes || fail "probes: $(probes)"
+	perf evlist -i vmm-trace.data | grep -v '^[#d]' >by-hand-events
+	perf script -i vmm-trace.data >lines 2>perf-errors
+	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
+	[ "$(hits sched:sched_waking)" -gt 0 ] || fail "no wake-ups"
+	record -v -d 0.1 -o web.data web
+	end
+	perf evlist -i web.data | grep -v '^[#d]' >events # nor the dummy
+	diff <(sort by-hand-events) <(sort events) || fail "other events"
 }
 
 run() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hw/base/util.h"
 #include "vmm/json.h"
+#include "vmm/trace/guest.h"
 #include "vmm/trace/report_print.h"
 
 /* Bumped when the same name no longer means the same: Documentation/trace.schema.json. */
@@ -202,6 +203,8 @@ void trace_print_json(const struct trace *trace, const struct trace_groups *grou
 	json_object(&json, NULL);
 	json_unsigned(&json, "vmm_trace", SCHEMA_VERSION);
 	write_recording(&json, trace);
+	if (trace->guest)
+		trace_guest_write(trace->guest, &json);
 	json_array(&json, "groups");
 	for (size_t i = 0; i < groups->count; i++)
 		write_group(&json, &groups->group[i]);

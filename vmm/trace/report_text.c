@@ -333,9 +333,10 @@ static void print_threads(const struct trace *trace, FILE *out)
 
 		if (!thread->serves)
 			continue;
-		fprintf(out, "  %-12s %" PRIu64 " sleeps; spun %" PRIu64 " times to a hit (mean %s), %"
-			PRIu64 " to none (%s)\n", thread->name, thread->sleeps, thread->poll_hits,
-			trace_format_ns(hit, thread->hit_ns / max(thread->poll_hits, 1ULL)),
+		fprintf(out, "  %-12s %" PRIu64 " sleeps; it spun with success %" PRIu64
+			" times (mean %s),\n%15swithout %" PRIu64 " times (mean %s)\n", thread->name,
+			thread->sleeps, thread->poll_hits,
+			trace_format_ns(hit, thread->hit_ns / max(thread->poll_hits, 1ULL)), "",
 			thread->poll_misses,
 			trace_format_ns(miss, thread->miss_ns / max(thread->poll_misses, 1ULL)));
 	}
