@@ -323,8 +323,8 @@ int main(void)
 
 	unit_tcase(suite, "bins", steps, no_request, bins_of_known_requests,
 		   rows_are_where_they_are_drawn);
-	unit_tcase(suite, "pictures", picture_of_one_request, units, names_of_disks, towers_are_cut_and_told,
-		   colours_of_counts, extremes);
+	unit_tcase(suite, "pictures", picture_of_one_request, units, names_of_disks,
+		   towers_are_cut_and_told, colours_of_counts, extremes);
 	unit_tcase(suite, "errors", full_disk);
 	return unit_run(suite);
 }

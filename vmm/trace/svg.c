@@ -125,8 +125,9 @@ static unsigned bin_x(const struct picture *picture, unsigned bin)
 
 static void write_frame(const struct picture *picture, unsigned bottom)
 {
-	fprintf(picture->file, "<rect class=\"plot\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n",
-		LEFT, bottom - TALL, PLOT, TALL);
+	fprintf(picture->file,
+		"<rect class=\"plot\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n", LEFT,
+		bottom - TALL, PLOT, TALL);
 }
 
 static void write_grid(const struct picture *picture, double y, uint64_t ns)
@@ -393,7 +394,8 @@ static void write_heat(const struct picture *picture)
 	struct levels levels = heat_levels(picture->bins);
 
 	write_text(picture->file, "head", LEFT, HEAT_BOTTOM - TALL - 12,
-		   "Number of requests by latency, for each %s", time_text(picture->bins->slice_ns).text);
+		   "Number of requests by latency, for each %s",
+		   time_text(picture->bins->slice_ns).text);
 	write_frame(picture, HEAT_BOTTOM);
 	write_heat_axis(picture, &rows);
 	fputs("<g shape-rendering=\"crispEdges\">\n", picture->file);
