@@ -224,7 +224,7 @@ static void write_legend_line(const struct picture *picture, unsigned y, const c
 {
 	uint64_t requests = picture->trace->request_count;
 
-	write_text(picture->file, "", LEGEND + LINE, y, "%s", name);
+	write_text(picture->file, "name", LEGEND + LINE, y, "%s", name);
 	write_text(picture->file, "end", LEGEND_TIME, y, "%s", time_text(sum / requests).text);
 	write_text(picture->file, "end", LEGEND_END, y, "%.*f %%", sum < picture->whole,
 		   picture->whole ? 100 * (double)sum / (double)picture->whole : 100);
@@ -380,9 +380,9 @@ static void write_heat_legend(const struct picture *picture, const struct levels
 		y += LINE;
 		write_swatch(picture, "h", level_colour(levels, i), y);
 		if (from == to)
-			write_text(picture->file, "", LEGEND + LINE, y, "%" PRIu64, from);
+			write_text(picture->file, "name", LEGEND + LINE, y, "%" PRIu64, from);
 		else
-			write_text(picture->file, "", LEGEND + LINE, y,
+			write_text(picture->file, "name", LEGEND + LINE, y,
 				   "%" PRIu64 " to %" PRIu64, from, to);
 	}
 }
