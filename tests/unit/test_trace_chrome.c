@@ -156,7 +156,8 @@ END_TEST
 START_TEST(spans_of_threads)
 {
 	struct trace_span spans[] = {
-		{ BEGIN - 5, BEGIN + 9, 0, TRACE_SPAN_RUNNING, 0 },
+		/* It cannot go on when the next one begins. */
+		{ BEGIN - 5, BEGIN + 10, 0, TRACE_SPAN_RUNNING, 0 },
 		{ BEGIN + 9, BEGIN + 11, 0, TRACE_SPAN_RUNNING, 0 },
 		{ BEGIN + 6, BEGIN + 10, 0, TRACE_SPAN_EXIT, 0 },
 		{ BEGIN + 20, BEGIN + 21, 0, TRACE_SPAN_EXIT, 99 },
