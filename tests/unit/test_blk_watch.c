@@ -194,6 +194,11 @@ static bool is_waiting(const struct blk_look *found)
 	return found->waits;
 }
 
+static bool has_no_work(const struct blk_look *found)
+{
+	return found->asleep && !found->has_work;
+}
+
 static void wait_result(struct blk_rig *r)
 {
 	struct rig_result result;
@@ -212,6 +217,13 @@ static int add_request(struct blk_rig *r, const struct rig_request *request)
 			r->slot_of[i] = -1;
 	must(rig_add(r, request) == slot);
 	return slot;
+}
+
+static void do_one(struct blk_rig *r)
+{
+	add_request(r, &read_one);
+	rig_kick(r);
+	wait_result(r);
 }
 
 /* --- Requests that the disk has --- */
@@ -381,7 +393,7 @@ START_TEST(in_call_for_another)
 
 	begin(false, 1, 2, 0);
 	rig_join(&other, &rig, 1);
-	wait_result((add_request(&other, &read_one), rig_kick(&other), &other));
+	do_one(&other);
 	wait_for(1, is_asleep);
 	fault_gate(gate);
 	slot = add_request(&rig, &read_one);
@@ -431,9 +443,12 @@ START_TEST(turns)
 	ck_assert_ptr_nonnull(strstr(said, "is not done after 30 s: not submitted: it waits for "
 				     "another request of the same image\n"));
 	free(said);
-	fault_gate(-1);
 	eventfd_write(gate, 1);
 	wait_result(&rig);
+	wait_for(1, is_in_call);
+	ck_assert(!look_at(1).waits);
+	fault_gate(-1);
+	eventfd_write(gate, 1);
 	wait_result(&other);
 	expect(0, "vmm: disk 'test': queue 0: requests are done again, after 45 s\n"
 	       "vmm: disk 'test': queue 1: requests are done again, after 45 s\n");
@@ -529,13 +544,18 @@ static void nothing(void *opaque)
 	(void)opaque;
 }
 
-/* Of a ring that makes no sense, the driver was told. */
+/* Of a ring that makes no sense the driver was told; then no other ring is served either. */
 START_TEST(broken)
 {
+	struct blk_rig other;
 	char *said;
 
-	begin(true, 1, 1, 0);
+	begin(true, 1, 2, 0);
+	rig_join(&other, &rig, 1);
 	wait_for(0, is_asleep);
+	wait_for(1, is_asleep);
+	add_request(&other, &read_one);
+	vq_driver_publish(other.driver);
 	files_capture();
 	vq_split_avail(rig.driver, 0, 300, 0);
 	virtio_queue_kick(virtio_queue_at(rig.dev, 0));
@@ -546,6 +566,8 @@ START_TEST(broken)
 	ck_assert_ptr_nonnull(strstr(said, "needs a reset"));
 	free(said);
 	expect_nothing(5);
+	rig_stop(&rig);
+	rig_leave(&other);
 	end();
 }
 END_TEST
@@ -576,7 +598,40 @@ START_TEST(interrupt)
 }
 END_TEST
 
-/* Nor who polls: it wishes for none. */
+/* Of another queue on the thread, whatever happens there. */
+START_TEST(interrupt_beside_load)
+{
+	for (unsigned k = 0; k < sizeof(kinds); k++) {
+		struct blk_rig other;
+		char *said = NULL;
+
+		begin(kinds[k], 1, 2, RIG_EVENT);
+		rig_join(&other, &rig, 1);
+		rig.interrupt_held = "the MSI-X vector is masked";
+		vq_driver_listen(rig.driver, 1);
+		add_request(&rig, &read_one);
+		rig_kick(&rig);
+		must(rig_told(&rig, RIG_DEADLINE_MS));
+		wait_for(0, is_asleep);
+		for (unsigned i = 0; i < 3; i++) {
+			do_one(&other);
+			vq_driver_mute(other.driver);
+			wait_for(1, is_asleep);
+			free(said);
+			said = look();
+		}
+		ck_assert_str_eq(said, "vmm: warning: disk 'test': queue 0: the guest waits for an "
+				 "interrupt after 30 s: the MSI-X vector is masked\n");
+		free(said);
+		wait_result(&rig);
+		rig_stop(&rig);
+		rig_leave(&other);
+		end();
+	}
+}
+END_TEST
+
+/* Who polls wishes for none. */
 START_TEST(polling)
 {
 	for (unsigned f = 0; f < sizeof(feature_sets) / sizeof(*feature_sets); f++) {
@@ -718,6 +773,9 @@ START_TEST(many)
 		lines++;
 	ck_assert_uint_eq(lines, LOG_LIMIT_BURST);
 	free(said);
+	virtio_queue_kick(virtio_queue_at(rig.dev, QUEUES - 1));
+	wait_for(QUEUES - 1, has_no_work);
+	expect_nothing(1);
 	pipe_give(to, 2 * QUEUES);
 	rig_stop(&rig);
 	pipe_end(to, file);
@@ -803,7 +861,9 @@ int main(void)
 	const TTest *const requests[] = {
 		disk_owes_it, several, joined, in_call, in_call_for_another, turns, progress,
 	};
-	const TTest *const rings[] = { not_rung, not_master, broken, interrupt, polling, no_vector };
+	const TTest *const rings[] = {
+		not_rung, not_master, broken, interrupt, interrupt_beside_load, polling, no_vector,
+	};
 	const TTest *const others[] = { load, held, many, looked_at_always };
 	const struct {
 		const char *name;
