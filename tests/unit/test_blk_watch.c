@@ -5,6 +5,7 @@
  */
 #include "devices/blk_watch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -489,6 +490,88 @@ START_TEST(progress)
 }
 END_TEST
 
+/* So it is with one of several segments. */
+START_TEST(progress_by_segments)
+{
+	const struct rig_request request = { .type = VIRTIO_BLK_T_WRITE_ZEROES, .out = 64 };
+	struct virtio_blk_discard_write_zeroes segment[4];
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+
+	begin(false, 1, 1, RIG_RANGES);
+	for (unsigned i = 0; i < 4; i++)
+		segment[i] = (struct virtio_blk_discard_write_zeroes){
+			.sector = 64 * i, .num_sectors = 8,
+		};
+	fault_gate(gate);
+	rig_fill(&rig, rig_free_slot(&rig), segment, sizeof(segment));
+	add_request(&rig, &request);
+	rig_kick(&rig);
+	for (unsigned i = 0; i < 4; i++) {
+		do
+			wait_for(0, is_in_call);
+		while (look_at(0).offset != segment[i].sector * DISK_SECTOR);
+		expect_nothing(2);
+		eventfd_write(gate, 1);
+	}
+	wait_result(&rig);
+	fault_gate(-1);
+	end();
+	close(gate);
+}
+END_TEST
+
+/* Two that went together failed, and each goes by itself: the second hangs. */
+START_TEST(apart)
+{
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC), slot;
+	struct rig_request request = read_one;
+
+	begin(false, 1, 1, 0);
+	fault_gate(gate);
+	fault_inject(FAULT_READ, 1, EIO, 0);
+	add_request(&rig, &request);
+	request.sector++;
+	slot = add_request(&rig, &request);
+	rig_kick(&rig);
+	wait_for(0, is_in_call);
+	eventfd_write(gate, 2);
+	do
+		wait_for(0, is_in_call);
+	while (look_at(0).offset != request.sector * DISK_SECTOR);
+	expect_head(2, slot, "vmm: warning: disk 'test': queue 0: a read of 512 bytes at sector 8 "
+		    "(head %u) is not done after 30 s: io0 is in preadv2(2) for it "
+		    "(1 more like it)\n");
+	eventfd_write(gate, 1);
+	wait_result(&rig);
+	wait_result(&rig);
+	fault_gate(-1);
+	end();
+	close(gate);
+}
+END_TEST
+
+/* A stop waits for a request that hangs, which is what is told of, then too. */
+START_TEST(stop_waits)
+{
+	int file, to;
+
+	begin(true, 1, 1, 0);
+	to = pipe_begin(&file);
+	add_request(&rig, &read_one);
+	rig_kick(&rig);
+	wait_for(0, is_taken);
+	rig_reset_order(&rig);
+	expect_nothing(2);
+	free(look());
+	expect_nothing(3);
+	pipe_give(to, 1);
+	rig_reset_wait(&rig);
+	expect(0, "vmm: disk 'test': queue 0: requests are done again, after 90 s\n");
+	pipe_end(to, file);
+	end();
+}
+END_TEST
+
 /* --- Work that is not taken --- */
 
 START_TEST(not_rung)
@@ -860,6 +943,7 @@ int main(void)
 {
 	const TTest *const requests[] = {
 		disk_owes_it, several, joined, in_call, in_call_for_another, turns, progress,
+		progress_by_segments, apart, stop_waits,
 	};
 	const TTest *const rings[] = {
 		not_rung, not_master, broken, interrupt, interrupt_beside_load, polling, no_vector,
