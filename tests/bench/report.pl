@@ -204,7 +204,8 @@ sub percent {
 
 sub more {
 	my ($case, $metric, $monitor, $to) = @_;
-	my ($median, @interval) = confidence(ratios($case, $metric, $monitor, $to));
+	my @ratios = ratios($case, $metric, $monitor, $to) or return '';
+	my ($median, @interval) = confidence(@ratios);
 	return percent($median) . ' %' .
 		(@interval ? ' (' . join(' to ', map { percent($_) } @interval) . ')' : '');
 }
@@ -238,7 +239,7 @@ sub overhead_text {
 
 		Instructions of the I/O thread in user space for a read, by ring and layout, as
 		callgrind counts them over the mock driver, without any probes and accounting; then
-		with accounting, which times one request in 64; then with the probes besides, off,
+		with accounting, which times one request in 128; then with the probes besides, off,
 		which is how vmm is built.
 
 		END

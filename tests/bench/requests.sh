@@ -18,7 +18,7 @@ command -v valgrind > /dev/null || {
 	echo "requests.sh: no $1/bench/requests: make bench-requests" >&2
 	exit 1
 }
-count=32000
+count=16000
 batch=${2-32}
 
 for ring in split packed; do
