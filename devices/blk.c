@@ -42,6 +42,8 @@ static void queue_start(struct virtio_device *dev, unsigned index)
 		blk->observer.ops->driver_ok(blk->observer.opaque);
 	blk->queue[index].features = dev->accepted;
 	io_thread_order(blk->queue[index].thread, &blk->queue[index].start);
+	if (blk->started)
+		blk->started(blk->started_opaque);
 }
 
 static void queue_stop(struct virtio_device *dev, unsigned index)
@@ -225,6 +227,12 @@ void blk_destroy(struct blk *blk)
 	free(blk->queue);
 	virtio_device_destroy(&blk->virtio);
 	free(blk);
+}
+
+void blk_on_start(struct blk *blk, void (*started)(void *opaque), void *opaque)
+{
+	blk->started = started;
+	blk->started_opaque = opaque;
 }
 
 void blk_observe(struct blk *blk, const struct blk_observer *observer)

@@ -82,6 +82,10 @@ void blk_destroy(struct blk *blk);
  */
 bool blk_set_capacity(struct blk *blk, uint64_t sectors);
 
+/*
+ * Have started() called whenever a queue is, on a vCPU thread.  Before there are any.
+ */
+void blk_on_start(struct blk *blk, void (*started)(void *opaque), void *opaque);
 /* Who hears how far the driver has got.  Each queue tells for itself. */
 struct blk_observer_ops {
 	/* It starts: DRIVER_OK is set.  On a vCPU's thread, under the device lock. */

@@ -20,6 +20,13 @@ union blk_parts {
 };
 _Static_assert(sizeof(union blk_parts) == 4096, "a page, which it is aligned to");
 
+/* To be copied by words. */
+union blk_rest {
+	struct virtqueue_rest rest;
+	uint64_t word[4];
+};
+_Static_assert(sizeof(struct virtqueue_rest) <= 4 * sizeof(uint64_t), "all of it");
+
 /* When a timed request came to its stages, CLOCK_MONOTONIC in nanoseconds; 0: it did not. */
 struct blk_times {
 	uint64_t woken, popped, completed;
@@ -56,6 +63,12 @@ struct blk_queue {
 	struct blk_request *held; /* a transfer that the next one may join; inside serve() */
 	struct blk_request *timed; /* completed, and free once they are published */
 	struct blk_stats stats;
+
+	/* For who looks whether I/O hangs: atomic, blk_queue_look(). */
+	unsigned made;            /* requests that were ever used */
+	uint32_t asleep;          /* the epoch since which nothing happens; 0: it is awake */
+	union blk_rest rest;      /* what stands in the ring meanwhile */
+	pthread_mutex_t look_lock; /* held to look at guest memory, and once at a stop */
 } on_cache_lines;
 
 /*
@@ -74,12 +87,38 @@ struct blk {
 	struct blk_observer observer; /* ops NULL: nobody */
 	struct log_limit errors; /* the host's: those a guest makes do not count here */
 	struct blk_queue *queue; /* virtio.queue_count of them */
+	void (*started)(void *opaque); /* NULL, or blk_on_start(); constant */
+	void *started_opaque;
 };
 
 /* --- blk_queue.c --- */
 
 /* Queue @index of @blk, whose virtio.queue is made, for @thread.  0 or -ENOMEM. */
 int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread);
+
+/* What stands in a queue, as far as one look from another thread tells. */
+struct blk_look {
+	unsigned count; /* requests that are as old as was asked for; the worst of them: */
+	uint32_t since;
+	uint16_t head;
+	enum disk_op op;
+	uint64_t offset, len; /* of what it has to do yet, in bytes */
+	bool waits;           /* for another one's turn */
+	bool in_call;         /* the one that place.call is for */
+	struct io_place place; /* of its thread */
+	uint32_t asleep;       /* the epoch since which it sleeps; 0: it is awake */
+	/* If it sleeps; all of one sleep if that began in an epoch that is over. */
+	struct virtqueue_rest rest;
+	uint16_t seen; /* the word of the ring that tells of work */
+	bool has_work, owed, certainly_owed;
+};
+
+/*
+ * Look for requests of which nothing was done since epoch @until, and at the ring.  Any
+ * thread; a stop of the queue may have to wait till it has looked there.
+ */
+void blk_queue_look(struct blk_queue *queue, uint32_t until, struct blk_look *look);
+
 /* Let it tell the observer of its first read; it was not started yet. */
 void blk_queue_tell_read(struct blk_queue *queue);
 /* It is stopped, or was not made. */

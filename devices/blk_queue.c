@@ -33,6 +33,7 @@
 struct blk_request {
 	struct disk_request disk; /* first: the I/O of this request */
 	struct blk_queue *queue;
+	uint16_t head; /* atomic: chain.id, for who looks */
 	struct blk_request *next_free;
 	struct virtqueue_chain chain; /* its iov[] is the queue's, till the next chain */
 	struct blk_command command;
@@ -54,6 +55,21 @@ struct blk_request {
 
 static void step_begins(struct disk_request *disk, bool at_once);
 
+/* Once, whatever the queue's life: from then on others look at it. */
+static void make_request(struct blk_queue *queue)
+{
+	struct blk_request *request = &queue->requests[queue->made];
+
+	*request = (struct blk_request){
+		.disk = { .cancel = &queue->stopping, .done = queue->done,
+			  .step_begins = step_begins },
+		.queue = queue,
+		.parts = &queue->parts[1 + queue->made],
+	};
+	request->command.segment = request->parts->segment;
+	store_release(&queue->made, queue->made + 1);
+}
+
 static struct blk_request *take_free(struct blk_queue *queue)
 {
 	struct blk_request *request = queue->free;
@@ -62,19 +78,15 @@ static struct blk_request *take_free(struct blk_queue *queue)
 		queue->free = request->next_free;
 	} else if (queue->fresh < queue->ring->size) {
 		request = &queue->requests[queue->fresh++];
-		*request = (struct blk_request){
-			.disk = { .cancel = &queue->stopping, .done = queue->done,
-				  .step_begins = step_begins },
-			.queue = queue,
-			.parts = &queue->parts[queue->fresh],
-		};
-		request->command.segment = request->parts->segment;
+		if (queue->fresh > queue->made)
+			make_request(queue);
 	}
 	return request;
 }
 
 static void put_free(struct blk_queue *queue, struct blk_request *request)
 {
+	store_relaxed(&request->disk.since, 0);
 	request->next_free = queue->free;
 	queue->free = request;
 }
@@ -242,8 +254,9 @@ static void start_parts(struct blk_request *request, uint64_t len, struct iovec 
 {
 	struct blk_queue *queue = request->queue;
 
-	request->disk.offset = request->command.offset;
-	request->disk.len = len;
+	store_relaxed(&request->head, request->chain.id);
+	store_relaxed(&request->disk.offset, request->command.offset);
+	store_relaxed(&request->disk.len, len);
 	request->disk.iov = iov;
 	request->disk.iov_count = iov_count;
 	if (request->times.popped)
@@ -257,7 +270,7 @@ static void start_disk(struct blk_request *request, enum disk_op op)
 {
 	const struct blk_command *command = &request->command;
 
-	request->disk.op = op;
+	store_relaxed(&request->disk.op, op);
 	start_parts(request, command->len, command->iov, command->iov_count);
 }
 
@@ -298,6 +311,7 @@ static void join(struct blk_request *held, struct blk_request *request)
 		append_parts(held, held);
 	}
 	append_parts(held, request);
+	store_relaxed(&request->disk.since, 0); /* the other one's tells */
 	held->joined_len += request->command.len;
 	held->last->joined = request;
 	held->last = request;
@@ -312,7 +326,7 @@ static void start_transfer(struct blk_request *request, enum disk_op op)
 
 	memcpy(parts, command->iov, command->iov_count * sizeof(*parts));
 	command->iov = parts;
-	request->disk.op = op;
+	store_relaxed(&request->disk.op, op);
 	request->last = request;
 	request->joined_len = command->len;
 	request->joined_count = command->iov_count;
@@ -343,6 +357,7 @@ static bool start_next(struct blk_request *request)
 {
 	struct blk_command *command = &request->command;
 
+	store_relaxed(&request->disk.since, io_thread_epoch(request->queue->thread));
 	while (request->next_segment < command->segment_count) {
 		const struct virtio_blk_discard_write_zeroes *segment =
 			&command->segment[request->next_segment++];
@@ -393,6 +408,13 @@ static void finish(struct blk_request *request, int result)
 	complete(request, VIRTIO_BLK_S_OK, command->action == BLK_READ ? command->len : 0);
 }
 
+/* One that failed together with others is done by itself. */
+static void start_again(struct blk_request *request)
+{
+	store_relaxed(&request->disk.since, io_thread_epoch(request->queue->thread));
+	start_disk(request, request->disk.op);
+}
+
 static void disk_done(struct disk_request *disk, int result)
 {
 	struct blk_request *request = container_of(disk, struct blk_request, disk), *next;
@@ -416,7 +438,7 @@ static void disk_done(struct disk_request *disk, int result)
 		next = request->joined;
 		request->joined = NULL;
 		if (again)
-			start_disk(request, request->disk.op);
+			start_again(request);
 		else
 			finish(request, result);
 	}
@@ -518,6 +540,7 @@ static void pop_all(struct blk_queue *queue)
 {
 	struct virtqueue *ring = queue->ring;
 	struct virtio_device *dev = &queue->blk->virtio;
+	uint32_t now = io_thread_epoch(queue->thread);
 	uint64_t woken = io_thread_woken_ns(queue->thread);
 
 	for (unsigned budget = ring->size; budget; budget--) {
@@ -536,6 +559,7 @@ static void pop_all(struct blk_queue *queue)
 				virtio_device_broken(dev, ring->why);
 			return;
 		}
+		store_relaxed(&request->disk.since, now);
 		io_thread_spend(queue->thread, CHAIN_COST);
 		if (woken)
 			begin_times(request, woken);
@@ -549,6 +573,7 @@ static void queue_serve(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 
+	store_relaxed(&queue->asleep, 0);
 	pop_all(queue);
 	start_held(queue);
 }
@@ -567,11 +592,37 @@ static bool queue_has_work(const struct io_queue *io)
 	return may_pop(queue) && virtqueue_has_work(queue->ring);
 }
 
+/*
+ * Take down what others look at while nothing happens here.  By words, since one may
+ * read meanwhile; but a sleep since an epoch that is over is a copy that is whole.
+ */
+static void note_sleep(struct blk_queue *queue)
+{
+	union blk_rest rest = { .rest = virtqueue_rest(queue->ring) };
+
+	for (unsigned i = 0; i < array_size(rest.word); i++)
+		store_relaxed(&queue->rest.word[i], rest.word[i]);
+	store_release(&queue->asleep, io_thread_epoch(queue->thread));
+}
+
 static bool queue_arm(struct io_queue *io)
 {
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 
-	return may_pop(queue) && virtqueue_rearm(queue->ring);
+	if (!may_pop(queue))
+		return false;
+	if (virtqueue_rearm(queue->ring))
+		return true;
+	if (!queue->asleep)
+		note_sleep(queue);
+	return false;
+}
+
+/* The queue is awake: who comes to look does not look at the ring; who is at it is waited for. */
+static void stop_looking(struct blk_queue *queue)
+{
+	pthread_mutex_lock(&queue->look_lock);
+	pthread_mutex_unlock(&queue->look_lock);
 }
 
 /* All that was pushed is published by now. */
@@ -608,12 +659,14 @@ static void queue_flush(struct io_queue *io)
 	struct blk_queue *queue = container_of(io, struct blk_queue, io);
 	struct virtio_device *dev = &queue->blk->virtio;
 
+	store_relaxed(&queue->asleep, 0);
 	if (publish(queue))
 		virtio_queue_notify(dev, queue->index);
 	queue->starved = false;
 	/* After this the queue is no longer ours. */
 	if (queue->stopping && !queue->in_flight) {
 		queue->running = false;
+		stop_looking(queue);
 		virtio_queue_stopped(dev, queue->index);
 	}
 }
@@ -642,11 +695,80 @@ static void stop_on_thread(struct io_order *order)
 	io_thread_want_flush(queue->thread, &queue->io);
 }
 
+/* --- For who looks whether I/O hangs --- */
+
+/* Of two that are as old, the one that holds up the other. */
+static bool is_worse(const struct blk_look *known, const struct blk_look *found)
+{
+	if (found->since != known->since)
+		return !known->since || found->since < known->since;
+	if (found->in_call != known->in_call)
+		return found->in_call;
+	return !found->waits && known->waits;
+}
+
+static void look_at_request(const struct blk_request *request, uint32_t since,
+			    const struct io_completion *in_call, struct blk_look *look)
+{
+	struct blk_look found = *look;
+
+	found.since = since;
+	found.waits = load_relaxed(&request->disk.waits);
+	found.in_call = in_call == &request->disk.step;
+	if (!is_worse(look, &found))
+		return;
+	/* Each an acquire, for the last look: nothing of it is the slot's next request's. */
+	found.head = load_acquire(&request->head);
+	found.op = load_acquire(&request->disk.op);
+	found.offset = load_acquire(&request->disk.offset);
+	found.len = load_acquire(&request->disk.len);
+	if (load_relaxed(&request->disk.since) == since)
+		*look = found;
+}
+
+/* What the ring says while the queue sleeps; stop_looking() keeps it there. */
+static void look_at_ring(struct blk_queue *queue, struct blk_look *look)
+{
+	union blk_rest rest;
+
+	pthread_mutex_lock(&queue->look_lock);
+	look->asleep = load_acquire(&queue->asleep);
+	for (unsigned i = 0; i < array_size(rest.word); i++)
+		rest.word[i] = load_acquire(&queue->rest.word[i]);
+	/* Else it is another sleep's, or some of it is. */
+	if (load_relaxed(&queue->asleep) != look->asleep)
+		look->asleep = 0;
+	if (look->asleep) {
+		look->rest = rest.rest;
+		look->has_work = virtqueue_rest_has_work(&rest.rest, &look->seen);
+		look->owed = virtqueue_rest_is_owed(&rest.rest, false);
+		look->certainly_owed = virtqueue_rest_is_owed(&rest.rest, true);
+	}
+	pthread_mutex_unlock(&queue->look_lock);
+}
+
+void blk_queue_look(struct blk_queue *queue, uint32_t until, struct blk_look *look)
+{
+	unsigned made = load_acquire(&queue->made);
+
+	*look = (struct blk_look){ .place = io_thread_place(queue->thread) };
+	for (unsigned i = 0; i < made; i++) {
+		uint32_t since = load_acquire(&queue->requests[i].disk.since);
+
+		if (!since || since > until)
+			continue;
+		look->count++;
+		look_at_request(&queue->requests[i], since, look->place.step, look);
+	}
+	look_at_ring(queue, look);
+}
+
 int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 {
 	struct blk_queue *queue = &blk->queue[index];
 	size_t size = blk->virtio.queue_size_max;
 
+	pthread_mutex_init(&queue->look_lock, NULL);
 	queue->thread = thread;
 	queue->ring = &blk->virtio.queue[index].ring;
 	queue->blk = blk;
@@ -675,6 +797,7 @@ int blk_queue_init(struct blk *blk, unsigned index, struct io_thread *thread)
 
 void blk_queue_free(struct blk_queue *queue)
 {
+	pthread_mutex_destroy(&queue->look_lock);
 	blk_stats_free(&queue->stats);
 	free(queue->parts);
 	free(queue->requests);

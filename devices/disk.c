@@ -224,6 +224,17 @@ static void step_uring(struct disk_request *request, struct io_uring_sqe *sqe)
 	io_uring_sqe_set_data(sqe, &request->step);
 }
 
+/* The name of the system call, for who looks whether it hangs. */
+static const char *inline_call(const struct disk_request *request)
+{
+	if (request->step_len)
+		return request->way == DISK_BY_DISCARD_COMMAND ||
+			request->way == DISK_BY_DISCARD_IOCTL ? "ioctl(BLKDISCARD)" : "fallocate(2)";
+	if (request->must_sync)
+		return "fdatasync(2)";
+	return is_write(request) ? "pwritev2(2)" : "preadv2(2)";
+}
+
 static int step_inline(struct disk_request *request)
 {
 	off_t offset = (off_t)step_offset(request);
@@ -231,6 +242,7 @@ static int step_inline(struct disk_request *request)
 	const struct iovec *iov = step_parts(request, &count);
 	ssize_t ret;
 
+	io_thread_call(request->thread, inline_call(request), &request->step);
 	if (request->step_len)
 		ret = range_inline(request);
 	else if (request->must_sync)
@@ -239,6 +251,7 @@ static int step_inline(struct disk_request *request)
 		ret = pwritev2(request->fd, iov, (int)count, offset, step_flags(request));
 	else
 		ret = preadv2(request->fd, iov, (int)count, offset, step_flags(request));
+	io_thread_called(request->thread);
 	return ret < 0 ? -errno : (int)ret;
 }
 
@@ -285,8 +298,13 @@ static void step_begin(struct disk_request *request)
 /* Take @moved bytes off the front of a request. */
 static void advance(struct disk_request *request, uint64_t moved)
 {
-	request->offset += moved;
-	request->len -= moved;
+	if (moved == request->len) {
+		store_relaxed(&request->len, 0);
+		return;
+	}
+	store_relaxed(&request->offset, request->offset + moved);
+	store_relaxed(&request->len, request->len - moved);
+	store_relaxed(&request->since, io_thread_epoch(request->thread));
 	if (!request->iov_count)
 		return;
 	while (moved && moved >= request->iov->iov_len) {

@@ -91,6 +91,12 @@ struct disk_request {
 	struct iovec *iov; /* only reads and writes have one */
 	unsigned iov_count;
 	const bool *cancel; /* once true, no further step is begun: -ECANCELED */
+	/*
+	 * The thread's epoch (devices/io_thread.h) when it was popped, or when last some
+	 * of it was done; 0: it is not in use.  This, op, offset and len are stored as
+	 * atomics, for who looks whether it hangs.
+	 */
+	uint32_t since;
 	/* NULL, or what is set when the first step goes to the kernel; then NULL again. */
 	struct io_stamp *submitted;
 	/* @result is 0, or -errno when not all of it was done. */
@@ -109,6 +115,7 @@ struct disk_request {
 	bool must_sync;    /* all is written, and an fdatasync() is to follow */
 	bool has_turn;     /* to make stable */
 	bool synced;       /* by another's turn */
+	bool waits;        /* atomic: for its turn, or for what another has */
 	struct disk_request *next_waiting;
 	struct io_order go_on;
 

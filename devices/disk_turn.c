@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "hw/base/fence.h"
 #include "hw/base/util.h"
 
 /* --- Waiting --- */
@@ -26,6 +27,7 @@ static void move_all(struct disk_waiters *to, struct disk_waiters *from)
 
 static void wait_in(struct disk_waiters *waiters, struct disk_request *request)
 {
+	store_relaxed(&request->waits, true);
 	request->next_waiting = NULL;
 	*waiters->end = request;
 	waiters->end = &request->next_waiting;
@@ -35,6 +37,7 @@ static struct disk_request *take_out(struct disk_waiters *waiters, struct disk_r
 {
 	struct disk_request *request = *at;
 
+	store_relaxed(&request->waits, false);
 	*at = request->next_waiting;
 	if (!*at)
 		waiters->end = at;

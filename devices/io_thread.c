@@ -52,6 +52,12 @@ struct io_thread {
 	pthread_mutex_t lock;
 	struct io_order *orders, **orders_end; /* lock; to look at orders needs none */
 
+	/* Atomic: written by who looks whether I/O hangs, then by the thread for it. */
+	uint32_t epoch;
+	uint32_t call_since;
+	const char *call;
+	const struct io_completion *call_step;
+
 	/* The thread's own. */
 	bool use_uring;
 	struct io_uring ring;
@@ -207,6 +213,50 @@ void io_thread_complete(struct io_thread *thread, struct io_completion *completi
 	thread->completed_end = &completion->next;
 }
 
+/* --- For who looks whether I/O hangs --- */
+
+/* The calls in which the thread waits for work. */
+static const char in_enter[] = "io_uring_enter(2)", in_poll[] = "poll(2)";
+
+void io_thread_set_epoch(struct io_thread *thread, uint32_t epoch)
+{
+	store_relaxed(&thread->epoch, epoch);
+}
+
+uint32_t io_thread_epoch(const struct io_thread *thread)
+{
+	return load_relaxed(&thread->epoch);
+}
+
+void io_thread_call(struct io_thread *thread, const char *call, const struct io_completion *step)
+{
+	store_relaxed(&thread->call_since, io_thread_epoch(thread));
+	store_relaxed(&thread->call_step, step);
+	store_release(&thread->call, call);
+}
+
+void io_thread_called(struct io_thread *thread)
+{
+	store_relaxed(&thread->call, NULL);
+}
+
+struct io_place io_thread_place(const struct io_thread *thread)
+{
+	struct io_place place = {
+		.thread = thread->name,
+		.call = load_acquire(&thread->call),
+	};
+
+	place.waits = place.call == in_enter || place.call == in_poll;
+	if (place.call && !place.waits) {
+		place.step = load_relaxed(&thread->call_step);
+		place.since = load_relaxed(&thread->call_since);
+	}
+	return place;
+}
+
+/* --- Rounds: what is begun --- */
+
 void io_thread_spend(struct io_thread *thread, uint64_t bytes)
 {
 	thread->spent += bytes;
@@ -304,6 +354,8 @@ static bool is_flagged(const struct io_thread *thread)
 /* Submit, and wait for @wanted completions: without any, only if that does something. */
 static int submit(struct io_thread *thread, unsigned wanted)
 {
+	int ret;
+
 	if (probe_wanted(enter)) {
 		unsigned prepared = io_uring_sq_ready(&thread->ring);
 
@@ -311,8 +363,11 @@ static int submit(struct io_thread *thread, unsigned wanted)
 			probe_enter(thread->number, prepared, wanted);
 	}
 	stamp_submitted(thread);
-	return wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
-			io_uring_submit(&thread->ring);
+	store_relaxed(&thread->call, in_enter);
+	ret = wanted ? io_uring_submit_and_wait(&thread->ring, wanted) :
+		       io_uring_submit(&thread->ring);
+	io_thread_called(thread);
+	return ret;
 }
 
 static struct io_uring_sqe *get_sqe(struct io_thread *thread)
@@ -547,7 +602,9 @@ static void sleep_in_poll(struct io_thread *thread)
 	for (queue = thread->queues; queue; queue = queue->next)
 		pfd[fds++] = (struct pollfd){ .fd = queue->doorbell, .events = POLLIN };
 	probe(sleep, thread->number);
+	store_relaxed(&thread->call, in_poll);
 	ready = poll(pfd, fds, -1);
+	io_thread_called(thread);
 	probe(wake, thread->number, max(ready, 0));
 	if (ready <= 0)
 		return;

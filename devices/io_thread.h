@@ -34,7 +34,7 @@
  * Rounds, of which one is timed: see io_thread_woken_ns().  Enough of them for
  * percentiles, few enough to cost nothing.
  */
-#define IO_TIMED_ONE_IN 64
+#define IO_TIMED_ONE_IN 128
 
 struct io_uring_sqe;
 struct io_thread;
@@ -118,6 +118,26 @@ void io_thread_destroy(struct io_thread *thread);
 /* Have order->run() called on the thread.  Any thread. */
 void io_thread_order(struct io_thread *thread, struct io_order *order);
 
+/*
+ * Time for those who look whether I/O hangs (devices/blk_watch.h): a number that
+ * the looker moves on, so that to note it costs no look at a clock.  0: nobody
+ * looks.  Any thread.
+ */
+void io_thread_set_epoch(struct io_thread *thread, uint32_t epoch);
+uint32_t io_thread_epoch(const struct io_thread *thread);
+
+/* Where the thread is, as far as one look tells.  Any thread. */
+struct io_place {
+	const char *thread; /* its name */
+	const char *call;   /* such as "preadv2(2)"; NULL: in none that may take long */
+	bool waits;         /* it is the one in which the thread waits for work */
+	/* Of the other calls: for whom, and since which epoch. */
+	const struct io_completion *step;
+	uint32_t since;
+};
+
+struct io_place io_thread_place(const struct io_thread *thread);
+
 /* For accounting.  Any thread. */
 const char *io_thread_name(const struct io_thread *thread);
 void io_thread_count(const struct io_thread *thread, struct io_thread_counts *counts);
@@ -164,6 +184,13 @@ void io_thread_use_buffer(const struct io_thread *thread, struct io_uring_sqe *s
  */
 void io_thread_spend(struct io_thread *thread, uint64_t bytes);
 bool io_thread_is_spent(const struct io_thread *thread);
+
+/*
+ * The thread makes a system call for @step that may take long: @call, a constant.
+ * Then it is back.
+ */
+void io_thread_call(struct io_thread *thread, const char *call, const struct io_completion *step);
+void io_thread_called(struct io_thread *thread);
 
 /* Have @completion called with @result, later in this round or in the next. */
 void io_thread_complete(struct io_thread *thread, struct io_completion *completion, int result);

@@ -12,20 +12,28 @@
 
 enum { ADDR_LOW, ADDR_HIGH, DATA, CONTROL };
 
+/* What holds a message back. */
+static const char is_off[] = "MSI-X is off", no_master[] = "PCI bus mastering is off",
+		  all_masked[] = "all MSI-X vectors are masked",
+		  is_masked[] = "the MSI-X vector is masked",
+		  not_routed[] = "the MSI-X vector's message cannot be sent";
+
 bool msix_enabled(const struct msix *msix)
 {
 	return pci_config_word(msix->dev, msix->capability + PCI_MSIX_FLAGS) &
 		PCI_MSIX_FLAGS_ENABLE;
 }
 
-/* May the function send messages at all? */
-static enum msix_state function_state(const struct msix *msix)
+/* Why the function may not send any message; NULL: it may. */
+static const char *holds_all(const struct msix *msix)
 {
 	uint16_t control = pci_config_word(msix->dev, msix->capability + PCI_MSIX_FLAGS);
 
-	if (!(control & PCI_MSIX_FLAGS_ENABLE) || !pci_device_bus_master(msix->dev))
-		return MSIX_OFF;
-	return control & PCI_MSIX_FLAGS_MASKALL ? MSIX_MASKED : MSIX_SENT;
+	if (!(control & PCI_MSIX_FLAGS_ENABLE))
+		return is_off;
+	if (!pci_device_bus_master(msix->dev))
+		return no_master;
+	return control & PCI_MSIX_FLAGS_MASKALL ? all_masked : NULL;
 }
 
 static struct msi_message vector_message(const struct msix_vector *v)
@@ -44,29 +52,29 @@ static void vector_detach(struct msix *msix, struct msix_vector *v)
 	v->handle = -1;
 }
 
-/* @state: the function's. */
-static void vector_update(struct msix *msix, struct msix_vector *v, enum msix_state state)
+/* @held: what holds all vectors, if anything does. */
+static void vector_update(struct msix *msix, struct msix_vector *v, const char *held)
 {
 	struct msi_message message = vector_message(v);
 
-	if (state == MSIX_SENT && (v->entry[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT))
-		state = MSIX_MASKED;
-	if (state != MSIX_SENT)
+	if (!held && (v->entry[CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT))
+		held = is_masked;
+	if (held)
 		vector_detach(msix, v);
 	else if (v->handle < 0)
 		/* A message that cannot be routed stays pending, which harms no one. */
 		v->handle = msix->port.ops->attach(msix->port.opaque, v->eventfd, &message);
-	if (state == MSIX_SENT && v->handle < 0)
-		state = MSIX_OFF;
-	store_relaxed(&v->state, state);
+	if (!held && v->handle < 0)
+		held = not_routed;
+	store_relaxed(&v->held, held);
 }
 
 void msix_update(struct msix *msix)
 {
-	enum msix_state state = function_state(msix);
+	const char *held = holds_all(msix);
 
 	for (unsigned i = 0; i < msix->count; i++)
-		vector_update(msix, &msix->vector[i], state);
+		vector_update(msix, &msix->vector[i], held);
 }
 
 void msix_notify(const struct msix_vector *vector)
@@ -77,16 +85,32 @@ void msix_notify(const struct msix_vector *vector)
 
 enum msix_state msix_look(const struct msix_vector *vector, struct msi_message *message)
 {
+	const char *held = load_relaxed(&vector->held);
+
 	*message = vector_message(vector);
-	return load_relaxed(&vector->state);
+	if (!held)
+		return MSIX_SENT;
+	return held == is_masked || held == all_masked ? MSIX_MASKED : MSIX_OFF;
+}
+
+static bool is_signalled(const struct msix_vector *v)
+{
+	struct pollfd pfd = { .fd = v->eventfd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
 }
 
 static bool vector_pending(const struct msix_vector *v)
 {
-	struct pollfd pfd = { .fd = v->eventfd, .events = POLLIN };
-
 	/* While attached, the counter is on its way to the guest. */
-	return v->handle < 0 && poll(&pfd, 1, 0) == 1;
+	return v->handle < 0 && is_signalled(v);
+}
+
+const char *msix_held(const struct msix_vector *vector)
+{
+	const char *held = load_relaxed(&vector->held);
+
+	return held && is_signalled(vector) ? held : NULL;
 }
 
 void msix_vector_drain(struct msix_vector *vector)
@@ -136,7 +160,7 @@ void msix_table_write(struct msix *msix, uint64_t offset, uint64_t value, unsign
 	/* The new message takes the place of one that is attached. */
 	if (message)
 		vector_detach(msix, v);
-	vector_update(msix, v, function_state(msix));
+	vector_update(msix, v, holds_all(msix));
 }
 
 uint64_t msix_pending_read(const struct msix *msix, uint64_t offset, unsigned len)
@@ -170,7 +194,7 @@ int msix_init(struct msix *msix, struct pci_device *dev, unsigned count, unsigne
 		struct msix_vector *v = &msix->vector[msix->count];
 
 		v->handle = -1;
-		v->state = MSIX_OFF;
+		v->held = is_off;
 		v->entry[CONTROL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 		v->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (v->eventfd < 0) {

@@ -32,7 +32,7 @@ struct msix_vector {
 	uint32_t entry[4]; /* address low and high, data: atomic; vector control */
 	int eventfd;
 	int handle;        /* of msi_ops.attach; -1: detached */
-	enum msix_state state; /* atomic */
+	const char *held;  /* atomic: why it is detached; NULL: it is attached */
 };
 
 struct msix {
@@ -72,5 +72,7 @@ uint64_t msix_pending_read(const struct msix *msix, uint64_t offset, unsigned le
 /* Send the vector's message, or leave it pending.  Any thread, no lock. */
 void msix_notify(const struct msix_vector *vector);
 
+/* Is the vector pending, and what holds its message?  NULL: no.  Any thread, no lock. */
+const char *msix_held(const struct msix_vector *vector);
 /* What msix_notify() would do at the moment, and with which @message.  Likewise. */
 enum msix_state msix_look(const struct msix_vector *vector, struct msi_message *message);

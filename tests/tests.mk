@@ -2,9 +2,9 @@
 # The tests' part of the Makefile, and the demo.
 
 .PHONY: deps demo demo-trace check conformance
-.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-load check-stats
-.PHONY: check-probes
-.PHONY: check-trace check-stock check-bench check-conformance bench
+.PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-hangs check-load
+.PHONY: check-stats check-probes check-trace
+.PHONY: check-stock check-bench check-conformance bench
 
 # What a tier prints is kept for the table of requirements.
 KEEP := tests/conformance/keep.sh $(O)/results
@@ -40,6 +40,9 @@ check-direct: $(O)/vmm $(KIT_ELF)
 
 check-lifecycle: $(O)/vmm $(KIT_ELF)
 	tests/direct/lifecycle.sh $(O)/vmm $(KIT_ELF)
+
+check-hangs: $(O)/vmm $(KIT_ELF)
+	tests/direct/hangs.sh $(O)/vmm $(KIT_ELF)
 
 check-load: $(O)/vmm $(KIT_ELF)
 	tests/direct/load.sh $(O)/vmm $(KIT_ELF)

@@ -7,8 +7,8 @@
 #include "hw/base/fence.h"
 #include "hw/base/util.h"
 
-#define AVAIL (1U << VRING_PACKED_DESC_F_AVAIL)
-#define USED (1U << VRING_PACKED_DESC_F_USED)
+#define AVAIL PACKED_AVAIL
+#define USED PACKED_USED
 #define EVENT_ALIGN 4
 #define EVENT_LEN 4
 
@@ -63,7 +63,7 @@ bool packed_has_work(const struct virtqueue *vq)
 	/* Pairs with the driver's barrier before it writes the flags. */
 	uint16_t flags = load_acquire(&vq->packed.desc[at->index].flags);
 
-	return !!(flags & AVAIL) == at->wrap_counter && !!(flags & USED) != at->wrap_counter;
+	return packed_is_available(flags, at->wrap_counter);
 }
 
 /* Entries stand in their order; of their flags only WRITE counts (section 2.8.7). */
@@ -161,13 +161,21 @@ void packed_push(struct virtqueue *vq, const struct virtqueue_used *used)
 }
 
 /* How far it is from @from to @to: a position comes again after two laps. */
-static unsigned distance(const struct virtqueue *vq, struct packed_position from,
-			 struct packed_position to)
+static unsigned distance(unsigned size, struct packed_position from, struct packed_position to)
 {
-	unsigned laps = 2u * vq->size;
-	unsigned lap = from.wrap_counter != to.wrap_counter ? vq->size : 0;
+	unsigned laps = 2u * size;
+	unsigned lap = from.wrap_counter != to.wrap_counter ? size : 0;
 
 	return (lap + to.index + laps - from.index) % laps;
+}
+
+/* Where the driver wishes for an interrupt, by its event suppression @word. */
+static struct packed_position event_position(uint32_t word)
+{
+	return (struct packed_position){
+		.index = word & ((1U << VRING_PACKED_EVENT_F_WRAP_CTR) - 1),
+		.wrap_counter = word >> VRING_PACKED_EVENT_F_WRAP_CTR & 1,
+	};
 }
 
 bool packed_publish(struct virtqueue *vq)
@@ -186,8 +194,7 @@ bool packed_publish(struct virtqueue *vq)
 	 */
 	fence_full();
 	word = load_relaxed(ring->driver_event);
-	event.index = word & ((1U << VRING_PACKED_EVENT_F_WRAP_CTR) - 1);
-	event.wrap_counter = word >> VRING_PACKED_EVENT_F_WRAP_CTR & 1;
+	event = event_position(word);
 	switch (word >> 16 & 3) {
 	case VRING_PACKED_EVENT_FLAG_DISABLE:
 		return false;
@@ -195,8 +202,8 @@ bool packed_publish(struct virtqueue *vq)
 		/* Outside the ring: interrupt, since none could hang the driver. */
 		if (!vq->event_idx || event.index >= vq->size)
 			return true;
-		return distance(vq, ring->batch, event) <
-			distance(vq, ring->batch, ring->next_used);
+		return distance(vq->size, ring->batch, event) <
+			distance(vq->size, ring->batch, ring->next_used);
 	default: /* enabled, or reserved: the same */
 		return true;
 	}
@@ -216,4 +223,38 @@ bool packed_rearm(struct virtqueue *vq)
 	 */
 	fence_full();
 	return packed_has_work(vq);
+}
+
+/* --- At rest --- */
+
+void packed_rest(const struct virtqueue *vq, struct virtqueue_rest *rest)
+{
+	const struct packed_ring *ring = &vq->packed;
+
+	rest->next = &ring->desc[ring->next_avail.index].flags;
+	rest->wish = (const uint16_t *)ring->driver_event;
+	rest->popped = ring->next_avail.index;
+	rest->popped_wrap = ring->next_avail.wrap_counter;
+	rest->pushed = ring->next_used.index;
+	rest->pushed_wrap = ring->next_used.wrap_counter;
+}
+
+bool packed_is_owed(const struct virtqueue_rest *rest)
+{
+	uint32_t word = load_relaxed((const uint32_t *)(const void *)rest->wish);
+	const struct packed_position pushed = { rest->pushed, rest->pushed_wrap },
+				     event = event_position(word);
+	unsigned since;
+
+	switch (word >> 16 & 3) {
+	case VRING_PACKED_EVENT_FLAG_DISABLE:
+		return false;
+	case VRING_PACKED_EVENT_FLAG_DESC:
+		if (!rest->event_idx || event.index >= rest->size)
+			return true;
+		since = distance(rest->size, event, pushed);
+		return since > 0 && since <= rest->size;
+	default:
+		return true;
+	}
 }

@@ -77,6 +77,9 @@ void split_push(struct virtqueue *vq, const struct virtqueue_used *used);
 bool split_publish(struct virtqueue *vq);
 bool split_has_work(const struct virtqueue *vq);
 bool split_rearm(struct virtqueue *vq);
+/* Set the pointers of @rest. */
+void split_rest(const struct virtqueue *vq, struct virtqueue_rest *rest);
+bool split_is_owed(const struct virtqueue_rest *rest, bool certainly);
 
 int packed_start(struct virtqueue *vq, const struct virtqueue_config *config);
 int packed_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
@@ -84,3 +87,15 @@ void packed_push(struct virtqueue *vq, const struct virtqueue_used *used);
 bool packed_publish(struct virtqueue *vq);
 bool packed_has_work(const struct virtqueue *vq);
 bool packed_rearm(struct virtqueue *vq);
+/* Set the pointers and positions of @rest. */
+void packed_rest(const struct virtqueue *vq, struct virtqueue_rest *rest);
+bool packed_is_owed(const struct virtqueue_rest *rest);
+
+#define PACKED_AVAIL (1U << VRING_PACKED_DESC_F_AVAIL)
+#define PACKED_USED (1U << VRING_PACKED_DESC_F_USED)
+
+/* Do the flags of a descriptor show it, on the lap of @wrap_counter (section 2.8.1)? */
+static inline bool packed_is_available(uint16_t flags, bool wrap_counter)
+{
+	return !!(flags & PACKED_AVAIL) == wrap_counter && !!(flags & PACKED_USED) != wrap_counter;
+}

@@ -175,3 +175,21 @@ bool split_rearm(struct virtqueue *vq)
 	fence_full();
 	return load_relaxed(&vq->split.avail->idx) != vq->popped;
 }
+
+/* --- At rest --- */
+
+void split_rest(const struct virtqueue *vq, struct virtqueue_rest *rest)
+{
+	rest->next = &vq->split.avail->idx;
+	rest->wish = vq->event_idx ? used_event(vq) : &vq->split.avail->flags;
+}
+
+bool split_is_owed(const struct virtqueue_rest *rest, bool certainly)
+{
+	uint16_t wish = load_relaxed(rest->wish), since = rest->pushed - wish;
+
+	if (!rest->event_idx)
+		return rest->pushed && !(wish & VRING_AVAIL_F_NO_INTERRUPT);
+	/* Had it taken all that a ring holds and more, it would have asked again, or polls. */
+	return since > 0 && since <= rest->size && (wish || !certainly);
+}

@@ -49,6 +49,9 @@ struct virtio_transport_ops {
 	 * Or it is back at its defaults, without a notifier.
 	 */
 	void (*queue_changed)(struct virtio_device *dev, unsigned index);
+	/* Each NULL, or as in virtio_device.h; any thread. */
+	const char *(*interrupt_held)(struct virtio_device *dev, unsigned index, bool *lost);
+	const char *(*doorbell_held)(struct virtio_device *dev);
 	/* NULL, or: a queue was reset; drop its interrupts.  Its vector is still set. */
 	void (*queue_reset)(struct virtio_device *dev, unsigned index);
 	/* The device was reset: forget vectors and interrupts. */

@@ -259,6 +259,21 @@ void virtio_queue_notify(struct virtio_device *dev, unsigned index)
 		notifier->raise(notifier);
 }
 
+const char *virtio_queue_interrupt_held(struct virtio_device *dev, unsigned index, bool *lost)
+{
+	const struct virtio_transport_ops *transport = dev->transport->ops;
+
+	*lost = false;
+	return transport->interrupt_held ? transport->interrupt_held(dev, index, lost) : NULL;
+}
+
+const char *virtio_queue_doorbell_held(struct virtio_device *dev)
+{
+	const struct virtio_transport_ops *transport = dev->transport->ops;
+
+	return transport->doorbell_held ? transport->doorbell_held(dev) : NULL;
+}
+
 void virtio_interrupt_probe(const struct virtio_device *dev, unsigned queue,
 			    const struct virtio_notifier *notifier)
 {

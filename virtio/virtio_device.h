@@ -130,6 +130,15 @@ void virtio_queue_stopped(struct virtio_device *dev, unsigned index);
 /* Interrupt the driver for completions on queue @index. */
 void virtio_queue_notify(struct virtio_device *dev, unsigned index);
 
+/*
+ * What keeps an interrupt of queue @index, which is pending, from the driver; or all
+ * of them, which are @lost then; NULL: nothing does.  Any thread.
+ */
+const char *virtio_queue_interrupt_held(struct virtio_device *dev, unsigned index, bool *lost);
+
+/* What keeps the driver's doorbells from its queues; NULL: nothing does.  Any thread. */
+const char *virtio_queue_doorbell_held(struct virtio_device *dev);
+
 /* The configuration changed. */
 void virtio_notify_config(struct virtio_device *dev);
 

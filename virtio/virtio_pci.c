@@ -99,6 +99,25 @@ static void notify_config(struct virtio_device *dev)
 		raise_vector(notifier);
 }
 
+static const char *interrupt_held(struct virtio_device *dev, unsigned index, bool *lost)
+{
+	struct virtio_pci *vp = from_device(dev);
+	struct virtio_notifier *notifier = load_acquire(&dev->queue[index].notifier);
+
+	*lost = !notifier;
+	if (!notifier)
+		return "the queue has no MSI-X vector";
+	if (notifier != &vp->by_line)
+		return msix_held(container_of(notifier, struct vector_notifier, notifier)->vector);
+	return (load_relaxed(&vp->isr) & ISR_QUEUE) && load_relaxed(&vp->pci.intx_disabled) ?
+		"INTx is disabled" : NULL;
+}
+
+static const char *doorbell_held(struct virtio_device *dev)
+{
+	return load_relaxed(&from_device(dev)->bus_master) ? NULL : "PCI bus mastering is off";
+}
+
 static struct vector_notifier *notifier_for(struct virtio_pci *vp, uint16_t vector)
 {
 	return vp->msix_on && vector < vp->msix.count ? &vp->by_vector[vector] : NULL;
@@ -358,6 +377,8 @@ static void device_reset(struct virtio_device *dev)
 
 static const struct virtio_transport_ops transport_ops = {
 	.notify_config = notify_config,
+	.interrupt_held = interrupt_held,
+	.doorbell_held = doorbell_held,
 	.queue_changed = queue_changed,
 	.queue_reset = queue_reset,
 	.reset = device_reset,
@@ -461,7 +482,7 @@ static void config_written(struct pci_device *pci, unsigned offset, unsigned len
 	bool was_master = vp->bus_master;
 	uint32_t at, width;
 
-	vp->bus_master = pci_device_bus_master(pci);
+	store_relaxed(&vp->bus_master, pci_device_bus_master(pci));
 	msix_update(&vp->msix);
 	if (msix_enabled(&vp->msix) != load_relaxed(&vp->msix_on))
 		update_notifiers(vp);

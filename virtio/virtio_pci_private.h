@@ -36,7 +36,7 @@ struct virtio_pci {
 	uint32_t device_feature_select, driver_feature_select;
 	uint16_t queue_select;
 	uint16_t config_vector;
-	bool bus_master;
+	bool bus_master; /* atomic: who looks whether I/O hangs reads it */
 	struct doorbell *attached; /* a queue; eventfd -1: none */
 
 	/* Ways to the driver; constant. */

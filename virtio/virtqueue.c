@@ -143,3 +143,34 @@ bool virtqueue_rearm(struct virtqueue *vq)
 	vq->armed = true;
 	return more;
 }
+
+/* --- A queue at rest --- */
+
+struct virtqueue_rest virtqueue_rest(const struct virtqueue *vq)
+{
+	struct virtqueue_rest rest = {
+		.size = vq->size,
+		.popped = vq->popped,
+		.pushed = vq->pushed,
+		.is_packed = vq->is_packed,
+		.event_idx = vq->event_idx,
+	};
+
+	if (vq->is_packed)
+		packed_rest(vq, &rest);
+	else
+		split_rest(vq, &rest);
+	return rest;
+}
+
+bool virtqueue_rest_has_work(const struct virtqueue_rest *rest, uint16_t *seen)
+{
+	*seen = load_relaxed(rest->next);
+	return rest->is_packed ? packed_is_available(*seen, rest->popped_wrap) :
+		*seen != rest->popped;
+}
+
+bool virtqueue_rest_is_owed(const struct virtqueue_rest *rest, bool certainly)
+{
+	return rest->is_packed ? packed_is_owed(rest) : split_is_owed(rest, certainly);
+}

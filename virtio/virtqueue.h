@@ -148,3 +148,30 @@ bool virtqueue_has_work(const struct virtqueue *vq);
  * already; then it may not ring.
  */
 bool virtqueue_rearm(struct virtqueue *vq);
+
+/*
+ * --- A queue at rest ---
+ *
+ * Its owner takes this down when it has rearmed the queue and before it sleeps, for
+ * other threads to look at what the driver does meanwhile.  The pointers are good as
+ * long as guest RAM is there.
+ */
+struct virtqueue_rest {
+	const uint16_t *next;   /* the available index, or the flags of the next descriptor */
+	const uint16_t *wish;   /* the driver's event suppression, flags; a packed ring's offset */
+	uint16_t size;
+	uint16_t popped, pushed; /* counts, or positions in a packed ring */
+	bool is_packed, event_idx;
+	bool popped_wrap, pushed_wrap; /* a packed ring's */
+};
+
+struct virtqueue_rest virtqueue_rest(const struct virtqueue *vq);
+
+/* Has the driver made a chain available since?  *@seen: the word that tells. */
+bool virtqueue_rest_has_work(const struct virtqueue_rest *rest, uint16_t *seen);
+
+/*
+ * Did the driver wish for an interrupt for some of what it was given, so that it may
+ * wait for it?  @certainly: do not take for a wish what stands there initially.
+ */
+bool virtqueue_rest_is_owed(const struct virtqueue_rest *rest, bool certainly);

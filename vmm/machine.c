@@ -25,6 +25,7 @@
 #include "vmm/boot.h"
 #include "vmm/boot_report.h"
 #include "vmm/exit_status.h"
+#include "vmm/io_watch.h"
 #include "vmm/loop.h"
 #include "vmm/loop_clock.h"
 #include "vmm/metadata.h"
@@ -66,6 +67,7 @@ struct machine {
 	struct terminal *terminal;
 	struct loop_clock clock;
 	struct blk_threads io; /* made so far; no more than there are queues */
+	struct io_watch watch; /* no loop: nobody looks */
 
 	struct vm vm;
 	struct vcpu *vcpu;
@@ -713,6 +715,31 @@ static int blks_up(struct machine *m)
 	return ret;
 }
 
+static int watch_up(struct machine *m)
+{
+	const struct options *options = m->options;
+	struct blk **blk;
+	int ret;
+
+	if (!options->io_warn_s || !options->disk_count)
+		return 0;
+	blk = calloc(options->disk_count, sizeof(*blk));
+	if (!blk)
+		return cannot_make("a watch for I/O that hangs", -ENOMEM);
+	for (unsigned i = 0; i < options->disk_count; i++)
+		blk[i] = m->disk[i].blk;
+	ret = io_watch_init(&m->watch, &m->loop, options->io_warn_s, &m->io, blk,
+			    options->disk_count);
+	free(blk);
+	return ret;
+}
+
+static void watch_down(struct machine *m)
+{
+	if (m->watch.loop)
+		io_watch_destroy(&m->watch);
+}
+
 /* It was pinned beside all that came up meanwhile. */
 static int fixed_buffers_up(struct machine *m)
 {
@@ -808,6 +835,7 @@ static const struct part {
 	{ chips_up, chips_down, BOOT_NO_STEP },
 	{ pci_up, pci_down, BOOT_NO_STEP },
 	{ blks_up, blks_down, BOOT_NO_STEP },
+	{ watch_up, watch_down, BOOT_NO_STEP },
 	{ vcpus_up, vcpus_down, BOOT_BOARD },
 	{ load_up, NULL, BOOT_KERNEL },
 	{ fixed_buffers_up, NULL, BOOT_NO_STEP },

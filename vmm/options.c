@@ -210,6 +210,23 @@ static int set_io_cpus(struct options *options, const char *value)
 	return ret;
 }
 
+static int set_io_warn(struct options *options, const char *value)
+{
+	const char *end;
+	uint64_t seconds;
+
+	if (!number_parse(value, &seconds, &end) || *end) {
+		log_error("--io-warn '%s': not a number of seconds", value);
+		return -EINVAL;
+	}
+	if (seconds > OPTIONS_IO_WARN_MAX) {
+		log_error("--io-warn %" PRIu64 ": at most %u (a day)", seconds, OPTIONS_IO_WARN_MAX);
+		return -EINVAL;
+	}
+	options->io_warn_s = (unsigned)seconds;
+	return 0;
+}
+
 static int set_stats(struct options *options, const char *value)
 {
 	options->stats = value;
@@ -256,6 +273,8 @@ static const struct option_entry entries[] = {
 	  set_io_threads },
 	{ 0, "io-cpus", "LIST", "pin these threads, in turn, to CPUs of the host: 1 or 0,2-3",
 	  set_io_cpus },
+	{ 0, "io-warn", "SECONDS", "warn of disk I/O that hangs for so long; 0: never (30)",
+	  set_io_warn },
 	{ 0, "stats", "FILE", "write what the disks did to FILE at the end and on SIGUSR1",
 	  set_stats },
 	{ 0, "boot-report", NULL, "print on stderr how long each step of the boot took",
@@ -375,6 +394,7 @@ int options_parse(struct options *options, int argc, char **argv)
 	*options = (struct options){
 		.cpus = 1,
 		.io_threads = 1,
+		.io_warn_s = OPTIONS_IO_WARN_DEFAULT,
 		.memory = OPTIONS_MEMORY_DEFAULT,
 	};
 	ret = parse(options, argc, argv, &bare);

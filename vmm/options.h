@@ -19,6 +19,8 @@
 #define OPTIONS_MEMORY_MIN (32ULL << 20)
 #define OPTIONS_MEMORY_DEFAULT (512ULL << 20)
 #define OPTIONS_IO_THREADS_MAX 64
+#define OPTIONS_IO_WARN_DEFAULT 30
+#define OPTIONS_IO_WARN_MAX 86400u
 
 enum doorbell_mode { DOORBELL_MODE_IOEVENTFD, DOORBELL_MODE_EXIT };
 
@@ -38,6 +40,7 @@ struct options {
 	unsigned io_threads; /* 1 to OPTIONS_IO_THREADS_MAX */
 	unsigned *io_cpu;    /* the host's CPUs for these, in order; owned */
 	unsigned io_cpu_count; /* 0: they run anywhere */
+	unsigned io_warn_s; /* 0: never; OPTIONS_IO_WARN_MAX at most */
 	const char *stats; /* the file for statistics; NULL: none */
 	bool boot_report;
 	bool verbose;

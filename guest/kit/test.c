@@ -16,7 +16,7 @@ static const struct test *const tables[] = {
 	pci_tests,     capability_tests, device_tests, msix_tests,   intx_tests,
 	blk_tests,     framing_tests,    ring_tests,   packed_tests, queue_tests,
 	mq_tests,      range_tests,      cache_tests,  resize_tests, mmio_tests,
-	legacy_tests,
+	legacy_tests,  hang_tests,
 };
 
 /* Cuts the command line into NUL-terminated words, ended by an empty one. */
@@ -163,6 +163,8 @@ static unsigned provided(void)
 	what |= list_has(option("cache", "writeback"), "unsafe") ? NEEDS_NO_FLUSH : NEEDS_FLUSH;
 	if (list_has(option("resize", "off"), "on"))
 		what |= NEEDS_RESIZE;
+	if (list_has(option("watch", "off"), "on"))
+		what |= NEEDS_WATCH;
 	if (list_has(option("durable", "off"), "on"))
 		what |= NEEDS_DURABLE;
 	if (option("mmio", NULL))

@@ -36,6 +36,7 @@ enum test_needs {
 	NEEDS_MMIO_DATA = 1 << 16, /* that disk offers NOTIFICATION_DATA */
 	NEEDS_TRANSITIONAL = 1 << 17, /* the first disk has the legacy interface */
 	NEEDS_ANY_ORDER = 1 << 18, /* IN_ORDER asks the driver, too, for order: in its tables */
+	NEEDS_WATCH = 1 << 19, /* somebody looks at what test_hang.c does */
 };
 
 struct test {
@@ -53,7 +54,7 @@ extern const struct test pci_tests[], capability_tests[], device_tests[], msix_t
 	intx_tests[];
 extern const struct test blk_tests[], framing_tests[], ring_tests[], packed_tests[], queue_tests[];
 extern const struct test range_tests[], cache_tests[], mq_tests[], resize_tests[];
-extern const struct test mmio_tests[], legacy_tests[];
+extern const struct test mmio_tests[], legacy_tests[], hang_tests[];
 
 /*
  * Options are name=value words on the kit's command line; other words are left alone. They say what
@@ -70,6 +71,7 @@ extern const struct test mmio_tests[], legacy_tests[];
  *   cache=writeback|writethrough|unsafe  its first mode; unsafe: it offers no FLUSH (writeback)
  *   resize=on|off     on: somebody does what lines such as "# resize please: SECTORS" ask for
  *                     (off)
+ *   watch=on|off      on: somebody answers lines such as "# look: hangs" by another size (off)
  *   durable=on|off    on: the runner looks at what the durable/ tests wrote (off)
  *   memory=MIB        the size of RAM (not used)
  *   transitional=on|off  whether it has the legacy interface, too (off)

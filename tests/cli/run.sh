@@ -175,11 +175,22 @@ printed "trace record --help" "Usage: vmm trace record [OPTION]... PID|NAME" \
 missing=
 words=$(sed -nE 's/^  -., (--[a-z]+).*/\1/p' "$top/stdout")
 for word in $words; do
-	sed -n '/^\.SS vmm trace record/,/^\.SH/{ s/\\-/-/g; p }' "$manual" | grep -A 1 '^\.TP' |
+	sed -n '/^\.SS vmm trace record/,/^\.S[HS]/{ s/\\-/-/g; p }' "$manual" | grep -A 1 '^\.TP' |
 		grep -qF -e "$word" || missing+="$word is not in vmm.1"$'\n'
 done
 [ "$(wc -w <<< "$words")" = 5 ] || missing+="help lists: $words"
 report "the manual has every option of trace record" "$missing"
+
+printed "trace report --help" "Usage: vmm trace report [OPTION]... FILE" \
+	"$vmm" trace report --help --nonsense
+missing=
+words=$(sed -nE 's/^  .{4}(--[a-z-]+).*/\1/p' "$top/stdout")
+for word in $words; do
+	sed -n '/^\.SS vmm trace report/,/^\.SH/{ s/\\-/-/g; p }' "$manual" | grep -A 1 '^\.TP' |
+		grep -qF -e "$word" || missing+="$word is not in vmm.1"$'\n'
+done
+[ "$(wc -w <<< "$words")" = 10 ] || missing+="help lists: $words"
+report "the manual has every option of trace report" "$missing"
 
 # Its tables are what the program prints.
 # in_manual SECTION: the last text of it that is not filled
@@ -240,6 +251,23 @@ refused "trace record of no process" 1 "vmm: no process has PID 4194305" \
 refused "trace record of another program" 1 \
 	"vmm: PID $$: its program '$(readlink /proc/$$/exe)' is not vmm, or was built with PROBES=no" \
 	"$vmm" trace record $$
+refused "trace report of nothing" 2 \
+	"vmm: no recording given: a FILE that 'vmm trace record' made$see_trace" "$vmm" trace report
+refused "trace report of two files" 2 "vmm: unexpected argument 'b' after 'a'$see_trace" \
+	"$vmm" trace report a b
+refused "trace report with an unknown option" 2 "vmm: unknown option '--file'$see_trace" \
+	"$vmm" trace report --file x
+refused "trace report of a disk with a name" 2 \
+	"vmm: --disk 'vda': not a number from 0 to 65535$see_trace" "$vmm" trace report --disk vda a
+refused "trace report of an absent file" 1 \
+	"vmm: $top/none: cannot open: No such file or directory" "$vmm" trace report "$top/none"
+refused "trace report of a folder" 1 "vmm: $top: cannot open: Is a directory" \
+	"$vmm" trace report "$top"
+refused "trace report of another file" 1 "vmm: $vmm: not a file of perf's" "$vmm" trace report "$vmm"
+echo hello > "$top/text"
+refused "trace report of another text" 1 "vmm: $top/text: 1 lines of it are not of perf script
+vmm: $top/text: no request of a vmm in it: was it made by 'vmm trace record', while the guest used \
+its disk?" "$vmm" trace report --perf-script "$top/text"
 
 # --- Options.
 
@@ -255,6 +283,7 @@ usage "-m 0" "--memory 0: at least 32M is needed" -k bz -m 0
 usage "-m 31" "--memory 31: at least 32M is needed" -k bz -m 31
 usage "-m 1.5G" "--memory '1.5G': not a size like 512, 512M, 2G or 1T" -k bz -m 1.5G
 usage "--doorbell" "--doorbell 'irq': neither exit nor ioeventfd" -k bz --doorbell irq
+usage "--io-warn 1m" "--io-warn '1m': not a number of seconds" -k bz --io-warn 1m
 usage "--io-threads 0" "--io-threads 0: at least 1 is needed" -k bz --io-threads 0
 usage "--io-threads 65" "--io-threads 65: at most 64" -k bz --io-threads 65
 usage "--io-cpus" "--io-cpus '1-': not a list of CPUs like 1 or 0,2-3" -k bz --io-cpus 1-

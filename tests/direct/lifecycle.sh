@@ -83,12 +83,13 @@ case_sigint_halted() { signal INT 130 halt; }
 case_sighup() { signal HUP 129 spin; }
 case_sigquit_halted() { signal QUIT 131 halt; }
 
-# Not deadly: statistics, and a look at the images.
+# Not deadly: statistics, a look at the images, and what recordings need.
 case_sigusr() {
 	start end=spin
 	until_it_runs
 	kill -USR1 "$pid"
 	kill -USR2 "$pid"
+	kill -RTMIN+1 "$pid"
 	kill -TERM "$pid"
 	finish 143
 }
@@ -220,15 +221,16 @@ ran() {
 at_rest() {
 	local before
 	before=$(ran)
-	sleep 0.2
+	sleep 0.7
 	[ "$(ran)" = "$before" ]
 }
 
-# The guest has used its disk and halted: for 10 s, neither thread runs at all.
+# The guest has used its disk and halted: for 10 s, neither thread runs at all, nor does
+# anybody look whether I/O hangs.
 case_idle() {
 	local before
 	truncate -s 1M disk.img
-	"$vmm" run -k "$kit" -m 64M -d disk.img -p 'tests=blk/get-id end=halt' \
+	"$vmm" run -k "$kit" -m 64M -d disk.img -p 'tests=blk/get-id end=halt' --io-warn 1 \
 		</dev/null >console 2>errors &
 	pid=$!
 	until_thread grep -q '^ok 1 ' console

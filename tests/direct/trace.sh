@@ -5,7 +5,7 @@
 #
 # vmm trace record, with perf, on VMs whose guest is the bench of the test kit:
 # what it records, that it leaves nothing behind, however it ends, and what it
-# says where it cannot. TAP, then "N passed, N failed".
+# says where it cannot; and the pictures of a recording. TAP, then "N passed, N failed".
 set -euo pipefail
 
 [ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
@@ -15,11 +15,13 @@ set -euo pipefail
 if [ -z "${VMM_TRACE_MOUNTS-}" ]; then
 	VMM_TRACE_MOUNTS=1 exec unshare --mount "$0" "$@"
 fi
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly tracefs=/sys/kernel/tracing
 [ -e $tracefs/uprobe_events ] || mount -t tracefs nodev $tracefs
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+chrome=$(dirname "$(dirname "$(realpath "$0")")")/trace/chrome.pl
 chmod 755 "$work" # some enter it as nobody
 install -m 755 "$1" "$work/vmm"
 cp "$2" "$work/kit"
@@ -287,6 +289,35 @@ case_two_at_a_time() {
 	clean
 }
 
+# The report finds each pop and push of the recording, and all layers that PVM or
+# hardware show; and where FILE is none, it says so.
+case_report() {
+	local seen queue
+	load randread/4k/4/1
+	record -d 0.5 -o web.data "$pid"
+	end
+	"$vmm" trace report web.data >text
+	grep -qE '^disk 0 \(disk.img\), read: [0-9]+ requests, ' text || fail "$(cat text)"
+	grep -q ': difference 0.00%$' text || fail "$(cat text)"
+	for seen in wake-up 'CPU wait' pop submit disk publish interrupt whole; do
+		grep -qE "^  $seen +[0-9]+ +[0-9.]+% " text || fail "no $seen: $(cat text)"
+	done
+	! grep -q ' 0 lost,' said || ! grep -q WARNING text || fail "$(cat text)"
+	[ "$(wc -L <text)" -le 80 ] || fail "$(wc -L <text) columns"
+	"$vmm" trace report --json web.data >report.json
+	"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" report.json
+	counted web.data >counts
+	queue=$(tr -d '\n\t' <report.json | grep -o '"pops":[0-9]*,"pushes":[0-9]*')
+	[ "$queue" = "\"pops\":$(hits sdt_vmm:pop),\"pushes\":$(hits sdt_vmm:push)" ] ||
+		fail "$queue"
+	refused "vmm: console: not a file of perf's" "$vmm" trace report console
+	refused "vmm: none: cannot open: No such file or directory" "$vmm" trace report none
+	head -c 100000 web.data >part
+	refused "vmm: part: perf script failed: *" "$vmm" trace report part
+	refused "vmm: perf is not installed: Debian has it in the package linux-perf" \
+		env PATH="$PWD/home" "$vmm" trace report web.data
+}
+
 # perf's buffer of one page is full at once, and the report counts what is missing.
 case_loss() {
 	local lost
@@ -298,6 +329,11 @@ case_loss() {
 		fail "$(cat said)"
 	read -r _ lost < <(counted web.data)
 	[ "$lost" -gt 0 ] || fail "perf script tells of none"
+	"$vmm" trace report --json web.data >report.json
+	grep -q "\"lost_events\":$lost," report.json || fail "not $lost: $(cat report.json)"
+	"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" report.json
+	"$vmm" trace report web.data >text
+	grep -q "^WARNING: perf lost $lost events" text || fail "$(cat text)"
 }
 
 case_unknown_names() {
@@ -416,6 +452,36 @@ case_file_cannot_be_written() {
 		"$vmm" trace record -o fifo web
 	end
 	clean
+}
+
+# requests TEXT: that the report says it is about
+requests() {
+	sed -n '1s/.* events, \([0-9]*\) requests .*/\1/p' "$1"
+}
+
+# All requests of a recording, and as many as the time that is asked for has.
+case_pictures() {
+	local all some
+	load randread/4k/4/1
+	record -d 0.5 -o web.data web
+	end
+	"$vmm" trace report --chrome all.json --svg all.svg web.data >text
+	"$chrome" all.json >shown
+	all=$(requests text)
+	[ "$all" -gt 100 ] || fail "$all requests"
+	[ "$(grep -c '|read' shown)" = "$all" ] || fail "$(grep -c '|read' shown), not $all"
+	for track in batches 'on CPU' 'doorbells, interrupts'; do
+		grep -q "^virtual machine|[^|]* $track|" shown || fail "no $track"
+	done
+	rsvg-convert all.svg >all.png
+	grep -q ">$all requests of disk.img in " all.svg || fail "$(grep requests all.svg)"
+
+	"$vmm" trace report --chrome some.json --from 0.1 --to 0.3 web.data >text
+	"$chrome" some.json >shown
+	some=$(grep -c '|read' shown)
+	[[ $some -gt 0 && $some -lt $all ]] || fail "$some of $all"
+	awk -F'|' '/\|read/ && $3 > 250000000 { late = 1 } END { exit late }' shown ||
+		fail "of another time"
 }
 
 # Its program has been built anew, and its folder's name has a blank.

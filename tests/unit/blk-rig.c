@@ -37,8 +37,22 @@ static void was_reset(struct virtio_device *dev)
 	(void)dev;
 }
 
+static const char *interrupt_held(struct virtio_device *dev, unsigned index, bool *lost)
+{
+	ck_assert_uint_lt(index, dev->queue_count);
+	*lost = rig_of(dev)->interrupt_lost;
+	return rig_of(dev)->interrupt_held;
+}
+
+static const char *doorbell_held(struct virtio_device *dev)
+{
+	return rig_of(dev)->doorbell_held;
+}
+
 static const struct virtio_transport_ops transport_ops = {
 	.notify_config = notify_config,
+	.interrupt_held = interrupt_held,
+	.doorbell_held = doorbell_held,
 	.queue_changed = queue_changed,
 	.reset = was_reset,
 };

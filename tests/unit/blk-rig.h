@@ -80,6 +80,10 @@ struct blk_rig {
 	int interrupt;       /* eventfd */
 	unsigned interrupts; /* atomic */
 	unsigned notices;    /* of the configuration; atomic */
+
+	/* What the transport says of interrupts and doorbells. */
+	const char *interrupt_held, *doorbell_held;
+	bool interrupt_lost;
 };
 
 /* A device of @config on @threads with queues of @size; or on one thread. */

@@ -198,6 +198,11 @@ static void hold(unsigned how, bool on)
 	}
 }
 
+static const char *const holds[] = {
+	"the MSI-X vector is masked", "all MSI-X vectors are masked", "MSI-X is off",
+	"PCI bus mastering is off",
+};
+
 /* Rows: PCI-37, MSIX-12, MSIX-18 */
 START_TEST(held_back)
 {
@@ -213,6 +218,8 @@ START_TEST(held_back)
 	ck_assert(pending(65));
 	ck_assert(pending(65)); /* looking does not take it */
 	ck_assert(!pending(64));
+	ck_assert_str_eq(msix_held(&msix.vector[65]), holds[_i]);
+	ck_assert_ptr_null(msix_held(&msix.vector[64]));
 	ck_assert_uint_eq(fake_msi_run(&msi), 0);
 	hold((unsigned)_i, false);
 	ck_assert_uint_eq(fake_msi_run(&msi), 1);
@@ -317,6 +324,7 @@ START_TEST(message_that_cannot_be_routed)
 	mask(2, true);
 	mask(2, false);
 	ck_assert(pending(2));
+	ck_assert_str_eq(msix_held(&msix.vector[2]), "the MSI-X vector's message cannot be sent");
 	msi.refuse = false;
 	entry_write(2, 2, 5); /* a better message */
 	ck_assert_uint_eq(fake_msi_run(&msi), 1);

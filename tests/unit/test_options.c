@@ -55,6 +55,7 @@ START_TEST(defaults)
 	ck_assert_ptr_null(options.name);
 	ck_assert_int_eq(options.doorbell, DOORBELL_MODE_IOEVENTFD);
 	ck_assert_uint_eq(options.io_threads, 1);
+	ck_assert_uint_eq(options.io_warn_s, 30);
 	ck_assert_uint_eq(options.io_cpu_count, 0);
 	ck_assert(!options.boot_report);
 	ck_assert(!options.verbose);
@@ -68,7 +69,7 @@ START_TEST(long_forms)
 	struct options options =
 		good("--kernel bz --initrd=rd --modules m --cmdline=c --name n --verbose "
 		     "--doorbell exit --cpus 254 --memory=2G --io-threads 64 --io-cpus=0-1 "
-		     "--boot-report");
+		     "--io-warn=0 --boot-report");
 
 	ck_assert_str_eq(options.kernel, "bz");
 	ck_assert_str_eq(options.initrd, "rd");
@@ -79,6 +80,7 @@ START_TEST(long_forms)
 	ck_assert_uint_eq(options.cpus, 254);
 	ck_assert_uint_eq(options.memory, 2048 * MIB);
 	ck_assert_uint_eq(options.io_threads, 64);
+	ck_assert_uint_eq(options.io_warn_s, 0);
 	ck_assert_uint_eq(options.io_cpu_count, 2);
 	ck_assert(options.boot_report);
 	ck_assert(options.verbose);
@@ -199,6 +201,9 @@ static const struct {
 	{ "-k a -c -1", "--cpus '-1': not a number" },
 	{ "-k a -c 2x", "--cpus '2x': not a number" },
 	{ "-k a --cpus=", "--cpus '': not a number" },
+	{ "-k a --io-warn 1s", "--io-warn '1s': not a number of seconds" },
+	{ "-k a --io-warn -1", "--io-warn '-1': not a number of seconds" },
+	{ "-k a --io-warn 86401", "--io-warn 86401: at most 86400 (a day)" },
 	{ "-k a --io-threads 0", "--io-threads 0: at least 1 is needed" },
 	{ "-k a --io-threads 65", "--io-threads 65: at most 64" },
 	{ "-k a --io-threads two", "--io-threads 'two': not a number" },

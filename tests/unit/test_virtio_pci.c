@@ -1285,6 +1285,50 @@ START_TEST(pending_messages)
 }
 END_TEST
 
+static const char *held(bool lost)
+{
+	bool is_lost = !lost;
+	const char *why = virtio_queue_interrupt_held(&fake.virtio, 1, &is_lost);
+
+	ck_assert(is_lost == lost);
+	return why;
+}
+
+/* For who looks why a guest waits: nothing is held that is not pending. */
+START_TEST(what_holds_interrupts)
+{
+	bring_up();
+	command(MEMORY | MASTER | PCI_COMMAND_INTX_DISABLE);
+	ck_assert_ptr_null(held(false));
+	virtio_notify_config(&fake.virtio);
+	ck_assert_ptr_null(held(false));
+	virtio_queue_notify(&fake.virtio, 1);
+	ck_assert_str_eq(held(false), "INTx is disabled");
+	command(MEMORY | MASTER);
+	ck_assert_ptr_null(held(false));
+	isr();
+	msix_on();
+	ck_assert_str_eq(held(true), "the queue has no MSI-X vector");
+	put(SELECT, 1);
+	put(VECTOR, 2);
+	ck_assert_ptr_null(held(false));
+	bar_write(table + 2 * 16 + 12, 1, 4);
+	ck_assert_ptr_null(held(false));
+	virtio_queue_notify(&fake.virtio, 1);
+	ck_assert_str_eq(held(false), "the MSI-X vector is masked");
+	msix_control(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+	ck_assert_str_eq(held(false), "all MSI-X vectors are masked");
+	ck_assert_ptr_null(virtio_queue_doorbell_held(&fake.virtio));
+	command(MEMORY);
+	ck_assert_str_eq(held(false), "PCI bus mastering is off");
+	ck_assert_str_eq(virtio_queue_doorbell_held(&fake.virtio), "PCI bus mastering is off");
+	command(MEMORY | MASTER);
+	msix_control(PCI_MSIX_FLAGS_ENABLE);
+	bar_write(table + 2 * 16 + 12, 0, 4);
+	ck_assert_ptr_null(held(false));
+}
+END_TEST
+
 /* Rows: MSIX-11, MSIX-18 */
 START_TEST(msix_switched)
 {
@@ -1754,6 +1798,7 @@ int main(void)
 	tcase_add_test(tcase, broken_device_tells);
 	tcase_add_test(tcase, message_before_driver_ok);
 	tcase_add_test(tcase, pending_messages);
+	tcase_add_test(tcase, what_holds_interrupts);
 	tcase_add_test(tcase, msix_switched);
 	tcase_add_test(tcase, window_is_enough);
 	tcase_add_test(tcase, window_reads_and_writes_its_width);

@@ -7,7 +7,7 @@
 
 /*
  * Write the trace in the Trace Event format, as JSON, which Perfetto and
- * chrome://tracing open.  About 1000 bytes a request.
+ * chrome://tracing open.  500 to 1000 bytes a request.
  *
  * The VM is a process whose threads have a track for each kind of span, and a vCPU
  * one with its doorbells and interrupts.  Each queue is a process whose tracks hold

@@ -150,7 +150,7 @@ void join_kvm_accept(struct join *join, struct join_thread *thread)
 	request->t[TRACE_ACCEPT] = join->event.time;
 	request->vcpu = (uint16_t)min(arg[0], (uint64_t)TRACE_NO_VCPU);
 	vcpu = vcpu_thread(join, arg[0]);
-	if (!join->has_injections || !vcpu || arg[1] >= VECTORS)
+	if (!join->trace->shows[TRACE_INJECT] || !vcpu || arg[1] >= VECTORS)
 		return;
 	if (!vcpu->pending)
 		vcpu->pending = calloc(VECTORS, sizeof(*vcpu->pending));

@@ -179,9 +179,6 @@ void join_learn(struct join *join)
 	case TRACE_EVENT_IN:
 		join->has_switches = true;
 		break;
-	case TRACE_EVENT_KVM_INJECT:
-		join->has_injections = true;
-		break;
 	case TRACE_EVENT_LOST:
 		learn_loss(join);
 		break;

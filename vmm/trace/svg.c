@@ -64,7 +64,7 @@ static const char style[] =
 	".plot{fill:#151b23}\n"
 	".grid{stroke:#3d444d}\n"
 	".cut{fill:#f85149}\n"
-	".l1{fill:#b47}.l5{fill:#2a5}.l7{fill:#76d}\n"
+	".l7{fill:#76d}\n"
 	".h0{fill:#253494}.h1{fill:#225ea8}.h2{fill:#1d91c0}.h3{fill:#41b6c4}\n"
 	".h4{fill:#7fcdbb}.h5{fill:#c7e9b4}.h6{fill:#edf8b1}.h7{fill:#ffffd9}\n"
 	"}\n"
@@ -125,8 +125,9 @@ static unsigned bin_x(const struct picture *picture, unsigned bin)
 
 static void write_frame(const struct picture *picture, unsigned bottom)
 {
-	fprintf(picture->file, "<rect class=\"plot\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n",
-		LEFT, bottom - TALL, PLOT, TALL);
+	fprintf(picture->file,
+		"<rect class=\"plot\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n", LEFT,
+		bottom - TALL, PLOT, TALL);
 }
 
 static void write_grid(const struct picture *picture, double y, uint64_t ns)
@@ -224,7 +225,7 @@ static void write_legend_line(const struct picture *picture, unsigned y, const c
 {
 	uint64_t requests = picture->trace->request_count;
 
-	write_text(picture->file, "", LEGEND + LINE, y, "%s", name);
+	write_text(picture->file, "name", LEGEND + LINE, y, "%s", name);
 	write_text(picture->file, "end", LEGEND_TIME, y, "%s", time_text(sum / requests).text);
 	write_text(picture->file, "end", LEGEND_END, y, "%.*f %%", sum < picture->whole,
 		   picture->whole ? 100 * (double)sum / (double)picture->whole : 100);
@@ -238,11 +239,15 @@ static void write_swatch(const struct picture *picture, const char *class, unsig
 		number, LEGEND, y - 10);
 }
 
-/* In the order in which the layers lie on each other. */
+/*
+ * In the order in which the layers lie on each other.  Their means are of all requests,
+ * also of those that do not have the layer: so they add up to the whole's.
+ */
 static void write_layers_legend(const struct picture *picture)
 {
 	unsigned y = STACK_BOTTOM - TALL + 10;
 
+	write_text(picture->file, "note", LEGEND, y, "all requests");
 	write_text(picture->file, "end note", LEGEND_TIME, y, "mean");
 	write_text(picture->file, "end note", LEGEND_END, y, "share");
 	for (unsigned i = TRACE_LAYERS; i--;) {
@@ -376,9 +381,9 @@ static void write_heat_legend(const struct picture *picture, const struct levels
 		y += LINE;
 		write_swatch(picture, "h", level_colour(levels, i), y);
 		if (from == to)
-			write_text(picture->file, "", LEGEND + LINE, y, "%" PRIu64, from);
+			write_text(picture->file, "name", LEGEND + LINE, y, "%" PRIu64, from);
 		else
-			write_text(picture->file, "", LEGEND + LINE, y,
+			write_text(picture->file, "name", LEGEND + LINE, y,
 				   "%" PRIu64 " to %" PRIu64, from, to);
 	}
 }
@@ -389,7 +394,8 @@ static void write_heat(const struct picture *picture)
 	struct levels levels = heat_levels(picture->bins);
 
 	write_text(picture->file, "head", LEFT, HEAT_BOTTOM - TALL - 12,
-		   "Number of requests by latency, for each %s", time_text(picture->bins->slice_ns).text);
+		   "Number of requests by latency, for each %s",
+		   time_text(picture->bins->slice_ns).text);
 	write_frame(picture, HEAT_BOTTOM);
 	write_heat_axis(picture, &rows);
 	fputs("<g shape-rendering=\"crispEdges\">\n", picture->file);
