@@ -12,6 +12,7 @@
 #include "hw/base/util.h"
 #include "tests/unit/files.h"
 #include "tests/unit/unit.h"
+#include "vmm/json.h"
 #include "vmm/trace/guest_read.h"
 
 #define BEGIN (1000 * (uint64_t)NS_PER_S)
@@ -573,6 +574,7 @@ START_TEST(what_came_of_it)
 	char *printed;
 	size_t size;
 	FILE *out = open_memstream(&printed, &size);
+	struct json json = { .file = out };
 
 	strcpy(disks[1].name, "b.img");
 	both(1, VIRTIO_BLK_T_IN, "R", 8, 512, BEGIN + 100000, BEGIN + 105000);
@@ -580,14 +582,26 @@ START_TEST(what_came_of_it)
 	/* Long before. */
 	guest_request(48, "R", 8, 512, BEGIN - 205000, BEGIN - 200000);
 	ck_assert_int_eq(load(), 0);
+	ck_assert_ptr_eq(trace.guest, &guest);
 	guest.error = 201;
 	trace_guest_print(&guest, &trace, out);
+	json_object(&json, NULL);
+	trace_guest_write(&guest, &json);
+	json_end(&json);
 	fclose(out);
 	ck_assert_str_eq(printed, "guest: joined 1 of 1 requests, whose issue and completion are "
 			 "exact to 201 ns\n"
 			 "  device 254,16 is disk 1 (b.img): 1 requests, 1 joined, 0 ambiguous, "
 			 "0 not found\n"
-			 "  device 254,32 is no disk that was recorded: 1 requests\n");
+			 "  device 254,32 is no disk that was recorded: 1 requests\n"
+			 "{\"guest\":{\"joined\":1,\"error_ns\":201,\"muddled\":0,"
+			 "\"broken_lines\":0,\"ignored_events\":0,\"devices\":["
+			 "{\"major\":254,\"minor\":16,\"disk\":1,\"requests\":1,\"joined\":1,"
+			 "\"ambiguous\":0,\"absent\":0},"
+			 "{\"major\":254,\"minor\":32,\"requests\":1,\"joined\":0,"
+			 "\"ambiguous\":0,\"absent\":1},"
+			 "{\"major\":254,\"minor\":48,\"requests\":0,\"joined\":0,"
+			 "\"ambiguous\":0,\"absent\":0}]}}\n");
 	free(printed);
 }
 END_TEST

@@ -212,8 +212,6 @@ START_TEST(record_line)
 	struct perf_command command = { 0 };
 	char *text, *said;
 
-	event("sdt_vmm/pop");
-	event("sdt_vmm/from_tomorrow");
 	event("kvm/kvm_mmio");
 	event("kvm/kvm_msi_set_irq");
 	event("sched/sched_waking");
@@ -229,7 +227,7 @@ START_TEST(record_line)
 
 	text = perf_text(&command);
 	ck_assert_str_eq(text, "perf record -k CLOCK_MONOTONIC -B -N -m 8M -o 'a b.data' -p 41 "
-			       "-e sdt_vmm:pop -e kvm:kvm_mmio "
+			       "-e 'sdt_vmm:*' -e kvm:kvm_mmio "
 			       "--filter 'type==2&&(gpa<0xFEC00000||gpa>=0x100000000)' "
 			       "-e kvm:kvm_msi_set_irq --switch-events -e sched:sched_waking "
 			       "--filter '(pid>=41&&pid<=42)||pid==45'");
@@ -260,7 +258,7 @@ static int run_perf(const char *word, const char *what, char **said)
 	perf_add(&command, "perf");
 	perf_add(&command, "%s", word);
 	files_capture();
-	ret = perf_run(&command, what);
+	ret = perf_run(&command, what, NULL);
 	*said = files_captured();
 	ck_assert_uint_eq(command.count, 0);
 	return ret;
@@ -294,6 +292,19 @@ START_TEST(runs_perf)
 	ck_assert_str_eq(said, perfs[_i].said);
 	ck_assert_int_eq(ret, perfs[_i].ret);
 	free(said);
+}
+END_TEST
+
+START_TEST(all_output)
+{
+	struct perf_command command = { 0 };
+	char *output;
+
+	fake_perf("echo one; echo two >&2; printf three");
+	perf_add(&command, "perf");
+	ck_assert_int_eq(perf_run(&command, "it failed", &output), 0);
+	ck_assert_str_eq(output, "one\ntwo\nthree");
+	free(output);
 }
 END_TEST
 
@@ -331,9 +342,9 @@ START_TEST(perf_that_does_not_end)
 	perf_add(&command, "perf");
 	files_capture();
 	ck_assert_int_eq(perf_start(&perf, &command, NULL), 0);
-	ck_assert_int_eq(perf_finish(&perf, 50, NULL), -EIO);
+	ck_assert_int_eq(perf_finish(&perf, 50, "it failed"), -EIO);
 	said = files_captured();
-	ck_assert_str_eq(said, "vmm: perf does not end: killed\n");
+	ck_assert_str_eq(said, "vmm: perf does not end: killed\nvmm: it failed\n");
 	free(said);
 	perf_free(&command);
 }
@@ -473,6 +484,7 @@ int main(void)
 	suite_add_tcase(suite, tables);
 	tcase_add_checked_fixture(files, setup, teardown);
 	tcase_add_test(files, record_line);
+	tcase_add_test(files, all_output);
 	tcase_add_test(files, long_output);
 	tcase_add_test(files, no_perf);
 	tcase_add_test(files, perf_that_does_not_end);

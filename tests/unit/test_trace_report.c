@@ -248,9 +248,12 @@ START_TEST(report_in_text)
 	assert_has(text, "\n  disk               2   17.4%  1.00us");
 	assert_has(text, "\n  whole              2  100.0%  5.76us  5.00us  6.52us");
 	assert_has(text, "sum of all layers 0.000012 s, of all wholes 0.000012 s: difference 0.00%");
-	assert_has(text, "popped with a doorbell: own 1, polled 1\n");
-	assert_has(text, "ended with an interrupt: own 1, suppressed 1\n");
-	assert_has(text, "This host does not show:\n  KVM exit (kvm_exit)\n  inject (kvm_inj_virq)");
+	assert_has(text, "  doorbells  own 1, polled 1\n");
+	assert_has(text, "  interrupts own 1, suppressed 1\n");
+	assert_has(text, "This host does not show:\n"
+		   "  kvm_exit: the whole begins with the doorbell\n"
+		   "  kvm_inj_virq: there is no inject\n"
+		   "  kvm_entry: the whole ends when a local APIC has the interrupt\n");
 	assert_has(text, "doorbells    1 rung");
 	ck_assert_ptr_null(strstr(text, "WARNING"));
 	free(text);

@@ -126,11 +126,6 @@ static int check_target(struct recording *rec)
 		log_error("PID %d: '%s': %s", target->pid, target->exe, strerror(-ret));
 	if (ret)
 		return ret;
-	if (access(target->exe, R_OK)) {
-		log_error("PID %d: its program '%s' cannot be found: start the VM anew",
-			  target->pid, target->exe);
-		return -errno;
-	}
 	if (!trace_target_takes(PROC, target->pid, trace_metadata_signal())) {
 		log_error("PID %d: it is not ready yet, or ends", target->pid);
 		return -EAGAIN;
@@ -165,7 +160,7 @@ static int check_perf(void)
 
 	perf_add(&command, "perf");
 	perf_add(&command, "--version");
-	return perf_run(&command, "perf does not work");
+	return perf_run(&command, "perf does not work", NULL);
 }
 
 static int start_perf(struct recording *rec)
@@ -302,7 +297,7 @@ static int record(struct recording *rec)
 	if (!ret)
 		ret = open_file(rec);
 	if (!ret)
-		ret = trace_probes_add(&rec->probes, rec->target.exe);
+		ret = trace_probes_add(&rec->probes, rec->target.pid);
 	if (!ret)
 		ret = record_perf(rec);
 	/* An old recording stays as long as nothing was written over it. */

@@ -146,6 +146,8 @@ struct trace_counters {
 	uint64_t stamp[TRACE_STAMPS]; /* how many of trace.request[] have it */
 };
 
+struct trace_guest; /* vmm/trace/guest.h */
+
 struct trace {
 	uint64_t begin, end; /* of the recording */
 
@@ -169,6 +171,7 @@ struct trace {
 
 	uint64_t clock_error; /* of TRACE_ISSUE and TRACE_DONE, at most, in ns */
 	bool has_guest;       /* these were filled in */
+	const struct trace_guest *guest; /* how: of whom called trace_guest_load() */
 };
 
 /*
