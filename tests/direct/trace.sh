@@ -93,6 +93,7 @@ record() {
 
 # background ARGUMENT...: the same, until it records
 background() {
+	rm -f said
 	"$vmm" trace record "$@" </dev/null >printed 2>said &
 	recorder=$!
 	until_it grep -qs '^vmm: recording PID' said
@@ -244,6 +245,34 @@ case_vm_is_killed() {
 	finish 0
 	clean
 	counted web.data >counts
+}
+
+# It ends before perf is ready, or just then: while this command of perf's runs.
+case_vm_ends_too_early() {
+	local command
+	for command in 'perf --version' 'probe -x' 'perf record'; do
+		load randread/4k/4/1
+		rm -f said
+		"$vmm" trace record -v -o web.data "$pid" </dev/null >printed 2>said &
+		recorder=$!
+		until_it grep -qs -e "$command" said
+		kill -KILL "$pid"
+		wait "$pid" 2>/dev/null || true
+		local was=$pid status=0
+		pid=
+		wait "$recorder" || status=$?
+		recorder=
+		clean
+		# perf may have been faster.
+		if [ "$status" = 0 ]; then
+			grep -qx 'vmm: warning: the VM has ended' said || fail "$(cat said)"
+			continue
+		fi
+		[ "$status" = 1 ] || fail "$command: status $status: $(cat said)"
+		grep -qx "vmm: PID $was has ended meanwhile" said ||
+			fail "$command: status $status: $(cat said)"
+		[ ! -e web.data ] || fail "$command: it left a file"
+	done
 }
 
 # perf ends with it; the probes that it could not remove are removed by the next.

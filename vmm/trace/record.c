@@ -297,6 +297,15 @@ static int record_perf(struct recording *rec)
 	return summarize(rec);
 }
 
+/* Or is about to: what ends has no program any more. */
+static bool has_ended(const struct recording *rec)
+{
+	char path[64], byte;
+
+	snprintf(path, sizeof(path), PROC "/%d/exe", rec->target.pid);
+	return rec->target_fd >= 0 && readlink(path, &byte, 1) < 0;
+}
+
 static int record(struct recording *rec)
 {
 	int ret;
@@ -312,6 +321,9 @@ static int record(struct recording *rec)
 		ret = trace_probes_add(&rec->probes, rec->target.pid);
 	if (!ret)
 		ret = record_perf(rec);
+	/* Which is why, whatever was said before. */
+	if (ret && has_ended(rec))
+		log_error("PID %d has ended meanwhile", rec->target.pid);
 	/* An old recording stays as long as nothing was written over it. */
 	if (ret && (rec->file_is_new || rec->file_is_ours))
 		unlink(rec->options.file);
