@@ -255,7 +255,6 @@ case_recorder_is_killed() {
 	recorder=
 	until_it flock --nonblock $tracefs/uprobe_events true
 	! no_probes || fail "no probes were left"
-	rm -r tmp/*
 	record -d 0.1 -o web.data web
 	end
 	grep -qx 'vmm: warning: removing the probes sdt_vmm:\* that somebody left' said ||

@@ -163,6 +163,19 @@ static int check_perf(void)
 	return perf_run(&command, "perf does not work", NULL);
 }
 
+/* What perf finds in the file it would keep as FILE.old. */
+static int empty_file(struct recording *rec)
+{
+	int ret = 0;
+
+	if (ftruncate(rec->file, 0)) {
+		ret = -errno;
+		log_error("'%s': %s", rec->options.file, strerror(errno));
+	}
+	rec->file_is_ours = true;
+	return ret;
+}
+
 static int start_perf(struct recording *rec)
 {
 	size_t count;
@@ -181,17 +194,16 @@ static int start_perf(struct recording *rec)
 	struct perf_command command = { 0 };
 	int ret;
 
-	/* What perf finds in the file it would keep as FILE.old. */
-	if (ftruncate(rec->file, 0)) {
-		ret = -errno;
-		log_error("'%s': %s", rec->options.file, strerror(errno));
-		goto out;
+	if (!threads) {
+		log_error("PID %d: it has ended", rec->target.pid);
+		return -ESRCH;
 	}
-	rec->file_is_ours = true;
-	record_command(&command, &plan);
-	ret = perf_start(&rec->perf, &command, keep);
-	perf_free(&command);
-out:
+	ret = empty_file(rec);
+	if (!ret) {
+		record_command(&command, &plan);
+		ret = perf_start(&rec->perf, &command, keep);
+		perf_free(&command);
+	}
 	free(threads);
 	return ret;
 }
