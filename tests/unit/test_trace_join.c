@@ -834,6 +834,7 @@ START_TEST(names_may_be_anything)
 	text_sleep(0);
 	text_raw(" 7 [000] 1.0: sd   999 [000]     5.000000500: sdt_vmm:sleep: (1) arg1=0\n");
 	text_raw("       \033[2J x  y   998 [000]     5.000000501: sdt_vmm:sleep: (1) arg1=0\n");
+	text_raw("         \xc2\x9b" "2J \xc3\xa9   997 [000]     5.000000501: sdt_vmm:sleep: (1) arg1=0\n");
 	text_raw("             io0   100 [000]     5.000000502: sched:sched_waking: comm=a pid=7 b "
 		 "pid=100 prio=120 target_cpu=000\n");
 	text_request(1000, 0, 0, 0, 0);
@@ -841,6 +842,7 @@ START_TEST(names_may_be_anything)
 	ck_assert_uint_eq(trace.counters.broken, 0);
 	ck_assert_str_eq(trace_thread(&trace, 999)->name, "7 [000] 1.0: sd");
 	ck_assert_str_eq(trace_thread(&trace, 998)->name, "?[2J x  y");
+	ck_assert_str_eq(trace_thread(&trace, 997)->name, "\xc2?2J \xc3\xa9");
 }
 END_TEST
 
