@@ -500,11 +500,8 @@ int trace_guest_load(struct trace *trace, const char *file, struct trace_guest *
 
 	*guest = (struct trace_guest){ 0 };
 	ret = join_all(&join, file);
-	if (!ret) {
-		trace->clock_error = guest->error;
-		trace->has_guest = true;
+	if (!ret)
 		trace->guest = guest;
-	}
 	free(join.entry);
 	free(join.interval);
 	free(join.log.event);

@@ -239,8 +239,8 @@ static void print_legend(const struct trace *trace, const struct trace_groups *g
 	/* By what this host shows. */
 	fprintf(out, "  %-10s from its %s, or its pop if it has no doorbell of its own,\n"
 		"  %-10s to its %s, or its publish if it has none\n", "whole",
-		trace->has_guest ? "issue" : trace->shows[TRACE_EXIT] ? "exit" : "doorbell", "",
-		trace->has_guest ? "end in the guest" :
+		trace->guest ? "issue" : trace->shows[TRACE_EXIT] ? "exit" : "doorbell", "",
+		trace->guest ? "end in the guest" :
 		trace->shows[TRACE_ENTRY] ? "interrupt's entry" : "interrupt's acceptance");
 	fprintf(out, "  %-10s with a doorbell and an interrupt of its own; part: all others\n",
 		"full");
