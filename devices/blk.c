@@ -38,12 +38,10 @@ static void queue_start(struct virtio_device *dev, unsigned index)
 {
 	struct blk *blk = from_virtio(dev);
 
-	if (blk->observer.ops)
-		blk->observer.ops->driver_ok(blk->observer.opaque);
+	if (blk->observer.queue_starts)
+		blk->observer.queue_starts(blk->observer.opaque);
 	blk->queue[index].features = dev->accepted;
 	io_thread_order(blk->queue[index].thread, &blk->queue[index].start);
-	if (blk->started)
-		blk->started(blk->started_opaque);
 }
 
 static void queue_stop(struct virtio_device *dev, unsigned index)
@@ -229,16 +227,10 @@ void blk_destroy(struct blk *blk)
 	free(blk);
 }
 
-void blk_on_start(struct blk *blk, void (*started)(void *opaque), void *opaque)
-{
-	blk->started = started;
-	blk->started_opaque = opaque;
-}
-
 void blk_observe(struct blk *blk, const struct blk_observer *observer)
 {
 	blk->observer = *observer;
-	for (unsigned i = 0; i < blk->virtio.queue_count; i++)
+	for (unsigned i = 0; observer->has_read && i < blk->virtio.queue_count; i++)
 		blk_queue_tell_read(&blk->queue[i]);
 }
 

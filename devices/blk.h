@@ -82,20 +82,15 @@ void blk_destroy(struct blk *blk);
  */
 bool blk_set_capacity(struct blk *blk, uint64_t sectors);
 
-/*
- * Have started() called whenever a queue is, on a vCPU thread.  Before there are any.
- */
-void blk_on_start(struct blk *blk, void (*started)(void *opaque), void *opaque);
 /* Who hears how far the driver has got.  Each queue tells for itself. */
-struct blk_observer_ops {
-	/* It starts: DRIVER_OK is set.  On a vCPU's thread, under the device lock. */
-	void (*driver_ok)(void *opaque);
-	/* It has completed its first read ever.  On its I/O thread. */
-	void (*has_read)(void *opaque);
-};
-
 struct blk_observer {
-	const struct blk_observer_ops *ops;
+	/*
+	 * It starts: DRIVER_OK is set, and the queue's state says that it runs.  On a
+	 * vCPU's thread, under the device lock.
+	 */
+	void (*queue_starts)(void *opaque);
+	/* It has completed its first read ever.  On its I/O thread.  May be NULL. */
+	void (*has_read)(void *opaque);
 	void *opaque;
 };
 

@@ -84,11 +84,9 @@ struct blk {
 	enum blk_cache cache;
 	bool writeback;  /* atomic: writes may wait for a flush; device lock to write */
 	bool unmap_lost; /* atomic: the driver was told that nothing is deallocated */
-	struct blk_observer observer; /* ops NULL: nobody */
+	struct blk_observer observer; /* all NULL: nobody; constant */
 	struct log_limit errors; /* the host's: those a guest makes do not count here */
 	struct blk_queue *queue; /* virtio.queue_count of them */
-	void (*started)(void *opaque); /* NULL, or blk_on_start(); constant */
-	void *started_opaque;
 };
 
 /* --- blk_queue.c --- */
@@ -121,6 +119,7 @@ void blk_queue_look(struct blk_queue *queue, uint32_t until, struct blk_look *lo
 
 /* Let it tell the observer of its first read; it was not started yet. */
 void blk_queue_tell_read(struct blk_queue *queue);
+
 /* It is stopped, or was not made. */
 void blk_queue_free(struct blk_queue *queue);
 

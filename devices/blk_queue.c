@@ -456,7 +456,7 @@ static void disk_done_first(struct disk_request *disk, int result)
 	disk_done(disk, result);
 	if (has_read && queue->done == disk_done_first) {
 		queue->done = disk_done;
-		observer->ops->has_read(observer->opaque);
+		observer->has_read(observer->opaque);
 	}
 }
 

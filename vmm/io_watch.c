@@ -39,12 +39,9 @@ static void set_timer(struct io_watch *watch)
 	timerfd_settime(watch->timer.fd, 0, &timer, NULL);
 }
 
-/* On a vCPU thread, after the queue's state says that it runs. */
-static void queue_started(void *opaque)
+void io_watch_wake(struct io_watch *watch)
 {
-	struct io_watch *watch = opaque;
-
-	if (!__atomic_exchange_n(&watch->ticks, true, __ATOMIC_SEQ_CST))
+	if (watch->loop && !__atomic_exchange_n(&watch->ticks, true, __ATOMIC_SEQ_CST))
 		set_timer(watch);
 }
 
@@ -100,7 +97,7 @@ static void timer_ready(void *opaque, uint32_t events)
 	/* A queue that starts meanwhile is seen here, or sees this. */
 	__atomic_store_n(&watch->ticks, false, __ATOMIC_SEQ_CST);
 	if (look(watch))
-		queue_started(watch);
+		io_watch_wake(watch);
 }
 
 int io_watch_init(struct io_watch *watch, struct loop *loop, unsigned period_s,
@@ -128,8 +125,6 @@ int io_watch_init(struct io_watch *watch, struct loop *loop, unsigned period_s,
 		watch->disk[i] = blk_watch_create(disk[i], period_s / 2.0, held_still);
 		if (!watch->disk[i])
 			ret = -ENOMEM;
-		else
-			blk_on_start(disk[i], queue_started, watch);
 	}
 	set_epoch(watch, EPOCH_FIRST);
 	if (ret == 0)

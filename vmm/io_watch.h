@@ -31,5 +31,11 @@ struct io_watch {
 int io_watch_init(struct io_watch *watch, struct loop *loop, unsigned period_s,
 		  const struct blk_threads *threads, struct blk *const *disk, unsigned count);
 
+/*
+ * A queue of some disk runs, as its state says already.  Any thread.  Of a watch that
+ * is all zeros, too: then nobody looks.
+ */
+void io_watch_wake(struct io_watch *watch);
+
 /* No vCPU runs any more; the disks are still there. */
 void io_watch_destroy(struct io_watch *watch);

@@ -94,25 +94,19 @@ void json_unsigned(struct json *json, const char *key, uint64_t value)
 	fprintf(json->file, "%" PRIu64, value);
 }
 
-void json_signed(struct json *json, const char *key, int64_t value)
-{
-	begin(json, key);
-	fprintf(json->file, "%" PRId64, value);
-}
-
 void json_double(struct json *json, const char *key, double value)
 {
 	char text[32];
 
+	begin(json, key);
 	if (!isfinite(value)) {
-		json_null(json, key);
+		fputs("null", json->file);
 		return;
 	}
 	/* Most numbers need no more than 15 digits; 17 are always enough. */
 	snprintf(text, sizeof(text), "%.15g", value);
 	if (strtod(text, NULL) < value || strtod(text, NULL) > value)
 		snprintf(text, sizeof(text), "%.17g", value);
-	begin(json, key);
 	fputs(text, json->file);
 }
 
@@ -120,10 +114,4 @@ void json_bool(struct json *json, const char *key, bool value)
 {
 	begin(json, key);
 	fputs(value ? "true" : "false", json->file);
-}
-
-void json_null(struct json *json, const char *key)
-{
-	begin(json, key);
-	fputs("null", json->file);
 }

@@ -45,8 +45,6 @@ void json_end(struct json *json);
 void json_string(struct json *json, const char *key, const char *text);
 /* Whole to the last digit, which not every reader keeps beyond 2^53. */
 void json_unsigned(struct json *json, const char *key, uint64_t value);
-void json_signed(struct json *json, const char *key, int64_t value);
 /* Reads back as the same number; what is not finite is null. */
 void json_double(struct json *json, const char *key, double value);
 void json_bool(struct json *json, const char *key, bool value);
-void json_null(struct json *json, const char *key);

@@ -50,7 +50,7 @@ struct machine_disk {
 	struct virtio_pci *pci;
 	struct virtio_mmio *mmio; /* of the two, the one that its transport needs */
 	bool is_open, is_attached;
-	struct boot_report *report; /* NULL: nobody asked */
+	struct machine *machine;
 };
 
 struct machine {
@@ -633,21 +633,20 @@ static int attach_mmio(struct machine *m, struct machine_disk *disk,
 	return 0;
 }
 
-static void driver_ok(void *opaque)
+static void queue_starts(void *opaque)
 {
 	const struct machine_disk *disk = opaque;
 
-	boot_report_reached(disk->report, BOOT_DRIVER_OK, disk->name);
+	boot_report_reached(disk->machine->report, BOOT_DRIVER_OK, disk->name);
+	io_watch_wake(&disk->machine->watch);
 }
 
 static void has_read(void *opaque)
 {
 	const struct machine_disk *disk = opaque;
 
-	boot_report_reached(disk->report, BOOT_FIRST_READ, disk->name);
+	boot_report_reached(disk->machine->report, BOOT_FIRST_READ, disk->name);
 }
-
-static const struct blk_observer_ops observer_ops = { .driver_ok = driver_ok, .has_read = has_read };
 
 static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk_config *given)
 {
@@ -666,9 +665,10 @@ static int blk_up(struct machine *m, struct machine_disk *disk, const struct blk
 	else if (ret == 0)
 		ret = attach_pci(m, disk, &config, exit ? &exits : &doorbells, place);
 	disk->is_attached = ret == 0;
-	disk->report = m->report;
-	if (ret == 0 && m->report)
-		blk_observe(disk->blk, &(struct blk_observer){ &observer_ops, disk });
+	disk->machine = m;
+	if (ret == 0)
+		blk_observe(disk->blk, &(struct blk_observer){
+			queue_starts, m->report ? has_read : NULL, disk });
 	if (ret == 0)
 		log_device(m, disk, &config, place);
 	else if (ret == -ENOSPC)

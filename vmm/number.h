@@ -16,3 +16,7 @@ bool number_parse(const char *text, uint64_t *value, const char **end);
  * nanoseconds.  False where @text is anything else, or more than a century.
  */
 bool number_parse_seconds(const char *text, uint64_t *ns);
+
+/* As "512 bytes", "12.3 GiB" or "123 GiB". */
+#define NUMBER_BYTES_LEN 32
+const char *number_format_bytes(char text[NUMBER_BYTES_LEN], uint64_t bytes);

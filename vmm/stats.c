@@ -17,6 +17,7 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/json.h"
+#include "vmm/number.h"
 
 static const struct {
 	double percent;
@@ -53,22 +54,6 @@ static void sum_queue(const struct blk *blk, unsigned queue, struct blk_op_count
 }
 
 /* --- The table --- */
-
-/* As "12.3 GiB". */
-static void format_bytes(uint64_t bytes, char text[static 16])
-{
-	static const char units[] = "KMGTPE";
-	unsigned unit = 0;
-	double value = (double)bytes;
-
-	for (; value >= 1000; unit++)
-		value /= 1024;
-	if (unit)
-		snprintf(text, 16, "%.*f %ciB", value < 10 ? 2 : value < 100, value,
-			 units[unit - 1]);
-	else
-		snprintf(text, 16, "%" PRIu64, bytes);
-}
 
 /* Microseconds, of which the first digits matter. */
 static void print_time(FILE *out, uint64_t ns)
@@ -114,14 +99,14 @@ static void print_stages(FILE *out, const struct blk *blk, enum blk_op op)
 static void print_op(FILE *out, const struct blk *blk, enum blk_op op)
 {
 	struct blk_op_counts counts;
-	char bytes[16];
+	char bytes[NUMBER_BYTES_LEN];
 
 	sum_op(blk, op, &counts);
 	if (!counts.requests && !counts.in_flight)
 		return;
-	format_bytes(counts.bytes, bytes);
 	fprintf(out, "  %s: %" PRIu64 " requests, %" PRIu64 " in flight, %" PRIu64 " failed, %s\n",
-		blk_op_name[op], counts.requests, counts.in_flight, counts.errors, bytes);
+		blk_op_name[op], counts.requests, counts.in_flight, counts.errors,
+		number_format_bytes(bytes, counts.bytes));
 	print_stages(out, blk, op);
 }
 

@@ -97,7 +97,7 @@ tables() {
 	perl -ne 'BEGIN { $time = qr/ +\d+(\.\d)?/; $tables = 0 }
 		$tables++ if /^vmm: statistics; about one request in \d+ is timed$/;
 		/^vmm:\ statistics;\ |^disk\ \x27disk.img\x27$
-			|^\ \ [a-z-]+:\ \d+\ requests,\ \d+\ in\ flight,\ \d+\ failed,\ \d[\d.]*(\ [KMGTPE]iB)?$
+			|^\ \ [a-z-]+:\ \d+\ requests,\ \d+\ in\ flight,\ \d+\ failed,\ \d[\d.]*\ ([KMGTP]iB|bytes)$
 			|^\ {4}microseconds\ +p50\ +p90\ +p99\ +p99\.9\ +max\ +timed$
 			|^\ {4}[a-z]+\ to\ [a-z]+$time{5}\ +\d+$
 			|^\ \ queue\ \ thread\ +requests\ +in\ flight\ +doorbells\ +publishes\ +interrupts$

@@ -1928,7 +1928,7 @@ static void count_read(void *opaque)
 /* The observer hears of each start of a queue, and of its first read that succeeds. */
 START_TEST(observer)
 {
-	static const struct blk_observer_ops ops = { count_ok, count_read };
+	const struct blk_observer who = { count_ok, count_read, &told_ok };
 	const struct rig_request beyond = { .type = VIRTIO_BLK_T_IN, .sector = SECTORS, .in = 512 };
 
 	for (unsigned k = 0; k < array_size(kinds); k++) {
@@ -1937,7 +1937,7 @@ START_TEST(observer)
 		told_ok = told_read = 0;
 		thread = thread_begin(kinds[k]);
 		rig_create(&rig, &config, thread, 256);
-		blk_observe(rig.blk, &(struct blk_observer){ &ops, &told_ok });
+		blk_observe(rig.blk, &who);
 		rig_prepare(&rig, ALL);
 		ck_assert_uint_eq(load_relaxed(&told_ok), 0);
 		rig_go(&rig);

@@ -31,18 +31,16 @@ START_TEST(values)
 	json_object(&json, NULL);
 	json_string(&json, "string", "text");
 	json_unsigned(&json, "most", UINT64_MAX);
-	json_signed(&json, "least", INT64_MIN);
 	json_double(&json, "tenth", 0.1);
 	json_double(&json, "third", 1.0 / 3);
 	json_double(&json, "huge", 1e300);
 	json_double(&json, "whole", -5);
 	json_bool(&json, "yes", true);
 	json_bool(&json, "no", false);
-	json_null(&json, "null");
 	json_end(&json);
 	expect("{\"string\":\"text\",\"most\":18446744073709551615,"
-	       "\"least\":-9223372036854775808,\"tenth\":0.1,\"third\":0.33333333333333331,"
-	       "\"huge\":1e+300,\"whole\":-5,\"yes\":true,\"no\":false,\"null\":null}\n");
+	       "\"tenth\":0.1,\"third\":0.33333333333333331,"
+	       "\"huge\":1e+300,\"whole\":-5,\"yes\":true,\"no\":false}\n");
 }
 END_TEST
 

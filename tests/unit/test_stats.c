@@ -79,7 +79,7 @@ START_TEST(table)
 	ck_assert(contains(told, "vmm: statistics; "));
 	/* A terminal does not obey a name. */
 	ck_assert(contains(told, "disk 'a \"disk\"?\xff'\n"));
-	ck_assert(contains(told, "\n  read: 1 requests, 0 in flight, 0 failed, 512\n"));
+	ck_assert(contains(told, "\n  read: 1 requests, 0 in flight, 0 failed, 512 bytes\n"));
 	ck_assert(contains(told, "\n    submit to complete "));
 	ck_assert(!contains(told, "write"));
 	ck_assert(contains(told, "\n      0  io7 "));

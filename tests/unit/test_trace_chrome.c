@@ -37,6 +37,8 @@ static char *show(struct trace *trace)
 	trace->begin = BEGIN;
 	trace->thread = threads;
 	trace->thread_count = array_size(threads);
+	for (unsigned i = 0; i < array_size(threads); i++)
+		trace->thread_bucket[threads[i].tid % TRACE_BUCKETS] = i + 1;
 	trace->disk = disks;
 	trace->disk_count = array_size(disks);
 	trace->reason = reasons;

@@ -6,6 +6,7 @@
 
 #include "hw/base/util.h"
 #include "vmm/json.h"
+#include "vmm/trace/array.h"
 #include "vmm/trace/report_print.h"
 
 struct writer {
@@ -101,16 +102,7 @@ static unsigned new_track(struct writer *writer, const char *name)
 	return writer->last;
 }
 
-/* The threads' index, or thread_count: it is not there. */
-static size_t find_tid(const struct trace *trace, uint32_t tid)
-{
-	size_t i = 0;
-
-	while (i < trace->thread_count && trace->thread[i].tid != tid)
-		i++;
-	return i;
-}
-
+/* The thread's index, or thread_count: it is not there. */
 static size_t find_vcpu(const struct trace *trace, uint16_t vcpu)
 {
 	size_t i = 0;
@@ -124,17 +116,18 @@ static size_t find_vcpu(const struct trace *trace, uint16_t vcpu)
 static bool mark_doorbell(struct mark *mark, const struct trace *trace,
 			  const struct trace_request *request)
 {
+	const struct trace_thread *bell = trace_thread(trace, request->bell_tid);
 	const uint64_t *t = request->t;
 
-	if (request->doorbell != TRACE_DOORBELL_OWN || !t[TRACE_DOORBELL] || !request->bell_tid)
+	if (request->doorbell != TRACE_DOORBELL_OWN || !t[TRACE_DOORBELL] || !bell)
 		return false;
 	*mark = (struct mark){
 		.begin = t[TRACE_DOORBELL],
 		.end = max(t[TRACE_DOORBELL], t[TRACE_WAKING]),
 		.request = request,
-		.thread = find_tid(trace, request->bell_tid),
+		.thread = (size_t)(bell - trace->thread),
 	};
-	return mark->thread < trace->thread_count;
+	return true;
 }
 
 /* The last step that is seen of its delivery; false: none is. */
@@ -335,13 +328,8 @@ static struct lane *find_lane(struct writer *writer, struct lanes *lanes, uint64
 		lane++;
 	if (lane < lanes->lane + lanes->count)
 		return lane;
-	if (lanes->count == lanes->room) {
-		lanes->room = 2 * lanes->room + 16;
-		lane = reallocarray(lanes->lane, lanes->room, sizeof(*lane));
-		if (!lane)
-			return NULL;
-		lanes->lane = lane;
-	}
+	if (!array_make_room(&lanes->lane, &lanes->room, lanes->count))
+		return NULL;
 	lane = &lanes->lane[lanes->count++];
 	snprintf(name, sizeof(name), "in flight: %zu", lanes->count);
 	lane->track = new_track(writer, name);

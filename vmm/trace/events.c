@@ -230,7 +230,6 @@ static const struct {
 	{ "poll_hit:", TRACE_EVENT_POLL_HIT, 2 },
 	{ "poll_miss:", TRACE_EVENT_POLL_MISS, 2 },
 	{ "queue_start:", TRACE_EVENT_QUEUE_START, 6 },
-	{ "queue_stop:", TRACE_EVENT_QUEUE_STOP, 2 },
 	{ "exit_pio:", TRACE_EVENT_EXIT_PIO, 5 },
 	{ "exit_mmio:", TRACE_EVENT_EXIT_MMIO, 5 },
 	{ "exit_other:", TRACE_EVENT_EXIT_OTHER, 2 },

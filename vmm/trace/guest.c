@@ -35,7 +35,7 @@ struct entry {
 	bool disputed;
 };
 
-struct join {
+struct guest_join {
 	struct trace *trace;
 	struct trace_guest *guest;
 	struct clock_line line;
@@ -75,7 +75,7 @@ static bool pair_to_ns(const struct clock_line *line, uint64_t tsc, uint64_t *ns
  * The line through the first and the last pair.  What the others are off it, and the
  * ticks for which a pair's reading took, is how far it may be wrong.
  */
-static int fit_line(struct join *join, const char *file)
+static int fit_line(struct guest_join *join, const char *file)
 {
 	const struct trace *trace = join->trace;
 	const struct trace_clock *first = trace->clock;
@@ -113,7 +113,7 @@ static const struct trace_thread *find_vcpu(const struct trace *trace, unsigned 
 }
 
 /* Events with times of the host's; those that have none, or are far away, go. */
-static int set_times(struct join *join, const char *file)
+static int set_times(struct guest_join *join, const char *file)
 {
 	struct trace *trace = join->trace;
 	struct guest_log *log = &join->log;
@@ -185,7 +185,7 @@ static int add_device(struct trace_guest *guest, uint32_t number)
  * The events of one device and key, by time.  While the guest has two equal requests
  * at once, which of them a completion ends cannot be told.
  */
-static void add_intervals(struct join *join, unsigned device, const struct guest_event *event,
+static void add_intervals(struct guest_join *join, unsigned device, const struct guest_event *event,
 			  size_t count)
 {
 	const struct guest_event *issue = NULL;
@@ -213,7 +213,7 @@ static void add_intervals(struct join *join, unsigned device, const struct guest
 	}
 }
 
-static int make_intervals(struct join *join)
+static int make_intervals(struct guest_join *join)
 {
 	const struct guest_log *log = &join->log;
 	size_t count;
@@ -246,7 +246,7 @@ static int compare_entries(const void *left, const void *right)
 	return order ? order : compare(a->request->t[TRACE_POP], b->request->t[TRACE_POP]);
 }
 
-static int make_entries(struct join *join)
+static int make_entries(struct guest_join *join)
 {
 	struct trace *trace = join->trace;
 
@@ -267,7 +267,7 @@ static int make_entries(struct join *join)
 }
 
 /* The first entry that may be that of @interval: one of its key, not popped before it. */
-static struct entry *first_entry(const struct join *join, const struct interval *interval)
+static struct entry *first_entry(const struct guest_join *join, const struct interval *interval)
 {
 	size_t low = 0, high = join->entry_count;
 
@@ -291,7 +291,7 @@ static struct entry *first_entry(const struct join *join, const struct interval 
  * The entries, from *@at on, that lie within @interval, one by one; NULL after the
  * last.
  */
-static struct entry *next_entry(const struct join *join, const struct interval *interval,
+static struct entry *next_entry(const struct guest_join *join, const struct interval *interval,
 				struct entry **at)
 {
 	uint64_t error = join->guest->error;
@@ -311,7 +311,7 @@ static struct entry *next_entry(const struct join *join, const struct interval *
 /* --- Which device is which disk? --- */
 
 /* A request that could be one of several tells nothing. */
-static void vote(const struct join *join, const struct interval *interval, uint64_t *votes)
+static void vote(const struct guest_join *join, const struct interval *interval, uint64_t *votes)
 {
 	struct entry *at = first_entry(join, interval);
 	const struct entry *entry = next_entry(join, interval, &at);
@@ -337,7 +337,7 @@ static int elected(const uint64_t *votes, size_t disks)
 }
 
 /* A disk is one device: that with more votes for it. */
-static void learn_disks(struct join *join, const uint64_t *votes)
+static void learn_disks(struct guest_join *join, const uint64_t *votes)
 {
 	struct trace_guest *guest = join->guest;
 	size_t disks = join->trace->disk_count;
@@ -357,7 +357,7 @@ static void learn_disks(struct join *join, const uint64_t *votes)
 	}
 }
 
-static int find_disks(struct join *join)
+static int find_disks(struct guest_join *join)
 {
 	uint64_t *votes = calloc(join->guest->device_count * join->trace->disk_count + 1,
 				 sizeof(*votes));
@@ -384,7 +384,7 @@ static void take_away(struct trace *trace, struct trace_request *request, enum t
  * What lies before the issue by no more than the error lies at it.  A doorbell before
  * that was rung for another request.
  */
-static void set_issue(struct join *join, struct trace_request *request, uint64_t issue)
+static void set_issue(struct guest_join *join, struct trace_request *request, uint64_t issue)
 {
 	bool foreign = false;
 
@@ -407,7 +407,7 @@ static void set_issue(struct join *join, struct trace_request *request, uint64_t
 }
 
 /* Likewise: an interrupt after the end was not what told the guest. */
-static void set_done(struct join *join, struct trace_request *request, uint64_t done)
+static void set_done(struct guest_join *join, struct trace_request *request, uint64_t done)
 {
 	bool foreign = false;
 
@@ -427,7 +427,7 @@ static void set_done(struct join *join, struct trace_request *request, uint64_t 
 	join->trace->counters.stamp[TRACE_DONE]++;
 }
 
-static void claim(struct join *join, const struct interval *interval)
+static void claim(struct guest_join *join, const struct interval *interval)
 {
 	struct trace_guest_device *device = &join->guest->device[interval->device];
 	struct entry *at = first_entry(join, interval), *entry, *found = NULL;
@@ -457,7 +457,7 @@ static void claim(struct join *join, const struct interval *interval)
 	}
 }
 
-static void fill_in(struct join *join)
+static void fill_in(struct guest_join *join)
 {
 	for (size_t i = 0; i < join->entry_count; i++) {
 		const struct entry *entry = &join->entry[i];
@@ -470,7 +470,7 @@ static void fill_in(struct join *join)
 	}
 }
 
-static int join_all(struct join *join, const char *file)
+static int join_all(struct guest_join *join, const char *file)
 {
 	int ret = guest_log_read(&join->log, file);
 
@@ -496,16 +496,13 @@ static int join_all(struct join *join, const char *file)
 
 int trace_guest_load(struct trace *trace, const char *file, struct trace_guest *guest)
 {
-	struct join join = { .trace = trace, .guest = guest };
+	struct guest_join join = { .trace = trace, .guest = guest };
 	int ret;
 
 	*guest = (struct trace_guest){ 0 };
 	ret = join_all(&join, file);
-	if (!ret) {
-		trace->clock_error = guest->error;
-		trace->has_guest = true;
+	if (!ret)
 		trace->guest = guest;
-	}
 	free(join.entry);
 	free(join.interval);
 	free(join.log.event);

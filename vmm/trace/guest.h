@@ -45,7 +45,7 @@ struct json;
 
 /*
  * Read @file, and fill in TRACE_ISSUE and TRACE_DONE of the requests that were
- * found in it, clock_error, has_guest and guest: @guest is to live as long as @trace.
+ * found in it, and trace->guest: @guest is to live as long as @trace.
  * Stamps of a doorbell before the issue, or of an interrupt after the end, were another
  * request's: they are taken away.  0, or -errno, having said why.
  */

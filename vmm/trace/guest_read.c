@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/number.h"
+#include "vmm/trace/array.h"
 
 #define LINE_ROOM 1024
 #define SECTOR 512
@@ -129,15 +129,8 @@ enum guest_line guest_line_parse(const char *line, struct guest_event *event)
 
 static int add_event(struct guest_log *log, size_t *room, const struct guest_event *event)
 {
-	if (log->count == *room) {
-		size_t more = *room ? 2 * *room : 4096;
-		struct guest_event *bigger = reallocarray(log->event, more, sizeof(*bigger));
-
-		if (!bigger)
-			return -ENOMEM;
-		log->event = bigger;
-		*room = more;
-	}
+	if (!array_make_room(&log->event, room, log->count))
+		return -ENOMEM;
 	log->event[log->count++] = *event;
 	return 0;
 }

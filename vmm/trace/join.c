@@ -320,7 +320,6 @@ static void join_queue_start(struct join *join, struct join_thread *thread)
 static void join_wake(struct join *join, struct join_thread *thread)
 {
 	thread->wake = join->event.time;
-	trace_thread(join->trace, join->event.tid)->wakes++;
 }
 
 static void join_poll(struct join *join, struct join_thread *thread)

@@ -5,22 +5,17 @@
 #include <limits.h>
 #include <linux/perf_event.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/metadata.h"
 #include "vmm/trace/probes.h"
 
 /* Its main thread never waits for a disk: this is for a busy host. */
 #define ANSWER_TIMEOUT_MS 5000
-
-int trace_metadata_signal(void)
-{
-	return SIGRTMIN + 1;
-}
 
 /* The number of the probe clock, or 0. */
 static unsigned clock_id(const char *tracefs)
@@ -84,7 +79,7 @@ int trace_metadata_fire(const char *tracefs, pid_t pid, int pid_fd)
 	if (ring == MAP_FAILED) {
 		ret = -errno;
 	} else {
-		if (syscall(SYS_pidfd_send_signal, pid_fd, trace_metadata_signal(), NULL, 0))
+		if (syscall(SYS_pidfd_send_signal, pid_fd, METADATA_SIGNAL, NULL, 0))
 			ret = -errno;
 		else
 			ret = wait_clock(fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Having a VM tell what a report needs besides its requests: the probes clock,
- * vcpu_tsc and disk, which it fires for the signal SIGRTMIN+1.
+ * vcpu_tsc and disk, which it fires for METADATA_SIGNAL (vmm/metadata.h).
  */
 #pragma once
 
@@ -13,6 +13,3 @@
  * has not answered; or another -errno.  Says nothing.
  */
 int trace_metadata_fire(const char *tracefs, pid_t pid, int pid_fd);
-
-/* The signal. */
-int trace_metadata_signal(void);

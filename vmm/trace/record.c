@@ -18,6 +18,7 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/exit_status.h"
+#include "vmm/metadata.h"
 #include "vmm/trace/metadata.h"
 #include "vmm/trace/perf.h"
 #include "vmm/trace/perf_data.h"
@@ -126,7 +127,7 @@ static int check_target(struct recording *rec)
 		log_error("PID %d: '%s': %s", target->pid, target->exe, strerror(-ret));
 	if (ret)
 		return ret;
-	if (!trace_target_takes(PROC, target->pid, trace_metadata_signal())) {
+	if (!trace_target_takes(PROC, target->pid, METADATA_SIGNAL)) {
 		log_error("PID %d: it is not ready yet, or ends", target->pid);
 		return -EAGAIN;
 	}

@@ -43,8 +43,8 @@ static void write_recording(struct json *json, const struct trace *trace)
 	json_unsigned(json, "stray_events", trace->counters.stray);
 	json_unsigned(json, "disordered_stamps", trace->counters.disordered);
 	json_unsigned(json, "unclear_doorbells", trace->counters.doorbells_unclear);
-	if (trace->has_guest)
-		json_unsigned(json, "guest_error_ns", trace->clock_error);
+	if (trace->guest)
+		json_unsigned(json, "guest_error_ns", trace->guest->error);
 	json_array(json, "not_shown");
 	for (unsigned i = TRACE_EXIT; i < TRACE_DONE; i++)
 		if (!trace->shows[i])

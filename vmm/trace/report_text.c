@@ -4,6 +4,7 @@
 
 #include "hw/base/clock.h"
 #include "hw/base/util.h"
+#include "vmm/number.h"
 #include "vmm/trace/report_print.h"
 
 #define BAR_COLUMNS 44
@@ -87,19 +88,6 @@ static void print_disk(const struct trace *trace, unsigned disk, FILE *out)
 		fprintf(out, " (%s)", trace->disk[disk].name);
 }
 
-static void print_bytes(FILE *out, uint64_t bytes)
-{
-	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
-	double value = (double)bytes;
-	unsigned unit = 0;
-
-	while (value >= 1024 && unit + 1 < array_size(units)) {
-		value /= 1024;
-		unit++;
-	}
-	fprintf(out, "%.*f %s", unit && value < 99.95 ? 1 : 0, value, units[unit]);
-}
-
 /* Where the two sums are not the same, the program is wrong. */
 static void print_sums(const struct trace_group *group, FILE *out)
 {
@@ -169,10 +157,12 @@ static void print_histogram(const struct trace_group *group, FILE *out)
 
 static void print_group(const struct trace *trace, const struct trace_group *group, FILE *out)
 {
+	char bytes[NUMBER_BYTES_LEN];
+
 	putc('\n', out);
 	print_disk(trace, group->disk, out);
-	fprintf(out, ", %s: %" PRIu64 " requests, ", trace_op_name(group->op), group->whole.count);
-	print_bytes(out, group->bytes);
+	fprintf(out, ", %s: %" PRIu64 " requests, %s", trace_op_name(group->op), group->whole.count,
+		number_format_bytes(bytes, group->bytes));
 	if (group->errors)
 		fprintf(out, ", %" PRIu64 " failed", group->errors);
 	fprintf(out, "\n\n  %-10s %9s %7s %7s %7s %7s %7s %7s %7s\n", "layer", "count", "share",
@@ -239,8 +229,8 @@ static void print_legend(const struct trace *trace, const struct trace_groups *g
 	/* By what this host shows. */
 	fprintf(out, "  %-10s from its %s, or its pop if it has no doorbell of its own,\n"
 		"  %-10s to its %s, or its publish if it has none\n", "whole",
-		trace->has_guest ? "issue" : trace->shows[TRACE_EXIT] ? "exit" : "doorbell", "",
-		trace->has_guest ? "end in the guest" :
+		trace->guest ? "issue" : trace->shows[TRACE_EXIT] ? "exit" : "doorbell", "",
+		trace->guest ? "end in the guest" :
 		trace->shows[TRACE_ENTRY] ? "interrupt's entry" : "interrupt's acceptance");
 	fprintf(out, "  %-10s with a doorbell and an interrupt of its own; part: all others\n",
 		"full");

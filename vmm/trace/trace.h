@@ -29,8 +29,7 @@ struct trace_thread {
 	uint16_t vcpu; /* its number; TRACE_NO_VCPU: it is none */
 	bool serves;   /* it popped requests */
 	char name[TRACE_COMM_LEN];
-	uint64_t wakes, sleeps, poll_hits, poll_misses, hit_ns, miss_ns;
-	uint64_t enters;
+	uint64_t sleeps, poll_hits, poll_misses, hit_ns, miss_ns;
 	bool tsc_known;
 	uint64_t tsc_offset; /* guest TSC = host TSC + this, modulo 2^64 */
 };
@@ -113,9 +112,8 @@ struct trace {
 	bool shows[TRACE_STAMPS]; /* does the recording tell this of any request? */
 	struct trace_counters counters;
 
-	uint64_t clock_error; /* of TRACE_ISSUE and TRACE_DONE, at most, in ns */
-	bool has_guest;       /* these were filled in */
-	const struct trace_guest *guest; /* how: of whom called trace_guest_load() */
+	/* NULL: TRACE_ISSUE and TRACE_DONE are not filled in.  Of trace_guest_load()'s caller. */
+	const struct trace_guest *guest;
 };
 
 /*
