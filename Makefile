@@ -7,6 +7,7 @@
 #   make conformance  the virtio specification, row by row, and QEMU beside vmm
 #   make bench        vmm, QEMU and the host side by side: Documentation/benchmarks.md
 #   make bench-requests  the instructions of a request, by callgrind
+#   make bench-overhead  what probes, accounting and recording cost
 #   make deps         install what all of this needs (Debian, root)
 #   make install      into $(DESTDIR)$(PREFIX)
 #   make clean

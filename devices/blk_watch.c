@@ -192,6 +192,8 @@ static void ends(struct blk_watch *watch, unsigned index, enum hang kind, uint32
 	const struct virtio_device *dev = &watch->blk->virtio;
 	bool stopped = load_relaxed(&dev->queue[index].state) == QUEUE_STOPPED;
 
+	/* A stop ends no request: it waits for them. */
+	stopped &= kind != HANG_REQUEST;
 	if (hang->told && log_allowed(&watch->over))
 		log_error("%s: queue %u: %s, after %g s", dev->name, index,
 			  stopped ? "the guest stopped it" : is_over[kind],

@@ -34,7 +34,7 @@
  * Rounds, of which one is timed: see io_thread_woken_ns().  Enough of them for
  * percentiles, few enough to cost nothing.
  */
-#define IO_TIMED_ONE_IN 64
+#define IO_TIMED_ONE_IN 128
 
 struct io_uring_sqe;
 struct io_thread;

@@ -10,7 +10,7 @@ set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: check.sh BUILD [TIER]..." >&2; exit 2; }
 build=$1
 shift
-[ $# -gt 0 ] || set -- unit sanitized cli bench direct lifecycle hangs load stats probes stock conformance
+[ $# -gt 0 ] || set -- unit sanitized cli bench direct lifecycle hangs load stats probes trace stock conformance
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 

@@ -3,7 +3,7 @@
 
 .PHONY: deps demo demo-trace check conformance
 .PHONY: check-unit check-sanitized check-cli check-direct check-lifecycle check-hangs check-load
-.PHONY: check-stats check-probes
+.PHONY: check-stats check-probes check-trace
 .PHONY: check-stock check-bench check-conformance bench
 
 # What a tier prints is kept for the table of requirements.
@@ -52,6 +52,9 @@ check-stats: $(O)/vmm $(KIT_ELF)
 
 check-probes: $(O)/vmm $(KIT_ELF)
 	tests/direct/probes.sh $(O)/vmm $(KIT_ELF)
+
+check-trace: $(O)/vmm $(KIT_ELF)
+	tests/direct/trace.sh $(O)/vmm $(KIT_ELF)
 
 check-stock: $(O)/vmm
 	@$(KEEP)/stock.tap tests/stock/run.sh $(O)

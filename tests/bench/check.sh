@@ -47,5 +47,27 @@ judge "$work/bad"
 check "what is no number is refused" grep -q 'bad:1: not a result$' "$work/out"
 check "with a status" test $status -gt 1
 
+# Of ratios 1.00 to 1.29, the 10th and the 21st are where the median is by 95 %.
+for round in {0..29}; do
+	printf 'overhead/poll/1\toff\tus_per_request\t%d\t2\n' "$round"
+	printf 'overhead/poll/1\taccounting\tus_per_request\t%d\t2.%02d\n' "$round" $((2 * round))
+done > "$work/overhead"
+printf 'Date\ttoday\n' > "$work/facts"
+printf '# Benchmarks\n\n## What this does not show\n\n## The machine\n' > "$work/document"
+cp "$work/document" "$work/before"
+./report.pl --overhead "$work/overhead" "$work/facts" "$work/document" > "$work/section"
+check "a median's confidence interval" \
+	grep -qF '| depth 1, the guest polls | 2 | +14.5 % (+9.0 to +20.0) |' "$work/section"
+check "its section is added" \
+	cmp <(grep -vxFf "$work/section" "$work/document") <(grep -v '^$' "$work/before")
+cp "$work/document" "$work/before"
+./report.pl --overhead "$work/overhead" "$work/facts" "$work/document" > "$work/section"
+check "and replaced" cmp "$work/before" "$work/document"
+printf '#!/bin/sh\nexec cat > "%s/plot"\n' "$work" > "$work/gnuplot"
+chmod +x "$work/gnuplot"
+PATH=$work:$PATH ./report.pl "$work/complete" "$work/facts" "$work/document" "$work/plot.svg" \
+	> "$work/out"
+check "and kept" grep -qF '+14.5 % (+9.0 to +20.0)' "$work/document"
+
 echo "$((number - failed)) passed, $failed failed"
 ((failed == 0))

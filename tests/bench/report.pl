@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # usage: report.pl RESULTS [FACTS DOCUMENT PLOT]
+#        report.pl --overhead RESULTS FACTS DOCUMENT
 #
 # Judges what the benches measured. RESULTS has lines of case, monitor, metric,
 # round and value, with tabs between, FACTS lines of key and value. Prints the
@@ -10,12 +11,16 @@
 # a target has no results; a target that is missed is a result.
 #
 # A ratio is taken round by round, between neighbours in time, and the median of the
-# ratios counts.
+# ratios counts. With --overhead, RESULTS are those of overhead.sh, which become a section
+# of DOCUMENT; without, DOCUMENT keeps the one that it has.
 use strict;
 use warnings;
 use List::Util qw(max min);
 
-@ARGV == 1 || @ARGV == 4 or die "usage: report.pl RESULTS [FACTS DOCUMENT PLOT]\n";
+my $overhead = @ARGV && $ARGV[0] eq '--overhead' && shift;
+($overhead ? @ARGV == 3 : @ARGV == 1 || @ARGV == 4)
+	or die "usage: report.pl RESULTS [FACTS DOCUMENT PLOT]\n" .
+		"       report.pl --overhead RESULTS FACTS DOCUMENT\n";
 my ($results, $facts, $document, $plot) = @ARGV;
 
 my @monitors = qw(host vmm vmm-nopoll qemu-iothread qemu-iothread-nopoll qemu-main qemu-q35
@@ -174,7 +179,118 @@ sub print_targets {
 	print summary(), "\n";
 }
 
+# --- What it costs to look on.
+
+my $overhead_title = '## What it costs to look on';
+
+# The median, and between which values that of all there could be lies with 95 % or more:
+# as many are below it as heads in throws of a coin.
+sub confidence {
+	my @sorted = sort { $a <=> $b } @_;
+	my ($rank, $below, $chance) = (0, 0, 0.5 ** @sorted);
+	for my $heads (0 .. @sorted / 2) {
+		$below += $chance;
+		last if $below > 0.025;
+		$rank = $heads + 1;
+		$chance *= (@sorted - $heads) / ($heads + 1);
+	}
+	return (median(@sorted), $rank ? @sorted[$rank - 1, -$rank] : ());
+}
+
+# How much more, of a hundred.
+sub percent {
+	return sprintf('%+.1f', ($_[0] - 1) * 100) =~ s/^-0\.0$/+0.0/r =~ s/^-/−/r;
+}
+
+sub more {
+	my ($case, $metric, $monitor, $to) = @_;
+	my @ratios = ratios($case, $metric, $monitor, $to) or return '';
+	my ($median, @interval) = confidence(@ratios);
+	return percent($median) . ' %' .
+		(@interval ? ' (' . join(' to ', map { percent($_) } @interval) . ')' : '');
+}
+
+sub overhead_row {
+	my ($name, $case, $metric, $base, @others) = @_;
+	return () unless $value{$case} && %{rounds_of($case, $base, $metric)};
+	return [$name, digits(median(values %{rounds_of($case, $base, $metric)})),
+		map { more($case, $metric, $_, $base) } @others];
+}
+
+sub overhead_text {
+	my ($facts) = @_;
+	my (@instructions, @times, @traced);
+	for my $case (sort grep { m{^overhead/instructions/} } keys %value) {
+		my ($ring, $batch) = $case =~ m{([^/]+)/(\d+)$};
+		push @instructions, overhead_row("$ring, " . ($batch == 1 ? 'one by one' : "$batch at once"),
+			$case, 'instructions_per_request', qw(off accounting default));
+	}
+	for my $wait (qw(poll interrupt)) {
+		for my $depth (1, 32) {
+			my $name = "depth $depth, " . ($wait eq 'poll' ? 'the guest polls' : 'interrupts');
+			push @times, overhead_row($name, "overhead/$wait/$depth", 'us_per_request',
+				qw(off accounting default));
+			push @traced, overhead_row($name, "overhead/$wait/$depth/trace", 'us_per_request',
+				qw(default tracing));
+		}
+	}
+	return "\n$overhead_title\n\n" . <<~END . table(['', 'Without', '+ accounting', '+ probes'],
+		Made by `make bench-overhead`; not to be edited.
+
+		Instructions of the I/O thread in user space for a read, by ring and layout, as
+		callgrind counts them over the mock driver, without any probes and accounting; then
+		with accounting, which times one request in 128; then with the probes besides, off,
+		which is how vmm is built.
+
+		END
+		@instructions) . <<~END . table(['', 'Without, µs', '+ accounting', '+ probes'], @times) .
+
+		Time a request of 4 KiB random reads by the bench guest, image in the page cache, on
+		this machine's KVM: the median over the rounds, then that of the ratios to it within
+		a round, and in brackets where it lies with a probability of 95 % (binomial, of order
+		statistics). What has 0 in there is not told from nothing by these rounds.
+
+		END
+		<<~END . table(['', 'Not recorded, µs', 'Recorded'], @traced) . "\n" . table(['', ''], @$facts);
+
+		The same while `vmm trace record` records all that it can, to what the same VM did
+		just before.
+
+		END
+}
+
+# The section of a document as it is, if it has one: up to the next.
+sub overhead_section {
+	my ($text) = @_;
+	return $text =~ /(\n\Q$overhead_title\E\n.*?)(?=\n## )/s ? $1 : '';
+}
+
+sub replace_overhead {
+	my $text = read_text($document);
+	my $new = overhead_text([map { [split /\t/, $_, 2] } split /\n/, read_text($facts)]);
+	my $old = overhead_section($text);
+	my $at = $old ne '' ? index($text, $old) : index($text, "\n## What this does not show\n");
+	$at >= 0 or die "report.pl: $document: no place for the overhead\n";
+	substr($text, $at, length $old) = $new;
+	write_text($document, $text);
+	print $new;
+}
+
 # --- The document.
+
+sub read_text {
+	my ($path) = @_;
+	open(my $file, '<', $path) or die "report.pl: $path: $!\n";
+	local $/;
+	return <$file> // '';
+}
+
+sub write_text {
+	my ($path, $text) = @_;
+	open(my $file, '>', $path) or die "report.pl: $path: $!\n";
+	print $file $text;
+	close($file) or die "report.pl: $path: $!\n";
+}
 
 sub table {
 	my ($head, @rows) = @_;
@@ -316,7 +432,8 @@ sub facts_text {
 
 sub write_document {
 	(my $picture = $plot) =~ s{.*/}{};
-	my $text = <<~END . targets_text() . <<~END . details_text() . <<~END . facts_text();
+	my $kept = -e $document ? overhead_section(read_text($document)) : '';
+	my $text = <<~END . targets_text() . <<~END . details_text() . $kept . <<~END . facts_text();
 		# Benchmarks
 
 		Made by `make bench`; not to be edited.
@@ -370,9 +487,7 @@ sub write_document {
 		## The machine
 
 		END
-	open(my $file, '>', $document) or die "report.pl: $document: $!\n";
-	print $file $text;
-	close($file) or die "report.pl: $document: $!\n";
+	write_text($document, $text);
 }
 
 # --- The plot.
@@ -424,6 +539,10 @@ sub draw {
 }
 
 read_results();
+if ($overhead) {
+	replace_overhead();
+	exit;
+}
 judge();
 print_targets();
 if ($document) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * usage: requests split|packed direct|indirect COUNT
+ * usage: requests split|packed direct|indirect COUNT BATCH
  *
- * Reads a sector COUNT times, in batches, through the block device on the mock
- * driver: for tests/bench/requests.sh, which counts what the I/O thread does.
+ * Reads a sector COUNT times, in batches of BATCH, through the block device on the
+ * mock driver: for tests/bench/requests.sh, which counts what the I/O thread does.
  */
 #include <check.h>
 #include <stdio.h>
@@ -14,23 +14,23 @@
 
 #include "tests/unit/blk-rig.h"
 
-#define BATCH 32
+#define BATCH_MAX 64
 
 static bool packed, indirect;
-static unsigned long count;
+static unsigned long count, batch;
 
 static void run(struct blk_rig *rig, enum rig_cut cut)
 {
 	struct rig_request read = { .type = VIRTIO_BLK_T_IN, .in = DISK_SECTOR, .cut = cut };
 	struct rig_result result;
 
-	for (unsigned long done = 0; done < count; done += BATCH) {
-		for (unsigned i = 0; i < BATCH; i++) {
+	for (unsigned long done = 0; done < count; done += batch) {
+		for (unsigned i = 0; i < batch; i++) {
 			read.sector = i;
 			must(rig_add(rig, &read) >= 0);
 		}
 		rig_kick(rig);
-		for (unsigned i = 0; i < BATCH; i++) {
+		for (unsigned i = 0; i < batch; i++) {
 			rig_wait(rig, &result);
 			must(result.status == VIRTIO_BLK_S_OK);
 		}
@@ -49,7 +49,7 @@ START_TEST(requests)
 	char path[32];
 	int fd = memfd_create("image", 0);
 
-	must(ftruncate(fd, BATCH * DISK_SECTOR) == 0);
+	must(ftruncate(fd, BATCH_MAX * DISK_SECTOR) == 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	config.disk.path = path;
 	must(io_thread_create(&thread, &thread_config) == 0);
@@ -70,13 +70,16 @@ int main(int argc, char **argv)
 	TCase *tcase = tcase_create("requests");
 	int failed;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: requests split|packed direct|indirect COUNT\n");
+	if (argc == 5) {
+		count = strtoul(argv[3], NULL, 10);
+		batch = strtoul(argv[4], NULL, 10);
+	}
+	if (!batch || batch > BATCH_MAX) {
+		fprintf(stderr, "usage: requests split|packed direct|indirect COUNT BATCH\n");
 		return 2;
 	}
 	packed = !strcmp(argv[1], "packed");
 	indirect = !strcmp(argv[2], "indirect");
-	count = strtoul(argv[3], NULL, 10);
 	tcase_add_test(tcase, requests);
 	suite_add_tcase(suite, tcase);
 	srunner_set_fork_status(runner, CK_NOFORK);

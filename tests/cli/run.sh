@@ -169,6 +169,29 @@ done
 [ "$(wc -w <<< "$words")" -ge 17 ] || missing+="help lists only: $words"
 report "the manual has every option and key" "$missing"
 
+printed "help trace" "Usage: vmm trace record [OPTION]... PID|NAME" "$vmm" help trace
+printed "trace record --help" "Usage: vmm trace record [OPTION]... PID|NAME" \
+	"$vmm" trace record --help --nonsense
+missing=
+words=$(sed -nE 's/^  -., (--[a-z]+).*/\1/p' "$top/stdout")
+for word in $words; do
+	sed -n '/^\.SS vmm trace record/,/^\.S[HS]/{ s/\\-/-/g; p }' "$manual" | grep -A 1 '^\.TP' |
+		grep -qF -e "$word" || missing+="$word is not in vmm.1"$'\n'
+done
+[ "$(wc -w <<< "$words")" = 5 ] || missing+="help lists: $words"
+report "the manual has every option of trace record" "$missing"
+
+printed "trace report --help" "Usage: vmm trace report [OPTION]... FILE" \
+	"$vmm" trace report --help --nonsense
+missing=
+words=$(sed -nE 's/^  .{4}(--[a-z-]+).*/\1/p' "$top/stdout")
+for word in $words; do
+	sed -n '/^\.SS vmm trace report/,/^\.SH/{ s/\\-/-/g; p }' "$manual" | grep -A 1 '^\.TP' |
+		grep -qF -e "$word" || missing+="$word is not in vmm.1"$'\n'
+done
+[ "$(wc -w <<< "$words")" = 10 ] || missing+="help lists: $words"
+report "the manual has every option of trace report" "$missing"
+
 # Its tables are what the program prints.
 # in_manual SECTION: the last text of it that is not filled
 in_manual()
@@ -211,6 +234,40 @@ refused "version with an argument" 2 \
 # shellcheck disable=SC2016
 refused "help to a full device" 1 "vmm: stdout: No space left on device" \
 	bash -c 'exec "$1" help > /dev/full' bash "$vmm"
+
+# --- Trace.
+
+see_trace=$'\n'"vmm: see 'vmm help trace'"
+refused "trace alone" 2 "vmm: trace needs a command: record or report$see_trace" "$vmm" trace
+refused "trace of another kind" 2 "vmm: unknown command 'trace stop'$see_trace" "$vmm" trace stop
+refused "trace record of no VM" 2 "vmm: no VM given: its PID, or its --name$see_trace" \
+	"$vmm" trace record
+refused "trace record with an unknown option" 2 "vmm: unknown option '--file'$see_trace" \
+	"$vmm" trace record --file x web
+refused "trace record for no time" 2 \
+	"vmm: --duration '0': not seconds like 5 or 0.5$see_trace" "$vmm" trace record -d 0 web
+refused "trace record of no process" 1 "vmm: no process has PID 4194305" \
+	"$vmm" trace record 4194305
+refused "trace record of another program" 1 \
+	"vmm: PID $$: its program '$(readlink /proc/$$/exe)' is not vmm, or was built with PROBES=no" \
+	"$vmm" trace record $$
+refused "trace report of nothing" 2 \
+	"vmm: no recording given: a FILE that 'vmm trace record' made$see_trace" "$vmm" trace report
+refused "trace report of two files" 2 "vmm: unexpected argument 'b' after 'a'$see_trace" \
+	"$vmm" trace report a b
+refused "trace report with an unknown option" 2 "vmm: unknown option '--file'$see_trace" \
+	"$vmm" trace report --file x
+refused "trace report of a disk with a name" 2 \
+	"vmm: --disk 'vda': not a number from 0 to 65535$see_trace" "$vmm" trace report --disk vda a
+refused "trace report of an absent file" 1 \
+	"vmm: $top/none: cannot open: No such file or directory" "$vmm" trace report "$top/none"
+refused "trace report of a folder" 1 "vmm: $top: cannot open: Is a directory" \
+	"$vmm" trace report "$top"
+refused "trace report of another file" 1 "vmm: $vmm: not a recording, or not all of one" "$vmm" trace report "$vmm"
+echo hello > "$top/text"
+refused "trace report of another text" 1 "vmm: $top/text: 1 lines of it are not of perf script
+vmm: $top/text: no request of a vmm in it: was it made by 'vmm trace record', while the guest used \
+its disk?" "$vmm" trace report --perf-script "$top/text"
 
 # --- Options.
 

@@ -83,12 +83,13 @@ case_sigint_halted() { signal INT 130 halt; }
 case_sighup() { signal HUP 129 spin; }
 case_sigquit_halted() { signal QUIT 131 halt; }
 
-# Not deadly: statistics, and a look at the images.
+# Not deadly: statistics, a look at the images, and what recordings need.
 case_sigusr() {
 	start end=spin
 	until_it_runs
 	kill -USR1 "$pid"
 	kill -USR2 "$pid"
+	kill -RTMIN+1 "$pid"
 	kill -TERM "$pid"
 	finish 143
 }

@@ -84,6 +84,14 @@ for event in kvm_mmio kvm_fast_mmio kvm_pio; do
 	esac
 done
 
+# reported: what "vmm trace report" makes of the events agrees with the guest, too
+reported() {
+	sed "s/ $group:/ sdt_vmm:/" events | ./vmm trace report --json --slowest 100 --perf-script - \
+		>report.json 2>>why &&
+		"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" \
+			report.json console 2>>why
+}
+
 # traced NAME OPTIONS ARGUMENT...: a run of the bench guest, recorded from its first
 # instruction to its last, agrees with what the guest says
 traced() {
@@ -95,7 +103,7 @@ traced() {
 		./vmm run -k "$kit" -m 64M -c 1 -p "$options warm-ms=0 bench-ms=30000 log=on" "$@" \
 		</dev/null >console 2>errors &&
 		perf script -i perf.data --show-lost-events >events 2>>why &&
-		"$here/probes.pl" "$group" console <events 2>>why; then
+		"$here/probes.pl" "$group" console <events 2>>why && reported; then
 		result ok "$name"
 	else
 		result 'not ok' "$name"
@@ -104,7 +112,8 @@ traced() {
 
 # hits EVENT: how often it was hit since it was defined
 hits() {
-	awk -v event="$1" '$2 == event { print $3 }' $tracefs/uprobe_profile
+	awk -v file="$work/vmm" -v event="$1" '$1 == file && $2 == event { print $3 }' \
+		$tracefs/uprobe_profile
 }
 
 # until_hits EVENT COUNT

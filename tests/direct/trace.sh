@@ -5,7 +5,7 @@
 #
 # vmm trace record, with perf, on VMs whose guest is the bench of the test kit:
 # what it records, that it leaves nothing behind, however it ends, and what it
-# says where it cannot. TAP, then "N passed, N failed".
+# says where it cannot; and the pictures of a recording. TAP, then "N passed, N failed".
 set -euo pipefail
 
 [ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
@@ -15,15 +15,18 @@ set -euo pipefail
 if [ -z "${VMM_TRACE_MOUNTS-}" ]; then
 	VMM_TRACE_MOUNTS=1 exec unshare --mount "$0" "$@"
 fi
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly tracefs=/sys/kernel/tracing
 [ -e $tracefs/uprobe_events ] || mount -t tracefs nodev $tracefs
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+chrome=$(dirname "$(dirname "$(realpath "$0")")")/trace/chrome.pl
 chmod 755 "$work" # some enter it as nobody
 install -m 755 "$1" "$work/vmm"
 cp "$2" "$work/kit"
 kit=$work/kit
+manual=$(cd "$(dirname "$0")" && pwd)/../../Documentation/vmm.1
 readonly nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 export LC_ALL=C
 
@@ -90,6 +93,7 @@ record() {
 
 # background ARGUMENT...: the same, until it records
 background() {
+	rm -f said
 	"$vmm" trace record "$@" </dev/null >printed 2>said &
 	recorder=$!
 	until_it grep -qs '^vmm: recording PID' said
@@ -159,7 +163,7 @@ case_by_name() {
 	[[ $pops -gt 100 && $((pops - pushes)) -le 4 && $((pushes - pops)) -le 4 ]] ||
 		fail "$pops pops, $pushes pushes"
 	# Twice: at the beginning and at the end.
-	[[ $(hits sdt_vmm:clock) = 2 && $(hits sdt_vmm:disk) = 2 && $(hits sdt_vmm:vcpu_tsc) = 2 ]] ||
+	[[ $(hits sdt_vmm:clock) = 2 && $(hits sdt_vmm:disk) = 2 && $(hits sdt_vmm:vcpu_tsc) -ge 1 ]] ||
 		fail "$(grep -E 'clock|disk|vcpu_tsc' lines)"
 	grep -q '^ *io0 .* sdt_vmm:pop: ' lines || fail "no thread io0"
 	grep -q '^ *vcpu0 .* kvm:' lines || fail "no thread vcpu0"
@@ -213,9 +217,9 @@ case_verbose() {
 	record -v -d 0.1 -o web.data web
 	end
 	clean
-	grep -q "^vmm: perf --buildid-dir $PWD/tmp/[^ ]* probe -x $vmm 'sdt_vmm:\*'$" said ||
+	grep -q "^vmm: perf --buildid-dir $PWD/tmp/[^ ]* probe -x $PWD/tmp/[^ ]*/vmm -D 'sdt_vmm:\*'$" said ||
 		fail "$(cat said)"
-	grep -q '^vmm: perf record -k CLOCK_MONOTONIC .* -e sdt_vmm:pop .* --switch-events ' said ||
+	grep -q "^vmm: perf record -k CLOCK_MONOTONIC .* -e 'sdt_vmm:\*' .* --switch-events " said ||
 		fail "$(cat said)"
 	grep -q "^vmm: perf probe --del 'sdt_vmm:\*'$" said || fail "$(cat said)"
 }
@@ -243,6 +247,34 @@ case_vm_is_killed() {
 	counted web.data >counts
 }
 
+# It ends before perf is ready, or just then: while this command of perf's runs.
+case_vm_ends_too_early() {
+	local command
+	for command in 'perf --version' 'probe -x' 'perf record'; do
+		load randread/4k/4/1
+		rm -f said
+		"$vmm" trace record -v -o web.data "$pid" </dev/null >printed 2>said &
+		recorder=$!
+		until_it grep -qs -e "$command" said
+		kill -KILL "$pid"
+		wait "$pid" 2>/dev/null || true
+		local was=$pid status=0
+		pid=
+		wait "$recorder" || status=$?
+		recorder=
+		clean
+		# perf may have been faster.
+		if [ "$status" = 0 ]; then
+			grep -qx 'vmm: warning: the VM has ended' said || fail "$(cat said)"
+			continue
+		fi
+		[ "$status" = 1 ] || fail "$command: status $status: $(cat said)"
+		grep -qx "vmm: PID $was has ended meanwhile" said ||
+			fail "$command: status $status: $(cat said)"
+		[ ! -e web.data ] || fail "$command: it left a file"
+	done
+}
+
 # perf ends with it; the probes that it could not remove are removed by the next.
 case_recorder_is_killed() {
 	load randread/4k/4/1
@@ -252,7 +284,6 @@ case_recorder_is_killed() {
 	recorder=
 	until_it flock --nonblock $tracefs/uprobe_events true
 	! no_probes || fail "no probes were left"
-	rm -r tmp/*
 	record -d 0.1 -o web.data web
 	end
 	grep -qx 'vmm: warning: removing the probes sdt_vmm:\* that somebody left' said ||
@@ -287,6 +318,35 @@ case_two_at_a_time() {
 	clean
 }
 
+# The report finds each pop and push of the recording, and all layers that PVM or
+# hardware show; and where FILE is none, it says so.
+case_report() {
+	local seen queue
+	load randread/4k/4/1
+	record -d 0.5 -o web.data "$pid"
+	end
+	"$vmm" trace report web.data >text
+	grep -qE '^disk 0 \(disk.img\), read: [0-9]+ requests, ' text || fail "$(cat text)"
+	grep -q ': difference 0.00%$' text || fail "$(cat text)"
+	for seen in wake-up 'CPU wait' pop submit disk publish interrupt whole; do
+		grep -qE "^  $seen +[0-9]+ +[0-9.]+% " text || fail "no $seen: $(cat text)"
+	done
+	! grep -q ' 0 lost,' said || ! grep -q WARNING text || fail "$(cat text)"
+	[ "$(wc -L <text)" -le 80 ] || fail "$(wc -L <text) columns"
+	"$vmm" trace report --json web.data >report.json
+	"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" report.json
+	counted web.data >counts
+	queue=$(tr -d '\n\t' <report.json | grep -o '"pops":[0-9]*,"pushes":[0-9]*')
+	[ "$queue" = "\"pops\":$(hits sdt_vmm:pop),\"pushes\":$(hits sdt_vmm:push)" ] ||
+		fail "$queue"
+	refused "vmm: console: not a recording, or not all of one" "$vmm" trace report console
+	refused "vmm: none: cannot open: No such file or directory" "$vmm" trace report none
+	head -c 100000 web.data >part
+	refused "vmm: part: not a recording, or not all of one" "$vmm" trace report part
+	refused "vmm: perf is not installed: Debian has it in the package linux-perf" \
+		env PATH="$PWD/home" "$vmm" trace report web.data
+}
+
 # perf's buffer of one page is full at once, and the report counts what is missing.
 case_loss() {
 	local lost
@@ -298,6 +358,13 @@ case_loss() {
 		fail "$(cat said)"
 	read -r _ lost < <(counted web.data)
 	[ "$lost" -gt 0 ] || fail "perf script tells of none"
+	# What the last line said, which may be more.
+	lost=$(sed -n 's/.* events, \([0-9]*\) lost, .*/\1/p' said)
+	"$vmm" trace report --json web.data >report.json
+	grep -q "\"lost_events\":$lost," report.json || fail "not $lost: $(cat report.json)"
+	"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" report.json
+	"$vmm" trace report web.data >text
+	grep -q "^WARNING: perf lost $lost events" text || fail "$(cat text)"
 }
 
 case_unknown_names() {
@@ -347,7 +414,7 @@ case_perf_fails() {
 	printf '#!/bin/sh\n[ "$1" = --version ] || { echo no luck >&2; exit 1; }\n' >bin/perf
 	chmod 755 bin/perf
 	echo old >web.data
-	refused "vmm: cannot add the probes"$'\n'"vmm: perf says: no luck" \
+	refused "vmm: cannot find the probes of vmm"$'\n'"vmm: perf says: no luck" \
 		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data web
 	[ "$(cat web.data)" = old ] || fail "the old file is gone"
 	end
@@ -418,14 +485,78 @@ case_file_cannot_be_written() {
 	clean
 }
 
-# A program whose file is gone, since it was built anew, cannot be probed.
+# requests TEXT: that the report says it is about
+requests() {
+	sed -n '1s/.* events, \([0-9]*\) requests .*/\1/p' "$1"
+}
+
+# All requests of a recording, and as many as the time that is asked for has.
+case_pictures() {
+	local all some
+	load randread/4k/4/1
+	record -d 0.5 -o web.data web
+	end
+	"$vmm" trace report --chrome all.json --svg all.svg web.data >text
+	"$chrome" all.json >shown
+	all=$(requests text)
+	[ "$all" -gt 100 ] || fail "$all requests"
+	[ "$(grep -c '|read' shown)" = "$all" ] || fail "$(grep -c '|read' shown), not $all"
+	for track in batches 'on CPU' 'doorbells, interrupts'; do
+		grep -q "^virtual machine|[^|]* $track|" shown || fail "no $track"
+	done
+	rsvg-convert all.svg >all.png
+	grep -q ">$all requests of disk.img in " all.svg || fail "$(grep requests all.svg)"
+
+	"$vmm" trace report --chrome some.json --from 0.1 --to 0.3 web.data >text
+	"$chrome" some.json >shown
+	some=$(grep -c '|read' shown)
+	[[ $some -gt 0 && $some -lt $all ]] || fail "$some of $all"
+	awk -F'|' '/\|read/ && $3 > 250000000 { late = 1 } END { exit late }' shown ||
+		fail "of another time"
+}
+
+# Its program has been built anew, and its folder's name has a blank.
 case_program_is_gone() {
+	mkdir 'a folder'
+	mv vmm 'a folder/vmm'
+	vmm="$PWD/a folder/vmm"
 	load randread/4k/4/1
 	cp "$vmm" anew
 	mv anew "$vmm"
-	refused "vmm: PID $pid: its program '$vmm (deleted)' cannot be found: start the VM anew" \
-		"$vmm" trace record web
+	record -d 0.1 -o web.data web
 	end
+	clean
+	counted web.data >counts
+	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
+}
+
+# Another event of the same name is in nobody's way.
+case_other_probes() {
+	load randread/4k/4/1
+	echo "p:vmm_other/pop $vmm:0x1000" >>$tracefs/uprobe_events
+	record -d 0.1 -o web.data web
+	end
+	probes | grep -q 'p:vmm_other/pop ' || fail "it is gone"
+	echo '-:vmm_other/pop' >>$tracefs/uprobe_events
+	clean
+}
+
+# The manual's lines do the same.
+case_by_hand() {
+	load randread/4k/4/1
+	sed '1,/^\.SS vmm trace record/d' "$manual" | sed '1,/^\.nf/d; /^\.fi/,$d' |
+		sed "s|\\\\-|-|g; s|\\\\e\$|\\\\|; s|/usr/local/bin/vmm|$vmm|; s|sleep 5|sleep 0.5|
+			s|PID|$pid|g; s|LAST|$((pid + 20))|" >by-hand
+	timeout 60 bash -e by-hand </dev/null >printed 2>said || fail "$(cat by-hand said)"
+	no_probes || fail "probes: $(probes)"
+	perf evlist -i vmm-trace.data | grep -v '^[#d]' >by-hand-events
+	perf script -i vmm-trace.data >lines 2>perf-errors
+	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
+	[ "$(hits sched:sched_waking)" -gt 0 ] || fail "no wake-ups"
+	record -v -d 0.1 -o web.data web
+	end
+	perf evlist -i web.data | grep -v '^[#d]' >events # nor the dummy
+	diff <(sort by-hand-events) <(sort events) || fail "other events"
 }
 
 run() {

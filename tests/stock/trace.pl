@@ -41,14 +41,14 @@ check($recording->{$_} == 0, "$_ is $recording->{$_}")
 	for qw(lost_events torn broken_lines stray_events disordered_stamps);
 check(!@{$recording->{not_shown}}, "this host does not show: @{$recording->{not_shown}}");
 check(@{$report->{slowest}} == $recording->{requests}, "not all requests are listed");
-check(@requests >= 200, scalar(@requests) . ' requests in 5 s');
+check(@requests >= 20, scalar(@requests) . ' requests in 5 s');
 
 # --- Every layer of such a host. A doorbell of a thread that is awake has no wake-up.
 
 my @layers = (
-	(map { [$_, 'doorbell', 0.5] } 'KVM exit', 'wake-up', 'CPU wait', 'pop'),
-	(map { [$_, '', 0.98] } 'issue', 'submit', 'disk', 'publish', 'guest'),
-	(map { [$_, 'interrupt', 0.5] } 'interrupt', 'inject', 'entry'),
+	(map { [$_, 'doorbell', 0.5] } qw(exit wake cpu pop)),
+	(map { [$_, '', 0.98] } qw(issue submit disk publish guest)),
+	(map { [$_, 'interrupt', 0.5] } qw(interrupt inject entry)),
 );
 check(join(' ', sort map { $_->{operation} } @groups) eq 'read write', 'reads and writes');
 for my $group (@groups) {

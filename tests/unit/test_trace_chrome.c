@@ -90,9 +90,9 @@ START_TEST(layers_and_flows)
 	requests[1].t[TRACE_PUSH] = BEGIN + 12345678901;
 	requests[1].t[TRACE_PUBLISH] = BEGIN + 12345678903;
 	expect(&trace,
-	       "virtual machine|vCPU 0 (100) doorbells, interrupts|15000|1000|"
+	       "virtual machine|vcpu0 (100) doorbells, interrupts|15000|1000|"
 	       "interrupt disk 0 queue 0 flow_in 0x1\n"
-	       "virtual machine|vCPU 1 (101) doorbells, interrupts|3000|1000|"
+	       "virtual machine|vcpu1 (101) doorbells, interrupts|3000|1000|"
 	       "doorbell disk 0 queue 0 flow_out 0x0\n"
 	       "disk 0 queue 0 a.img|in flight: 1|1000|16000|read\n"
 	       "disk 0 queue 0 a.img|in flight: 1|1000|1000|  issue\n"
@@ -156,7 +156,8 @@ END_TEST
 START_TEST(spans_of_threads)
 {
 	struct trace_span spans[] = {
-		{ BEGIN - 5, BEGIN + 9, 0, TRACE_SPAN_RUNNING, 0 },
+		/* It cannot go on when the next one begins. */
+		{ BEGIN - 5, BEGIN + 10, 0, TRACE_SPAN_RUNNING, 0 },
 		{ BEGIN + 9, BEGIN + 11, 0, TRACE_SPAN_RUNNING, 0 },
 		{ BEGIN + 6, BEGIN + 10, 0, TRACE_SPAN_EXIT, 0 },
 		{ BEGIN + 20, BEGIN + 21, 0, TRACE_SPAN_EXIT, 99 },
@@ -197,11 +198,11 @@ START_TEST(marks_do_not_overlap)
 	requests[0].t[TRACE_ACCEPT] = BEGIN + 310;
 	requests[1].t[TRACE_ACCEPT] = BEGIN + 310;
 	expect(&trace,
-	       "virtual machine|vCPU 0 (100) doorbells, interrupts|10|1|"
+	       "virtual machine|vcpu0 (100) doorbells, interrupts|10|1|"
 	       "doorbell disk 0 queue 0 flow_out 0x0\n"
-	       "virtual machine|vCPU 0 (100) doorbells, interrupts|11|40|"
+	       "virtual machine|vcpu0 (100) doorbells, interrupts|11|40|"
 	       "doorbell disk 0 queue 0 flow_out 0x2\n"
-	       "virtual machine|vCPU 0 (100) doorbells, interrupts|310|0|"
+	       "virtual machine|vcpu0 (100) doorbells, interrupts|310|0|"
 	       "interrupt disk 0 queue 0 flow_in 0x1\n"
 	       "disk 0 queue 0 a.img|in flight: 1|10|300|read\n"
 	       "disk 0 queue 0 a.img|in flight: 1|10|40|  wake-up\n"

@@ -17,7 +17,7 @@ static struct trace_span spans[4];
 static struct trace_thread thread = { .tid = 100, .vcpu = TRACE_NO_VCPU, .name = "io0" };
 static struct trace trace;
 
-/* A request on disk 0 and 1 by turns in each of four seconds, and one span from each to the next. */
+/* In each of four seconds a request, on disk 0 and 1 by turns, and a span as long. */
 static void setup(void)
 {
 	trace = (struct trace){

@@ -54,7 +54,8 @@ START_TEST(option_forms)
 	ck_assert_int_eq(parse(&options, "web"), 0);
 	ck_assert_str_eq(options.target, "web");
 	ck_assert_str_eq(options.file, "vmm-trace.data");
-	ck_assert_str_eq(options.buffer, "8M");
+	ck_assert_str_eq(options.buffer,
+			 record_options_buffer(sysconf(_SC_NPROCESSORS_ONLN)));
 	ck_assert_uint_eq(options.duration_ns, 0);
 	ck_assert(!options.verbose && !options.help);
 
@@ -69,6 +70,17 @@ START_TEST(option_forms)
 	ck_assert_str_eq(options.target, "-x");
 	ck_assert_int_eq(parse(&options, "--help --nonsense"), 0);
 	ck_assert(options.help);
+}
+END_TEST
+
+START_TEST(buffers)
+{
+	ck_assert_str_eq(record_options_buffer(-1), "32M");
+	ck_assert_str_eq(record_options_buffer(8), "32M");
+	ck_assert_str_eq(record_options_buffer(9), "16M");
+	ck_assert_str_eq(record_options_buffer(64), "4M");
+	ck_assert_str_eq(record_options_buffer(256), "1M");
+	ck_assert_str_eq(record_options_buffer(4096), "1M");
 }
 END_TEST
 
@@ -212,8 +224,6 @@ START_TEST(record_line)
 	struct perf_command command = { 0 };
 	char *text, *said;
 
-	event("sdt_vmm/pop");
-	event("sdt_vmm/from_tomorrow");
 	event("kvm/kvm_mmio");
 	event("kvm/kvm_msi_set_irq");
 	event("sched/sched_waking");
@@ -229,7 +239,7 @@ START_TEST(record_line)
 
 	text = perf_text(&command);
 	ck_assert_str_eq(text, "perf record -k CLOCK_MONOTONIC -B -N -m 8M -o 'a b.data' -p 41 "
-			       "-e sdt_vmm:pop -e kvm:kvm_mmio "
+			       "-e 'sdt_vmm:*' -e kvm:kvm_mmio "
 			       "--filter 'type==2&&(gpa<0xFEC00000||gpa>=0x100000000)' "
 			       "-e kvm:kvm_msi_set_irq --switch-events -e sched:sched_waking "
 			       "--filter '(pid>=41&&pid<=42)||pid==45'");
@@ -260,7 +270,7 @@ static int run_perf(const char *word, const char *what, char **said)
 	perf_add(&command, "perf");
 	perf_add(&command, "%s", word);
 	files_capture();
-	ret = perf_run(&command, what);
+	ret = perf_run(&command, what, NULL);
 	*said = files_captured();
 	ck_assert_uint_eq(command.count, 0);
 	return ret;
@@ -294,6 +304,19 @@ START_TEST(runs_perf)
 	ck_assert_str_eq(said, perfs[_i].said);
 	ck_assert_int_eq(ret, perfs[_i].ret);
 	free(said);
+}
+END_TEST
+
+START_TEST(all_output)
+{
+	struct perf_command command = { 0 };
+	char *output;
+
+	fake_perf("echo one; echo two >&2; printf three");
+	perf_add(&command, "perf");
+	ck_assert_int_eq(perf_run(&command, "it failed", &output), 0);
+	ck_assert_str_eq(output, "one\ntwo\nthree");
+	free(output);
 }
 END_TEST
 
@@ -331,9 +354,9 @@ START_TEST(perf_that_does_not_end)
 	perf_add(&command, "perf");
 	files_capture();
 	ck_assert_int_eq(perf_start(&perf, &command, NULL), 0);
-	ck_assert_int_eq(perf_finish(&perf, 50, NULL), -EIO);
+	ck_assert_int_eq(perf_finish(&perf, 50, "it failed"), -EIO);
 	said = files_captured();
-	ck_assert_str_eq(said, "vmm: perf does not end: killed\n");
+	ck_assert_str_eq(said, "vmm: perf does not end: killed\nvmm: it failed\n");
 	free(said);
 	perf_free(&command);
 }
@@ -465,7 +488,7 @@ int main(void)
 	Suite *suite = suite_create("trace_record");
 	TCase *tables = tcase_create("tables"), *files = tcase_create("files");
 
-	unit_tcase(suite, "options", option_forms, filters_of_threads, typed_words);
+	unit_tcase(suite, "options", option_forms, buffers, filters_of_threads, typed_words);
 	tcase_add_checked_fixture(tables, setup, teardown);
 	tcase_add_loop_test(tables, seconds, 0, array_size(durations));
 	tcase_add_loop_test(tables, bad_options, 0, array_size(bad));
@@ -473,6 +496,7 @@ int main(void)
 	suite_add_tcase(suite, tables);
 	tcase_add_checked_fixture(files, setup, teardown);
 	tcase_add_test(files, record_line);
+	tcase_add_test(files, all_output);
 	tcase_add_test(files, long_output);
 	tcase_add_test(files, no_perf);
 	tcase_add_test(files, perf_that_does_not_end);

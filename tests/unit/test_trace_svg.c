@@ -173,9 +173,33 @@ START_TEST(picture_of_one_request)
 }
 END_TEST
 
+/* Three digits, rounded, of the unit that has room for them. */
+START_TEST(units)
+{
+	static const struct {
+		uint64_t ns;
+		const char *text;
+	} cases[] = {
+		{ 2000, "2 µs" }, { 9996, "10 µs" }, { 123456, "123 µs" }, { 999499, "999 µs" },
+		{ 999500, "1 ms" }, { 12340000, "12.3 ms" }, { 5000000000000, "5000 s" },
+	};
+
+	for (unsigned i = 0; i < array_size(cases); i++) {
+		struct trace_request requests[] = { request(0, cases[i].ns - 2 * US) };
+		struct trace trace = trace_of(requests, 1);
+		char expected[64], *text = draw(&trace);
+
+		snprintf(expected, sizeof(expected), ">%s</text>\n<text class=\"end\" x=\"948\"",
+			 cases[i].text);
+		check_has(text, expected);
+		free(text);
+	}
+}
+END_TEST
+
 START_TEST(names_of_disks)
 {
-	static struct trace_disk many[40];
+	static struct trace_disk many[140];
 	struct trace_request requests[array_size(many)];
 	struct trace trace = trace_of(requests, 2);
 	char *text;
@@ -196,8 +220,14 @@ START_TEST(names_of_disks)
 	trace.disk = many;
 	trace.disk_count = array_size(many);
 	text = draw(&trace);
-	check_has(text, ">40 requests of image-0, image-1, ");
+	check_has(text, ">140 requests of image-0, image-1, ");
 	check_has(text, ", image-9, \u2026 in 2 ms</text>");
+	free(text);
+
+	trace.request = &requests[130];
+	trace.request_count = 2;
+	text = draw(&trace);
+	check_has(text, ">2 requests of image-130, image-131 in 2 ms</text>");
 	free(text);
 }
 END_TEST
@@ -293,8 +323,8 @@ int main(void)
 
 	unit_tcase(suite, "bins", steps, no_request, bins_of_known_requests,
 		   rows_are_where_they_are_drawn);
-	unit_tcase(suite, "pictures", picture_of_one_request, names_of_disks, towers_are_cut_and_told,
-		   colours_of_counts, extremes);
+	unit_tcase(suite, "pictures", picture_of_one_request, units, names_of_disks,
+		   towers_are_cut_and_told, colours_of_counts, extremes);
 	unit_tcase(suite, "errors", full_disk);
 	return unit_run(suite);
 }

@@ -202,8 +202,8 @@ static size_t write_marks(struct writer *writer, const struct mark *mark, size_t
 		uint64_t end = last ? mark[i].end : min(mark[i].end, mark[i + 1].begin);
 
 		if (!track) {
-			snprintf(name, sizeof(name), "vCPU %u (%" PRIu32 ") doorbells, interrupts",
-				 writer->trace->thread[thread].vcpu,
+			snprintf(name, sizeof(name), "%s (%" PRIu32 ") doorbells, interrupts",
+				 writer->trace->thread[thread].name,
 				 writer->trace->thread[thread].tid);
 			track = new_track(writer, name);
 		}

@@ -8,6 +8,7 @@
 #include "hw/base/clock.h"
 #include "hw/base/log.h"
 #include "hw/base/util.h"
+#include "vmm/json.h"
 #include "vmm/trace/guest_read.h"
 
 /* Events so long before and after the recording are not looked at. */
@@ -503,6 +504,7 @@ int trace_guest_load(struct trace *trace, const char *file, struct trace_guest *
 	if (!ret) {
 		trace->clock_error = guest->error;
 		trace->has_guest = true;
+		trace->guest = guest;
 	}
 	free(join.entry);
 	free(join.interval);
@@ -531,4 +533,33 @@ void trace_guest_print(const struct trace_guest *guest, const struct trace *trac
 		fprintf(out, "  left out: %" PRIu64 " of equal requests at one time, %" PRIu64
 			" broken lines, %" PRIu64 " events of devices beyond the first %u\n",
 			guest->muddled, guest->broken, guest->devices_ignored, TRACE_GUEST_DEVICES);
+}
+
+static void write_device(const struct trace_guest_device *device, struct json *json)
+{
+	json_object(json, NULL);
+	json_unsigned(json, "major", device->major);
+	json_unsigned(json, "minor", device->minor);
+	if (device->disk >= 0)
+		json_unsigned(json, "disk", (unsigned)device->disk);
+	json_unsigned(json, "requests", device->requests);
+	json_unsigned(json, "joined", device->joined);
+	json_unsigned(json, "ambiguous", device->ambiguous);
+	json_unsigned(json, "absent", device->absent);
+	json_end(json);
+}
+
+void trace_guest_write(const struct trace_guest *guest, struct json *json)
+{
+	json_object(json, "guest");
+	json_unsigned(json, "joined", guest->joined);
+	json_unsigned(json, "error_ns", guest->error);
+	json_unsigned(json, "muddled", guest->muddled);
+	json_unsigned(json, "broken_lines", guest->broken);
+	json_unsigned(json, "ignored_events", guest->devices_ignored);
+	json_array(json, "devices");
+	for (unsigned i = 0; i < guest->device_count; i++)
+		write_device(&guest->device[i], json);
+	json_end(json);
+	json_end(json);
 }

@@ -41,13 +41,16 @@ struct trace_guest {
 	uint64_t error;           /* ns: how far the time lines may be apart, at the pairs */
 };
 
+struct json;
+
 /*
  * Read @file, and fill in TRACE_ISSUE and TRACE_DONE of the requests that were
- * found in it, clock_error and has_guest.  Stamps of a doorbell before the issue,
- * or of an interrupt after the end, were another request's: they are taken away.
- * 0, or -errno, having said why.
+ * found in it, clock_error, has_guest and guest: @guest is to live as long as @trace.
+ * Stamps of a doorbell before the issue, or of an interrupt after the end, were another
+ * request's: they are taken away.  0, or -errno, having said why.
  */
 int trace_guest_load(struct trace *trace, const char *file, struct trace_guest *guest);
 
-/* What came of it, as text. */
+/* What came of it, as text, and as the member "guest" of an object. */
 void trace_guest_print(const struct trace_guest *guest, const struct trace *trace, FILE *out);
+void trace_guest_write(const struct trace_guest *guest, struct json *json);

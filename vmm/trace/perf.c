@@ -173,10 +173,26 @@ static void print_last(int output)
 			log_error("perf says: %s", end);
 }
 
-int perf_finish(struct perf *perf, int timeout_ms, const char *what)
+/* All of it, to be freed; NULL without memory. */
+static char *read_output(int output)
+{
+	off_t size = lseek(output, 0, SEEK_END);
+	char *text = malloc((size_t)size + 1);
+	ssize_t len = text ? pread(output, text, (size_t)size, 0) : -1;
+
+	if (len < 0) {
+		free(text);
+		return NULL;
+	}
+	text[len] = '\0';
+	return text;
+}
+
+/* Wait for its end: its status as wait(2) has it. */
+static int wait_end(struct perf *perf, int timeout_ms)
 {
 	struct pollfd ended = { .fd = perf->pid_fd, .events = POLLIN };
-	int status = 0, n, ret = 0;
+	int status = 0, n;
 
 	do
 		n = poll(&ended, 1, timeout_ms);
@@ -186,14 +202,25 @@ int perf_finish(struct perf *perf, int timeout_ms, const char *what)
 		kill(perf->pid, SIGKILL);
 	}
 	waitpid(perf->pid, &status, 0);
+	return status;
+}
+
+static int finish(struct perf *perf, int timeout_ms, const char *what, char **output)
+{
+	int ret = 0, status = wait_end(perf, timeout_ms);
+
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NO_PERF) {
 		log_error("perf is not installed: Debian has it in the package linux-perf");
 		ret = -ENOENT;
 	} else if (status) {
+		log_error("%s", what);
+		print_last(perf->output);
 		ret = -EIO;
-		if (what) {
-			log_error("%s", what);
-			print_last(perf->output);
+	} else if (output) {
+		*output = read_output(perf->output);
+		if (!*output) {
+			log_error("out of memory");
+			ret = -ENOMEM;
 		}
 	}
 	close(perf->pid_fd);
@@ -201,13 +228,18 @@ int perf_finish(struct perf *perf, int timeout_ms, const char *what)
 	return ret;
 }
 
-int perf_run(struct perf_command *command, const char *what)
+int perf_finish(struct perf *perf, int timeout_ms, const char *what)
+{
+	return finish(perf, timeout_ms, what, NULL);
+}
+
+int perf_run(struct perf_command *command, const char *what, char **output)
 {
 	struct perf perf;
 	int ret = perf_start(&perf, command, NULL);
 
 	if (!ret)
-		ret = perf_finish(&perf, RUN_TIMEOUT_MS, what);
+		ret = finish(&perf, RUN_TIMEOUT_MS, what, output);
 	perf_free(command);
 	return ret;
 }

@@ -48,10 +48,13 @@ int perf_start(struct perf *perf, const struct perf_command *command, const int 
 
 /*
  * Wait until it has ended, @timeout_ms at most (then it is killed), and forget it.
- * Returns 0; -ENOENT if there is no perf; -EIO if it failed, with its last lines
- * on stderr behind @what: unless that is NULL.
+ * Returns 0; -ENOENT if there is no perf; -EIO if it failed, having said @what on
+ * stderr and its last lines.
  */
 int perf_finish(struct perf *perf, int timeout_ms, const char *what);
 
-/* Start @command, finish it, and free it. */
-int perf_run(struct perf_command *command, const char *what);
+/*
+ * Start @command, finish it, and free it.  @output: what it wrote, to be freed if
+ * 0 is returned; NULL: that does not matter.
+ */
+int perf_run(struct perf_command *command, const char *what, char **output);

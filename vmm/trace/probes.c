@@ -10,12 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/trace/perf.h"
+
+#define FOLDER_SIZE 64
 
 /* The second is where it was before Linux 4.1; it is mounted when one looks. */
 static const char *const mount_points[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
@@ -73,73 +76,23 @@ static int remove_events(void)
 	perf_add(&command, "--del");
 	perf_add(&command, TRACE_PROBES_GROUP ":*");
 	return perf_run(&command, "cannot remove the probes " TRACE_PROBES_GROUP
-				  ":*: does anybody else record them?");
+				  ":*: does anybody else record them?", NULL);
 }
 
-static int add_events(struct trace_probes *probes, const char *exe)
+/* For @folder, of FOLDER_SIZE bytes. */
+static int make_folder(char *folder)
 {
-	struct perf_command command = { 0 };
+	const char *parent = getenv("TMPDIR");
 	int ret;
 
-	/* Or it keeps a copy of the program in ~/.debug. */
-	perf_add(&command, "perf");
-	perf_add(&command, "--buildid-dir");
-	perf_add(&command, "%s", probes->folder);
-	perf_add(&command, "probe");
-	perf_add(&command, "-x");
-	perf_add(&command, "%s", exe);
-	perf_add(&command, TRACE_PROBES_GROUP ":*");
-	/* If it fails after some of them, these have to go too. */
-	probes->added = true;
-	ret = perf_run(&command, "cannot add the probes");
-	/* It may fail and say that it did not: where @exe has a blank, for one. */
-	if (!ret && !trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, "pop")) {
-		log_error("'%s': perf cannot add its probes", exe);
-		ret = -EINVAL;
-	}
-	return ret;
-}
-
-/*
- * Where perf may put what it wants to keep of the program: a link, if it can.  In an
- * overlay a link to a file of a lower layer makes a copy, whose probes are not those
- * of the program that runs.  So this is a file system of its own where there is one.
- */
-static const char *temporary_folder(void)
-{
-	const char *folder = getenv("TMPDIR");
-
-	if (folder && strlen(folder) < 32)
-		return folder;
-	return access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
-}
-
-int trace_probes_add(struct trace_probes *probes, const char *exe)
-{
-	int ret;
-
-	*probes = (struct trace_probes){ .lock = -1 };
-	ret = lock(probes);
-	if (ret)
-		goto fail;
-	snprintf(probes->folder, sizeof(probes->folder), "%s/vmm-trace-XXXXXX",
-		 temporary_folder());
-	if (!mkdtemp(probes->folder)) {
-		ret = -errno;
-		log_error("%s: %s", probes->folder, strerror(errno));
-		*probes->folder = '\0';
-		goto fail;
-	}
-	if (trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, "")) {
-		log_warn("removing the probes " TRACE_PROBES_GROUP ":* that somebody left");
-		ret = remove_events();
-	}
-	if (!ret)
-		ret = add_events(probes, exe);
-	if (!ret)
+	/* perf takes a path up to its first blank. */
+	if (!parent || strlen(parent) > FOLDER_SIZE / 2 || strpbrk(parent, " \t:"))
+		parent = "/tmp";
+	snprintf(folder, FOLDER_SIZE, "%s/vmm-trace-XXXXXX", parent);
+	if (mkdtemp(folder))
 		return 0;
-fail:
-	trace_probes_remove(probes);
+	ret = -errno;
+	log_error("%s: %s", folder, strerror(errno));
 	return ret;
 }
 
@@ -151,12 +104,126 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
 	return remove(path);
 }
 
+/*
+ * The program that runs, by a name that perf can read: it may have none any more.
+ * This is a copy too for perf to keep a link to: one to a program in the lower layer
+ * of an overlay would make another file of it, which is not the one that runs.
+ */
+static int copy_program(const char *exe, const char *copy)
+{
+	int from = open(exe, O_RDONLY | O_CLOEXEC);
+	int to = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int ret = 0;
+	ssize_t n = -1;
+
+	if (from >= 0 && to >= 0)
+		while ((n = sendfile(to, from, NULL, 1 << 20)) > 0)
+			;
+	if (n < 0) {
+		ret = -errno;
+		log_error("cannot copy %s to %s: %s", exe, copy, strerror(errno));
+	}
+	if (from >= 0)
+		close(from);
+	if (to >= 0)
+		close(to);
+	return ret;
+}
+
+/* The lines that define the probes of the program @exe, as those of a copy. */
+static int read_definitions(const char *exe, char **lines)
+{
+	struct perf_command command = { 0 };
+	char folder[FOLDER_SIZE], copy[FOLDER_SIZE + sizeof("/vmm")];
+	int ret;
+
+	ret = make_folder(folder);
+	if (ret)
+		return ret;
+	snprintf(copy, sizeof(copy), "%s/vmm", folder);
+	perf_add(&command, "perf");
+	/* Or it would keep a copy of its own in ~/.debug. */
+	perf_add(&command, "--buildid-dir");
+	perf_add(&command, "%s", folder);
+	perf_add(&command, "probe");
+	perf_add(&command, "-x");
+	perf_add(&command, "%s", copy);
+	perf_add(&command, "-D");
+	perf_add(&command, TRACE_PROBES_GROUP ":*");
+	ret = copy_program(exe, copy);
+	if (!ret)
+		ret = perf_run(&command, "cannot find the probes of vmm", lines);
+	perf_free(&command);
+	nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	return ret;
+}
+
+/*
+ * @line, "p:GROUP/NAME COPY:OFFSET ARGUMENTS", goes to tracefs for @exe.  perf does
+ * not write there itself: it takes any event of that NAME, of whatever group, for
+ * one in the way.
+ */
+static int define(const struct trace_probes *probes, const char *line, const char *exe)
+{
+	static const char group[] = "p:" TRACE_PROBES_GROUP "/";
+	const char *name_end = strchr(line, ' '), *path_end;
+	char text[1024];
+	int len;
+
+	path_end = name_end ? strchr(name_end, ':') : NULL;
+	if (!path_end || strncmp(line, group, strlen(group)))
+		return 0; /* what perf says besides */
+	len = snprintf(text, sizeof(text), "%.*s %s%s\n", (int)(name_end - line), line, exe,
+		       path_end);
+	if (len < (int)sizeof(text) && write(probes->lock, text, (size_t)len) == len)
+		return 0;
+	log_error("%s/uprobe_events: %s: %s", probes->tracefs, line, strerror(errno));
+	return -EIO;
+}
+
+static int add_events(struct trace_probes *probes, pid_t pid)
+{
+	char exe[32], *lines, *next, *line;
+	int ret;
+
+	snprintf(exe, sizeof(exe), "/proc/%d/exe", pid);
+	ret = read_definitions(exe, &lines);
+	if (ret)
+		return ret;
+	/* If it fails after some of them, these have to go too. */
+	probes->added = true;
+	for (next = lines; !ret && (line = strsep(&next, "\n"));)
+		ret = define(probes, line, exe);
+	free(lines);
+	if (!ret && !trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, "pop")) {
+		log_error("perf finds no probes of vmm: was it built without libelf?");
+		ret = -ENOENT;
+	}
+	return ret;
+}
+
+int trace_probes_add(struct trace_probes *probes, pid_t pid)
+{
+	int ret;
+
+	*probes = (struct trace_probes){ .lock = -1 };
+	ret = lock(probes);
+	if (!ret && trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, "")) {
+		log_warn("removing the probes " TRACE_PROBES_GROUP ":* that somebody left");
+		ret = remove_events();
+	}
+	if (!ret)
+		ret = add_events(probes, pid);
+	if (!ret)
+		return 0;
+	trace_probes_remove(probes);
+	return ret;
+}
+
 void trace_probes_remove(struct trace_probes *probes)
 {
 	if (probes->added && trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, ""))
 		remove_events();
-	if (*probes->folder)
-		nftw(probes->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 	if (probes->lock >= 0)
 		close(probes->lock);
 	*probes = (struct trace_probes){ .lock = -1 };

@@ -10,22 +10,23 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #define TRACE_PROBES_GROUP "sdt_vmm"
 
 struct trace_probes {
 	const char *tracefs; /* where that is mounted */
-	char folder[64];     /* what perf keeps about the program; empty: none */
-	int lock;            /* perf record holds it too, and so ends before it is free */
+	int lock;            /* its list; perf record holds it too, and ends before it is free */
 	bool added;
 };
 
 /*
- * Add the probes of the program @exe.  Returns 0; -ENODEV if there is no tracefs;
+ * Add the probes of the program that process @pid runs, also if its file is gone
+ * or not to be seen from here.  Returns 0; -ENODEV if there is no tracefs;
  * -EBUSY if another recording runs; or another -errno, having said why and left
  * nothing behind.
  */
-int trace_probes_add(struct trace_probes *probes, const char *exe);
+int trace_probes_add(struct trace_probes *probes, pid_t pid);
 
 /* Nobody records them any more. */
 void trace_probes_remove(struct trace_probes *probes);

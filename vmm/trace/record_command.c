@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "hw/base/log.h"
-#include "hw/base/probe.h"
 #include "hw/base/util.h"
 #include "vmm/trace/perf.h"
 #include "vmm/trace/probes.h"
@@ -57,15 +56,6 @@ char *record_threads_filter(const pid_t *thread, size_t count)
 	return text;
 }
 
-static void add_probes(struct perf_command *command, const char *tracefs)
-{
-	for (const struct probe_text *probe = probe_texts; probe->name; probe++)
-		if (trace_probes_event(tracefs, TRACE_PROBES_GROUP, probe->name)) {
-			perf_add(command, "-e");
-			perf_add(command, TRACE_PROBES_GROUP ":%s", probe->name);
-		}
-}
-
 static void add_kernel_event(struct perf_command *command, const char *tracefs,
 			     const char *group, const char *name, const char *filter)
 {
@@ -98,7 +88,8 @@ void record_command(struct perf_command *command, const struct record_plan *plan
 	perf_add(command, "%s", plan->file);
 	perf_add(command, "-p");
 	perf_add(command, "%d", plan->pid);
-	add_probes(command, plan->tracefs);
+	perf_add(command, "-e");
+	perf_add(command, TRACE_PROBES_GROUP ":*");
 	for (unsigned i = 0; i < array_size(kernel_events); i++)
 		add_kernel_event(command, plan->tracefs, kernel_events[i].group,
 				 kernel_events[i].name, kernel_events[i].filter);

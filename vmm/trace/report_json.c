@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hw/base/util.h"
 #include "vmm/json.h"
+#include "vmm/trace/guest.h"
 #include "vmm/trace/report_print.h"
 
 /* Bumped when the same name no longer means the same: Documentation/trace.schema.json. */
@@ -16,6 +17,15 @@ static const char *const stamp_names[TRACE_STAMPS] = {
 	[TRACE_ROUTED] = "routed",     [TRACE_ACCEPT] = "accept",
 	[TRACE_INJECT] = "inject",     [TRACE_ENTRY] = "entry",
 	[TRACE_DONE] = "done",
+};
+
+static const char *const layer_names[TRACE_LAYERS] = {
+	[TRACE_LAYER_ISSUE] = "issue",         [TRACE_LAYER_EXIT] = "exit",
+	[TRACE_LAYER_SIGNAL] = "wake",         [TRACE_LAYER_CPU] = "cpu",
+	[TRACE_LAYER_POP] = "pop",             [TRACE_LAYER_SUBMIT] = "submit",
+	[TRACE_LAYER_DISK] = "disk",           [TRACE_LAYER_PUBLISH] = "publish",
+	[TRACE_LAYER_DELIVER] = "interrupt",   [TRACE_LAYER_INJECT] = "inject",
+	[TRACE_LAYER_ENTRY] = "entry",         [TRACE_LAYER_DONE] = "guest",
 };
 
 static void write_recording(struct json *json, const struct trace *trace)
@@ -83,7 +93,7 @@ static void write_group(struct json *json, const struct trace_group *group)
 	json_object(json, "layers");
 	for (unsigned i = 0; i < TRACE_LAYERS; i++)
 		if (group->layer[i].count)
-			write_summary(json, trace_layer_name(i), &group->layer[i]);
+			write_summary(json, layer_names[i], &group->layer[i]);
 	json_end(json);
 	write_summary(json, "whole", &group->whole);
 	write_summary(json, "full", &group->full);
@@ -193,6 +203,8 @@ void trace_print_json(const struct trace *trace, const struct trace_groups *grou
 	json_object(&json, NULL);
 	json_unsigned(&json, "vmm_trace", SCHEMA_VERSION);
 	write_recording(&json, trace);
+	if (trace->guest)
+		trace_guest_write(trace->guest, &json);
 	json_array(&json, "groups");
 	for (size_t i = 0; i < groups->count; i++)
 		write_group(&json, &groups->group[i]);
@@ -203,5 +215,4 @@ void trace_print_json(const struct trace *trace, const struct trace_groups *grou
 	json_end(&json);
 	write_lists(&json, trace);
 	json_end(&json);
-	putc('\n', out);
 }

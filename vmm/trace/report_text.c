@@ -114,7 +114,7 @@ static void print_ways(const struct trace_group *group, FILE *out)
 {
 	const char *gap = "";
 
-	fputs("  popped with a doorbell: ", out);
+	fputs("  doorbells  ", out);
 	for (unsigned i = 0; i < TRACE_DOORBELLS; i++)
 		if (group->doorbell[i]) {
 			fprintf(out, "%s%s %" PRIu64, gap, trace_doorbell_name(i),
@@ -122,7 +122,7 @@ static void print_ways(const struct trace_group *group, FILE *out)
 			gap = ", ";
 		}
 	gap = "";
-	fputs("\n  ended with an interrupt: ", out);
+	fputs("\n  interrupts ", out);
 	for (unsigned i = 0; i < TRACE_INTERRUPTS; i++)
 		if (group->interrupt[i]) {
 			fprintf(out, "%s%s %" PRIu64, gap, trace_interrupt_name(i),
@@ -199,6 +199,37 @@ static bool has_layer(const struct trace_groups *groups, unsigned layer)
 	return false;
 }
 
+static void print_words(const struct trace_groups *groups, FILE *out)
+{
+	static const struct {
+		const char *word, *meaning;
+		int doorbell, interrupt; /* either makes the word appear; negative: none */
+	} words[] = {
+		{ "own", "popped first after a doorbell; published first with an interrupt",
+		  TRACE_DOORBELL_OWN, TRACE_INTERRUPT_OWN },
+		{ "coalesced", "together with one that has it", TRACE_DOORBELL_COALESCED,
+		  TRACE_INTERRUPT_COALESCED },
+		{ "polled", "found by a look into the ring", TRACE_DOORBELL_POLLED, -1 },
+		{ "suppressed", "the driver does not want any", -1, TRACE_INTERRUPT_SUPPRESSED },
+		{ "held", "it could not be sent", -1, TRACE_INTERRUPT_HELD },
+		{ "unknown", "the recording cannot tell", TRACE_DOORBELL_UNKNOWN,
+		  TRACE_INTERRUPT_UNKNOWN },
+	};
+
+	for (unsigned i = 0; i < array_size(words); i++) {
+		uint64_t count = 0;
+
+		for (size_t n = 0; n < groups->count; n++) {
+			const struct trace_group *group = &groups->group[n];
+
+			count += words[i].doorbell < 0 ? 0 : group->doorbell[words[i].doorbell];
+			count += words[i].interrupt < 0 ? 0 : group->interrupt[words[i].interrupt];
+		}
+		if (count)
+			fprintf(out, "  %-10s %s\n", words[i].word, words[i].meaning);
+	}
+}
+
 static void print_legend(const struct trace *trace, const struct trace_groups *groups, FILE *out)
 {
 	fputs("\nLayers, each from where the one before it ends:\n", out);
@@ -214,32 +245,33 @@ static void print_legend(const struct trace *trace, const struct trace_groups *g
 	fprintf(out, "  %-10s with a doorbell and an interrupt of its own; part: all others\n",
 		"full");
 	fprintf(out, "  %-10s of the sum of all wholes\n", "share");
+	fputs("Doorbells and interrupts:\n", out);
+	print_words(groups, out);
 }
 
+/* What the figures lack, and where it went. */
 static void print_absent(const struct trace *trace, FILE *out)
 {
 	static const struct {
 		enum trace_stamp stamp;
 		const char *what;
 	} known[] = {
-		{ TRACE_EXIT, "KVM exit (kvm_exit)" },
-		{ TRACE_DOORBELL, "doorbells (kvm_mmio, kvm_fast_mmio, kvm_pio)" },
-		{ TRACE_WAKING, "wake-up (sched_waking)" },
-		{ TRACE_RUNNING, "CPU wait (switch events)" },
-		{ TRACE_ROUTED, "routing (kvm_msi_set_irq, kvm_set_irq)" },
-		{ TRACE_ACCEPT, "interrupt (kvm_apic_accept_irq)" },
-		{ TRACE_INJECT, "inject (kvm_inj_virq)" },
-		{ TRACE_ENTRY, "entry (kvm_entry)" },
+		{ TRACE_EXIT, "kvm_exit: the whole begins with the doorbell" },
+		{ TRACE_DOORBELL, "kvm_mmio, kvm_fast_mmio, kvm_pio: the whole begins with the pop" },
+		{ TRACE_WAKING, "sched_waking: the wake-up is part of CPU wait" },
+		{ TRACE_RUNNING, "switches of threads: wake-up and CPU wait are part of pop" },
+		{ TRACE_ROUTED, "kvm_msi_set_irq, kvm_set_irq: interrupts are not followed" },
+		{ TRACE_ACCEPT, "kvm_apic_accept_irq: interrupts are not followed to the vCPU" },
+		{ TRACE_INJECT, "kvm_inj_virq: there is no inject" },
+		{ TRACE_ENTRY, "kvm_entry: the whole ends when a local APIC has the interrupt" },
 	};
-	const char *gap = "\nThis host does not show:\n  ";
+	const char *title = "\nThis host does not show:\n";
 
 	for (unsigned i = 0; i < array_size(known); i++)
 		if (!trace->shows[known[i].stamp]) {
-			fprintf(out, "%s%s", gap, known[i].what);
-			gap = "\n  ";
+			fprintf(out, "%s  %s\n", title, known[i].what);
+			title = "";
 		}
-	if (*gap == '\n' && gap[1] == ' ')
-		fputs("\n  Such time is part of the next layer that it shows.\n", out);
 }
 
 /* --- The slowest --- */
@@ -333,9 +365,10 @@ static void print_threads(const struct trace *trace, FILE *out)
 
 		if (!thread->serves)
 			continue;
-		fprintf(out, "  %-12s %" PRIu64 " sleeps; spun %" PRIu64 " times to a hit (mean %s), %"
-			PRIu64 " to none (%s)\n", thread->name, thread->sleeps, thread->poll_hits,
-			trace_format_ns(hit, thread->hit_ns / max(thread->poll_hits, 1ULL)),
+		fprintf(out, "  %-12s %" PRIu64 " sleeps; it spun with success %" PRIu64
+			" times (mean %s),\n%15swithout %" PRIu64 " times (mean %s)\n", thread->name,
+			thread->sleeps, thread->poll_hits,
+			trace_format_ns(hit, thread->hit_ns / max(thread->poll_hits, 1ULL)), "",
 			thread->poll_misses,
 			trace_format_ns(miss, thread->miss_ns / max(thread->poll_misses, 1ULL)));
 	}
@@ -366,7 +399,7 @@ static void print_counters(const struct trace *trace, FILE *out)
 			counters->doorbells_unclear);
 	if (counters->stray || counters->disordered || counters->broken)
 		fprintf(out, "  damage       %" PRIu64 " lines unreadable, %" PRIu64
-			" events that fit nothing, %" PRIu64 " times out of order\n",
+			" events astray, %" PRIu64 " times disordered\n",
 			counters->broken, counters->stray, counters->disordered);
 }
 
@@ -378,9 +411,12 @@ static void print_losses(const struct trace *trace, FILE *out)
 
 	if (!counters->lost)
 		return;
-	fprintf(out, "\nWARNING: perf lost %" PRIu64 " events, the first of them %.6f s after the "
-		"begin.\n", counters->lost,
-		(double)(counters->lost_at - trace->begin) / (double)NS_PER_S);
+	fprintf(out, "\nWARNING: perf lost %" PRIu64 " events, ", counters->lost);
+	if (counters->lost_at)
+		fprintf(out, "the first of them %.6f s after the begin.\n",
+			(double)(counters->lost_at - trace->begin) / (double)NS_PER_S);
+	else
+		fputs("at the end.\n", out);
 	fprintf(out, "  The %" PRIu64 " requests that were under way then are left out, so the slow "
 		"ones may be\n  missing; and all counters are too low.  Record again with a larger "
 		"--buffer.\n", counters->torn);

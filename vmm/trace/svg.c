@@ -125,8 +125,9 @@ static unsigned bin_x(const struct picture *picture, unsigned bin)
 
 static void write_frame(const struct picture *picture, unsigned bottom)
 {
-	fprintf(picture->file, "<rect class=\"plot\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n",
-		LEFT, bottom - TALL, PLOT, TALL);
+	fprintf(picture->file,
+		"<rect class=\"plot\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n", LEFT,
+		bottom - TALL, PLOT, TALL);
 }
 
 static void write_grid(const struct picture *picture, double y, uint64_t ns)
@@ -224,7 +225,7 @@ static void write_legend_line(const struct picture *picture, unsigned y, const c
 {
 	uint64_t requests = picture->trace->request_count;
 
-	write_text(picture->file, "", LEGEND + LINE, y, "%s", name);
+	write_text(picture->file, "name", LEGEND + LINE, y, "%s", name);
 	write_text(picture->file, "end", LEGEND_TIME, y, "%s", time_text(sum / requests).text);
 	write_text(picture->file, "end", LEGEND_END, y, "%.*f %%", sum < picture->whole,
 		   picture->whole ? 100 * (double)sum / (double)picture->whole : 100);
@@ -380,9 +381,9 @@ static void write_heat_legend(const struct picture *picture, const struct levels
 		y += LINE;
 		write_swatch(picture, "h", level_colour(levels, i), y);
 		if (from == to)
-			write_text(picture->file, "", LEGEND + LINE, y, "%" PRIu64, from);
+			write_text(picture->file, "name", LEGEND + LINE, y, "%" PRIu64, from);
 		else
-			write_text(picture->file, "", LEGEND + LINE, y,
+			write_text(picture->file, "name", LEGEND + LINE, y,
 				   "%" PRIu64 " to %" PRIu64, from, to);
 	}
 }
@@ -393,7 +394,8 @@ static void write_heat(const struct picture *picture)
 	struct levels levels = heat_levels(picture->bins);
 
 	write_text(picture->file, "head", LEFT, HEAT_BOTTOM - TALL - 12,
-		   "Number of requests by latency, for each %s", time_text(picture->bins->slice_ns).text);
+		   "Number of requests by latency, for each %s",
+		   time_text(picture->bins->slice_ns).text);
 	write_frame(picture, HEAT_BOTTOM);
 	write_heat_axis(picture, &rows);
 	fputs("<g shape-rendering=\"crispEdges\">\n", picture->file);
