@@ -18,7 +18,6 @@
 /* So that perf script need not wait for each line to be taken. */
 #define PIPE_SIZE (1 << 20)
 
-
 struct trace_thread *trace_thread(const struct trace *trace, uint32_t tid)
 {
 	uint32_t at = trace->thread_bucket[tid % TRACE_BUCKETS];
