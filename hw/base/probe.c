@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hw/base/probe.h"
 
-#include <stddef.h>
-
 #ifndef VMM_WITHOUT_PROBES
 #define _SDT_HAS_SEMAPHORES 1
 #define SDT_USE_VARIADIC
@@ -21,9 +19,3 @@
 	}
 PROBE_TABLE(DEFINE)
 #endif
-
-#define TEXT(name, meaning, ...) { #name, #__VA_ARGS__, meaning },
-const struct probe_text probe_texts[] = {
-	PROBE_TABLE(TEXT)
-	{ NULL, NULL, NULL },
-};

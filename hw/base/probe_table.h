@@ -24,8 +24,9 @@
  *
  * Between pop and push, a request that needs no disk has no submit and no
  * complete; another one has one of each, also if it went together with others,
- * or took several steps.  With IN_ORDER, a publish may show fewer than were pushed:
- * those that come first.
+ * or took several steps.  What needs no step of its own, since another's flush was
+ * for both, or since it was given up, is submitted as it completes.  With IN_ORDER,
+ * a publish may show fewer than were pushed: those that come first.
  */
 #pragma once
 

@@ -263,7 +263,7 @@ refused "trace report of an absent file" 1 \
 	"vmm: $top/none: cannot open: No such file or directory" "$vmm" trace report "$top/none"
 refused "trace report of a folder" 1 "vmm: $top: cannot open: Is a directory" \
 	"$vmm" trace report "$top"
-refused "trace report of another file" 1 "vmm: $vmm: not a file of perf's" "$vmm" trace report "$vmm"
+refused "trace report of another file" 1 "vmm: $vmm: not a recording, or not all of one" "$vmm" trace report "$vmm"
 echo hello > "$top/text"
 refused "trace report of another text" 1 "vmm: $top/text: 1 lines of it are not of perf script
 vmm: $top/text: no request of a vmm in it: was it made by 'vmm trace record', while the guest used \

@@ -52,7 +52,7 @@ fail() {
 	exit 1
 }
 
-# start OPTIONS DISK-KEYS [ARGUMENT...]: nothing is warmed up but one request a slot
+# start OPTIONS DISK-KEYS [ARGUMENT...]: nothing is warmed up
 start() {
 	timeout --kill-after=5 60 "$vmm" run -k "$kit" -m 128M --stats stats.json \
 		-d "disk.img$2" -p "$1 warm-ms=0" "${@:3}" < /dev/null > console 2> errors &
@@ -108,7 +108,6 @@ tables() {
 		END { $? ||= $tables != '"$1"' && print STDERR "$tables tables\n" }' errors
 }
 
-# With warm-ms=0 the guest counts all of its requests.
 case_counts_are_the_guests() {
 	local ring
 	for ring in split packed; do

@@ -93,6 +93,7 @@ record() {
 
 # background ARGUMENT...: the same, until it records
 background() {
+	rm -f said
 	"$vmm" trace record "$@" </dev/null >printed 2>said &
 	recorder=$!
 	until_it grep -qs '^vmm: recording PID' said
@@ -246,6 +247,34 @@ case_vm_is_killed() {
 	counted web.data >counts
 }
 
+# It ends before perf is ready, or just then: while this command of perf's runs.
+case_vm_ends_too_early() {
+	local command
+	for command in 'perf --version' 'probe -x' 'perf record'; do
+		load randread/4k/4/1
+		rm -f said
+		"$vmm" trace record -v -o web.data "$pid" </dev/null >printed 2>said &
+		recorder=$!
+		until_it grep -qs -e "$command" said
+		kill -KILL "$pid"
+		wait "$pid" 2>/dev/null || true
+		local was=$pid status=0
+		pid=
+		wait "$recorder" || status=$?
+		recorder=
+		clean
+		# perf may have been faster.
+		if [ "$status" = 0 ]; then
+			grep -qx 'vmm: warning: the VM has ended' said || fail "$(cat said)"
+			continue
+		fi
+		[ "$status" = 1 ] || fail "$command: status $status: $(cat said)"
+		grep -qx "vmm: PID $was has ended meanwhile" said ||
+			fail "$command: status $status: $(cat said)"
+		[ ! -e web.data ] || fail "$command: it left a file"
+	done
+}
+
 # perf ends with it; the probes that it could not remove are removed by the next.
 case_recorder_is_killed() {
 	load randread/4k/4/1
@@ -255,7 +284,6 @@ case_recorder_is_killed() {
 	recorder=
 	until_it flock --nonblock $tracefs/uprobe_events true
 	! no_probes || fail "no probes were left"
-	rm -r tmp/*
 	record -d 0.1 -o web.data web
 	end
 	grep -qx 'vmm: warning: removing the probes sdt_vmm:\* that somebody left' said ||
@@ -311,10 +339,10 @@ case_report() {
 	queue=$(tr -d '\n\t' <report.json | grep -o '"pops":[0-9]*,"pushes":[0-9]*')
 	[ "$queue" = "\"pops\":$(hits sdt_vmm:pop),\"pushes\":$(hits sdt_vmm:push)" ] ||
 		fail "$queue"
-	refused "vmm: console: not a file of perf's" "$vmm" trace report console
+	refused "vmm: console: not a recording, or not all of one" "$vmm" trace report console
 	refused "vmm: none: cannot open: No such file or directory" "$vmm" trace report none
 	head -c 100000 web.data >part
-	refused "vmm: part: perf script failed: *" "$vmm" trace report part
+	refused "vmm: part: not a recording, or not all of one" "$vmm" trace report part
 	refused "vmm: perf is not installed: Debian has it in the package linux-perf" \
 		env PATH="$PWD/home" "$vmm" trace report web.data
 }
@@ -330,6 +358,8 @@ case_loss() {
 		fail "$(cat said)"
 	read -r _ lost < <(counted web.data)
 	[ "$lost" -gt 0 ] || fail "perf script tells of none"
+	# What the last line said, which may be more.
+	lost=$(sed -n 's/.* events, \([0-9]*\) lost, .*/\1/p' said)
 	"$vmm" trace report --json web.data >report.json
 	grep -q "\"lost_events\":$lost," report.json || fail "not $lost: $(cat report.json)"
 	"$here/check_trace.py" "$here/../../Documentation/trace.schema.json" report.json

@@ -692,6 +692,7 @@ case_file_tree()
 # are all there, and add up to what the guest measured.
 case_trace()
 {
+	limit=300
 	truncate -s 8M load.img
 	truncate -s 16M copy.img
 	mkfifo keys

@@ -5,6 +5,7 @@
  */
 #include "devices/blk_watch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -194,6 +195,11 @@ static bool is_waiting(const struct blk_look *found)
 	return found->waits;
 }
 
+static bool has_no_work(const struct blk_look *found)
+{
+	return found->asleep && !found->has_work;
+}
+
 static void wait_result(struct blk_rig *r)
 {
 	struct rig_result result;
@@ -212,6 +218,13 @@ static int add_request(struct blk_rig *r, const struct rig_request *request)
 			r->slot_of[i] = -1;
 	must(rig_add(r, request) == slot);
 	return slot;
+}
+
+static void do_one(struct blk_rig *r)
+{
+	add_request(r, &read_one);
+	rig_kick(r);
+	wait_result(r);
 }
 
 /* --- Requests that the disk has --- */
@@ -381,7 +394,7 @@ START_TEST(in_call_for_another)
 
 	begin(false, 1, 2, 0);
 	rig_join(&other, &rig, 1);
-	wait_result((add_request(&other, &read_one), rig_kick(&other), &other));
+	do_one(&other);
 	wait_for(1, is_asleep);
 	fault_gate(gate);
 	slot = add_request(&rig, &read_one);
@@ -431,9 +444,12 @@ START_TEST(turns)
 	ck_assert_ptr_nonnull(strstr(said, "is not done after 30 s: not submitted: it waits for "
 				     "another request of the same image\n"));
 	free(said);
-	fault_gate(-1);
 	eventfd_write(gate, 1);
 	wait_result(&rig);
+	wait_for(1, is_in_call);
+	ck_assert(!look_at(1).waits);
+	fault_gate(-1);
+	eventfd_write(gate, 1);
 	wait_result(&other);
 	expect(0, "vmm: disk 'test': queue 0: requests are done again, after 45 s\n"
 	       "vmm: disk 'test': queue 1: requests are done again, after 45 s\n");
@@ -471,6 +487,88 @@ START_TEST(progress)
 	fault_inject(FAULT_WRITE, 0, 0, 0);
 	end();
 	close(gate);
+}
+END_TEST
+
+/* So it is with one of several segments. */
+START_TEST(progress_by_segments)
+{
+	const struct rig_request request = { .type = VIRTIO_BLK_T_WRITE_ZEROES, .out = 64 };
+	struct virtio_blk_discard_write_zeroes segment[4];
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+
+	begin(false, 1, 1, RIG_RANGES);
+	for (unsigned i = 0; i < 4; i++)
+		segment[i] = (struct virtio_blk_discard_write_zeroes){
+			.sector = 64 * i, .num_sectors = 8,
+		};
+	fault_gate(gate);
+	rig_fill(&rig, rig_free_slot(&rig), segment, sizeof(segment));
+	add_request(&rig, &request);
+	rig_kick(&rig);
+	for (unsigned i = 0; i < 4; i++) {
+		do
+			wait_for(0, is_in_call);
+		while (look_at(0).offset != segment[i].sector * DISK_SECTOR);
+		expect_nothing(2);
+		eventfd_write(gate, 1);
+	}
+	wait_result(&rig);
+	fault_gate(-1);
+	end();
+	close(gate);
+}
+END_TEST
+
+/* Two that went together failed, and each goes by itself: the second hangs. */
+START_TEST(apart)
+{
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC), slot;
+	struct rig_request request = read_one;
+
+	begin(false, 1, 1, 0);
+	fault_gate(gate);
+	fault_inject(FAULT_READ, 1, EIO, 0);
+	add_request(&rig, &request);
+	request.sector++;
+	slot = add_request(&rig, &request);
+	rig_kick(&rig);
+	wait_for(0, is_in_call);
+	eventfd_write(gate, 2);
+	do
+		wait_for(0, is_in_call);
+	while (look_at(0).offset != request.sector * DISK_SECTOR);
+	expect_head(2, slot, "vmm: warning: disk 'test': queue 0: a read of 512 bytes at sector 8 "
+		    "(head %u) is not done after 30 s: io0 is in preadv2(2) for it "
+		    "(1 more like it)\n");
+	eventfd_write(gate, 1);
+	wait_result(&rig);
+	wait_result(&rig);
+	fault_gate(-1);
+	end();
+	close(gate);
+}
+END_TEST
+
+/* A stop waits for a request that hangs, which is what is told of, then too. */
+START_TEST(stop_waits)
+{
+	int file, to;
+
+	begin(true, 1, 1, 0);
+	to = pipe_begin(&file);
+	add_request(&rig, &read_one);
+	rig_kick(&rig);
+	wait_for(0, is_taken);
+	rig_reset_order(&rig);
+	expect_nothing(2);
+	free(look());
+	expect_nothing(3);
+	pipe_give(to, 1);
+	rig_reset_wait(&rig);
+	expect(0, "vmm: disk 'test': queue 0: requests are done again, after 90 s\n");
+	pipe_end(to, file);
+	end();
 }
 END_TEST
 
@@ -529,13 +627,18 @@ static void nothing(void *opaque)
 	(void)opaque;
 }
 
-/* Of a ring that makes no sense, the driver was told. */
+/* Of a ring that makes no sense the driver was told; then no other ring is served either. */
 START_TEST(broken)
 {
+	struct blk_rig other;
 	char *said;
 
-	begin(true, 1, 1, 0);
+	begin(true, 1, 2, 0);
+	rig_join(&other, &rig, 1);
 	wait_for(0, is_asleep);
+	wait_for(1, is_asleep);
+	add_request(&other, &read_one);
+	vq_driver_publish(other.driver);
 	files_capture();
 	vq_split_avail(rig.driver, 0, 300, 0);
 	virtio_queue_kick(virtio_queue_at(rig.dev, 0));
@@ -546,6 +649,8 @@ START_TEST(broken)
 	ck_assert_ptr_nonnull(strstr(said, "needs a reset"));
 	free(said);
 	expect_nothing(5);
+	rig_stop(&rig);
+	rig_leave(&other);
 	end();
 }
 END_TEST
@@ -576,7 +681,40 @@ START_TEST(interrupt)
 }
 END_TEST
 
-/* Nor who polls: it wishes for none. */
+/* Of another queue on the thread, whatever happens there. */
+START_TEST(interrupt_beside_load)
+{
+	for (unsigned k = 0; k < sizeof(kinds); k++) {
+		struct blk_rig other;
+		char *said = NULL;
+
+		begin(kinds[k], 1, 2, RIG_EVENT);
+		rig_join(&other, &rig, 1);
+		rig.interrupt_held = "the MSI-X vector is masked";
+		vq_driver_listen(rig.driver, 1);
+		add_request(&rig, &read_one);
+		rig_kick(&rig);
+		must(rig_told(&rig, RIG_DEADLINE_MS));
+		wait_for(0, is_asleep);
+		for (unsigned i = 0; i < 3; i++) {
+			do_one(&other);
+			vq_driver_mute(other.driver);
+			wait_for(1, is_asleep);
+			free(said);
+			said = look();
+		}
+		ck_assert_str_eq(said, "vmm: warning: disk 'test': queue 0: the guest waits for an "
+				 "interrupt after 30 s: the MSI-X vector is masked\n");
+		free(said);
+		wait_result(&rig);
+		rig_stop(&rig);
+		rig_leave(&other);
+		end();
+	}
+}
+END_TEST
+
+/* Who polls wishes for none. */
 START_TEST(polling)
 {
 	for (unsigned f = 0; f < sizeof(feature_sets) / sizeof(*feature_sets); f++) {
@@ -718,6 +856,9 @@ START_TEST(many)
 		lines++;
 	ck_assert_uint_eq(lines, LOG_LIMIT_BURST);
 	free(said);
+	virtio_queue_kick(virtio_queue_at(rig.dev, QUEUES - 1));
+	wait_for(QUEUES - 1, has_no_work);
+	expect_nothing(1);
 	pipe_give(to, 2 * QUEUES);
 	rig_stop(&rig);
 	pipe_end(to, file);
@@ -802,8 +943,11 @@ int main(void)
 {
 	const TTest *const requests[] = {
 		disk_owes_it, several, joined, in_call, in_call_for_another, turns, progress,
+		progress_by_segments, apart, stop_waits,
 	};
-	const TTest *const rings[] = { not_rung, not_master, broken, interrupt, polling, no_vector };
+	const TTest *const rings[] = {
+		not_rung, not_master, broken, interrupt, interrupt_beside_load, polling, no_vector,
+	};
 	const TTest *const others[] = { load, held, many, looked_at_always };
 	const struct {
 		const char *name;

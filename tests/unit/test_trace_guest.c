@@ -605,6 +605,47 @@ START_TEST(what_came_of_it)
 }
 END_TEST
 
+/* Begin and end of what vmm trace record and perf script made of a stock guest. */
+START_TEST(recording_of_an_amd_host)
+{
+	FILE *file = fopen("tests/unit/data/perf-script-amd.txt", "re");
+
+	ck_assert_msg(file, "to be run from the source tree's folder");
+	fputs("       fio-272     [001] .....  27782517604: block_rq_issue: "
+	      "254,16 WS 4096 () 2832 + 8 [fio]\n"
+	      "       fio-272     [001] d.h1.  27797169650: block_rq_complete: "
+	      "254,16 WS () 2832 + 8 [0]\n"
+	      "       fio-272     [001] .....  27798508494: block_rq_issue: "
+	      "254,16 WS 4096 () 15232 + 8 [fio]\n"
+	      "       fio-272     [001] d.h1.  27806858912: block_rq_complete: "
+	      "254,16 WS () 15232 + 8 [0]\n"
+	      "       fio-272     [001] .....  27807684800: block_rq_issue: "
+	      "254,16 WS 4096 () 15072 + 8 [fio]\n"
+	      "       fio-272     [001] d.h1.  27810840632: block_rq_complete: "
+	      "254,16 WS () 15072 + 8 [0]\n", record);
+	ck_assert_int_eq(trace_load_text(&trace, file, "data"), 0);
+	fclose(file);
+	ck_assert_int_eq(load(), 0);
+	ck_assert_uint_eq(trace.counters.broken, 0);
+	ck_assert_uint_eq(guest.joined, 3);
+	ck_assert_uint_eq(guest.error, 162);
+	ck_assert_int_eq(device(16)->disk, 1);
+	ck_assert_str_eq(trace.disk[1].name, "load.img");
+	for (unsigned i = 0; i < 3; i++) {
+		const struct trace_request *request = &trace.request[i];
+
+		ck_assert_uint_eq(request->seq, 1039 + i);
+		ck_assert_uint_eq(request->vcpu, 1);
+		for (unsigned stamp = 1; stamp < TRACE_STAMPS; stamp++)
+			ck_assert_uint_gt(request->t[stamp], request->t[stamp - 1]);
+		/* Nothing is near the error. */
+		ck_assert_uint_gt(request->t[TRACE_EXIT] - request->t[TRACE_ISSUE], 50000);
+		ck_assert_uint_gt(request->t[TRACE_DONE] - request->t[TRACE_ENTRY], 50000);
+	}
+	trace_free(&trace);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("trace_guest");
@@ -628,6 +669,7 @@ int main(void)
 		no_events,
 		noise_is_harmless,
 		what_came_of_it,
+		recording_of_an_amd_host,
 	};
 
 	unit_tcase(suite, "lines", lines_of_both_programs, lines_of_every_operation,

@@ -19,6 +19,8 @@ static void setup(void)
 
 static void teardown(void)
 {
+	/* What belongs together is found so, and not by leaving out what contradicts it. */
+	ck_assert_uint_eq(trace.counters.disordered, 0);
 	trace_free(&trace);
 }
 
@@ -279,6 +281,22 @@ START_TEST(doorbell_before_the_recording)
 }
 END_TEST
 
+/* Not only at the beginning: each that the thread sees must have been written. */
+START_TEST(doorbell_that_nobody_wrote)
+{
+	text_sleep(0);
+	text_ring(500, text_notify(0, 0), 0);
+	text_see(600, 0, 0);
+	text_request(1000, 0, 0, 0, 0);
+	text_sleep(10000);
+	text_see(11000, 0, 0);
+	text_request(12000, 0, 0, 1, 0);
+	text_load(&trace);
+	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_DOORBELL_OWN);
+	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_DOORBELL_UNKNOWN);
+}
+END_TEST
+
 /* Each with an address of its own, and two disks with the same numbers. */
 START_TEST(queues_and_disks_are_told_apart)
 {
@@ -407,10 +425,13 @@ START_TEST(doorbell_by_an_exit_counts_once)
 		text_request(at + 1500, 0, 0, i, 0);
 		text_sleep(at + 9000);
 	}
+	/* Another one, of which KVM's event is missing. */
+	text_event(TEXT_VCPU, 21100, "sdt_vmm:exit_mmio: (55a9197c40f9) arg1=0 arg2=%lld arg3=2 "
+		   "arg4=1 arg5=0", (long long)text_notify(0, 0));
 	text_load(&trace);
 	assert_stamp(request(0, 0, 0), TRACE_DOORBELL, 1000);
 	assert_stamp(request(0, 0, 1), TRACE_DOORBELL, 11000);
-	ck_assert_uint_eq(trace.queue[0].doorbells, 2);
+	ck_assert_uint_eq(trace.queue[0].doorbells, 3);
 	ck_assert_uint_eq(trace.queue[0].doorbells_extra, 0);
 }
 END_TEST
@@ -520,6 +541,7 @@ START_TEST(other_interrupts_are_not_mixed_in)
 	assert_stamp(request(0, 0, 0), TRACE_ACCEPT, NONE);
 	assert_stamp(request(0, 1, 0), TRACE_ROUTED, 4002);
 	assert_stamp(request(0, 1, 0), TRACE_ACCEPT, 4003);
+	ck_assert_uint_eq(trace.queue_count, 2);
 	ck_assert_uint_eq(trace.queue[0].interrupts, 1);
 	ck_assert_uint_eq(trace.queue[1].interrupts, 1);
 }
@@ -686,13 +708,50 @@ START_TEST(lost_events_of_another_cpu)
 	text_sleep(0);
 	text_event(TEXT_VCPU, 500, "kvm:kvm_entry: vcpu 0");
 	text_request(1000, 0, 0, 0, 0);
+	text_request(7500, 0, 0, 1, 0);
 	text_event(TEXT_VCPU, 8000, "PERF_RECORD_LOST lost 1");
 	text_event(TEXT_VCPU, 8000, "kvm:kvm_entry: vcpu 0");
-	text_request(9000, 0, 0, 1, 0);
+	text_request(19000, 0, 0, 2, 0);
+	text_load(&trace);
+	ck_assert_uint_eq(trace.request_count, 1);
+	request(0, 0, 2);
+	ck_assert_uint_eq(trace.counters.torn, 2);
+}
+END_TEST
+
+/* The loss that ends last began first. */
+START_TEST(lost_events_on_two_cpus)
+{
+	text_sleep(0);
+	text_event(TEXT_VCPU, 500, "kvm:kvm_entry: vcpu 0");
+	text_request(1000, 0, 0, 0, 0);
+	text_sleep(14000);
+	text_event(TEXT_IO, 15000, "PERF_RECORD_LOST lost 1");
+	text_event(TEXT_VCPU, 20000, "PERF_RECORD_LOST lost 1");
+	text_request(21000, 0, 0, 1, 0);
 	text_load(&trace);
 	ck_assert_uint_eq(trace.request_count, 1);
 	request(0, 0, 1);
 	ck_assert_uint_eq(trace.counters.torn, 1);
+}
+END_TEST
+
+/* Two were published, and the push of the first, which has the interrupt, was lost. */
+START_TEST(lost_events_hide_an_owner)
+{
+	text_sleep(0);
+	text_pop(1000, 0, 0, 0);
+	text_pop(1001, 0, 0, 1);
+	text_push(2000, 0, 0, 0);
+	text_event(TEXT_IO, 5000, "PERF_RECORD_LOST lost 2");
+	text_pop(5001, 0, 0, 2);
+	text_push(5002, 0, 0, 2);
+	text_publish(5003, 0, 0, 2, 1);
+	text_interrupt(5004, 0, 0, 0, 33);
+	text_load(&trace);
+	ck_assert_uint_eq(trace.request_count, 1);
+	ck_assert_uint_eq(request(0, 0, 2)->interrupt, TRACE_INTERRUPT_UNKNOWN);
+	assert_stamp(request(0, 0, 2), TRACE_INTERRUPT, NONE);
 }
 END_TEST
 
@@ -704,13 +763,12 @@ START_TEST(gap_in_the_numbers)
 	text_sleep(7000);
 	text_ring(8000, text_notify(0, 0), 0);
 	text_see(8500, 0, 0);
-	text_push(9000, 0, 0, 1);
-	text_publish(9500, 0, 0, 1, 0);
 	text_request(10000, 0, 0, 2, 0);
 	text_request(20000, 0, 0, 2, 0);
 	text_load(&trace);
 	ck_assert_uint_eq(trace.request_count, 2);
 	ck_assert_uint_ne(request(0, 0, 2)->doorbell, TRACE_DOORBELL_OWN);
+	ck_assert_uint_eq(trace.counters.not_ended, 0);
 	ck_assert_uint_eq(trace.counters.torn, 1);
 	ck_assert_uint_gt(trace.counters.stray, 0);
 }
@@ -950,6 +1008,7 @@ int main(void)
 		second_doorbell_waits_for_nothing,
 		doorbell_after_a_late_one,
 		doorbell_before_the_recording,
+		doorbell_that_nobody_wrote,
 		queues_and_disks_are_told_apart,
 		shared_address,
 		shared_address_with_data,
@@ -967,6 +1026,8 @@ int main(void)
 		lost_events_tear_what_is_under_way,
 		lost_events_never_mix_requests,
 		lost_events_of_another_cpu,
+		lost_events_on_two_cpus,
+		lost_events_hide_an_owner,
 		gap_in_the_numbers,
 		publish_missing,
 		lines_in_any_order,

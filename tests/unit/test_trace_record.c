@@ -54,7 +54,8 @@ START_TEST(option_forms)
 	ck_assert_int_eq(parse(&options, "web"), 0);
 	ck_assert_str_eq(options.target, "web");
 	ck_assert_str_eq(options.file, "vmm-trace.data");
-	ck_assert_str_eq(options.buffer, "8M");
+	ck_assert_str_eq(options.buffer,
+			 record_options_buffer(sysconf(_SC_NPROCESSORS_ONLN)));
 	ck_assert_uint_eq(options.duration_ns, 0);
 	ck_assert(!options.verbose && !options.help);
 
@@ -69,6 +70,17 @@ START_TEST(option_forms)
 	ck_assert_str_eq(options.target, "-x");
 	ck_assert_int_eq(parse(&options, "--help --nonsense"), 0);
 	ck_assert(options.help);
+}
+END_TEST
+
+START_TEST(buffers)
+{
+	ck_assert_str_eq(record_options_buffer(-1), "32M");
+	ck_assert_str_eq(record_options_buffer(8), "32M");
+	ck_assert_str_eq(record_options_buffer(9), "16M");
+	ck_assert_str_eq(record_options_buffer(64), "4M");
+	ck_assert_str_eq(record_options_buffer(256), "1M");
+	ck_assert_str_eq(record_options_buffer(4096), "1M");
 }
 END_TEST
 
@@ -476,7 +488,7 @@ int main(void)
 	Suite *suite = suite_create("trace_record");
 	TCase *tables = tcase_create("tables"), *files = tcase_create("files");
 
-	unit_tcase(suite, "options", option_forms, filters_of_threads, typed_words);
+	unit_tcase(suite, "options", option_forms, buffers, filters_of_threads, typed_words);
 	tcase_add_checked_fixture(tables, setup, teardown);
 	tcase_add_loop_test(tables, seconds, 0, array_size(durations));
 	tcase_add_loop_test(tables, bad_options, 0, array_size(bad));

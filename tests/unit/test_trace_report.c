@@ -116,6 +116,35 @@ START_TEST(delay_appears_where_it_was)
 }
 END_TEST
 
+/* Between the guest and the first that the host shows; whatever that is. */
+START_TEST(layers_with_the_guest)
+{
+	struct trace_request request = {
+		.t = { [TRACE_ISSUE] = 100, [TRACE_DOORBELL] = 110, [TRACE_POP] = 130,
+		       [TRACE_PUSH] = 170, [TRACE_PUBLISH] = 180, [TRACE_DONE] = 250 },
+	};
+	uint64_t ns[TRACE_LAYERS];
+
+	ck_assert_uint_eq(trace_layers(&request, ns),
+			  1u << TRACE_LAYER_ISSUE | 1u << TRACE_LAYER_POP |
+			  1u << TRACE_LAYER_PUBLISH | 1u << TRACE_LAYER_DONE);
+	ck_assert_uint_eq(ns[TRACE_LAYER_ISSUE], 10);
+	ck_assert_uint_eq(ns[TRACE_LAYER_POP], 20);
+	ck_assert_uint_eq(ns[TRACE_LAYER_PUBLISH], 50);
+	ck_assert_uint_eq(ns[TRACE_LAYER_DONE], 70);
+	ck_assert_uint_eq(trace_whole(&request), 150);
+	request.t[TRACE_DOORBELL] = 0;
+	trace_layers(&request, ns);
+	ck_assert_uint_eq(ns[TRACE_LAYER_ISSUE], 30);
+	ck_assert_uint_eq(ns[TRACE_LAYER_POP], 0);
+	request.t[TRACE_EXIT] = 105;
+	request.t[TRACE_DOORBELL] = 110;
+	trace_layers(&request, ns);
+	ck_assert_uint_eq(ns[TRACE_LAYER_ISSUE], 5);
+	ck_assert_uint_eq(ns[TRACE_LAYER_EXIT], 5);
+}
+END_TEST
+
 static void write_other(uint64_t ns, unsigned disk, uint64_t seq, unsigned op, unsigned status)
 {
 	text_event(TEXT_IO, ns, "sdt_vmm:pop: (1) arg1=%u arg2=0 arg3=%u arg4=0 arg5=%u arg6=0 "
@@ -318,6 +347,7 @@ int main(void)
 		percentiles_are_exact,
 		one_request,
 		delay_appears_where_it_was,
+		layers_with_the_guest,
 		groups_are_by_disk_and_operation,
 		buckets_cover_all,
 		times_have_three_figures,

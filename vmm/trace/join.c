@@ -243,7 +243,7 @@ static void join_complete(struct join *join, struct join_thread *thread)
 	uint32_t number = event_request(join, &queue);
 
 	(void)thread;
-	if (number != JOIN_NONE)
+	if (number != JOIN_NONE && !join->trace->request[number].t[TRACE_COMPLETE])
 		join->trace->request[number].t[TRACE_COMPLETE] = join->event.time;
 }
 

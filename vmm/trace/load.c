@@ -9,14 +9,14 @@
 #include <unistd.h>
 
 #include "hw/base/log.h"
+#include "hw/base/util.h"
 #include "vmm/file.h"
 #include "vmm/trace/join.h"
+#include "vmm/trace/perf_data.h"
 #include "vmm/trace/trace.h"
 
 /* So that perf script need not wait for each line to be taken. */
 #define PIPE_SIZE (1 << 20)
-
-static const char perf_magic[] = "PERFILE2";
 
 void trace_clean(char *text)
 {
@@ -123,9 +123,10 @@ int trace_load_text(struct trace *trace, FILE *text, const char *name)
 
 /* --- perf script --- */
 
-static int check_file(const char *file)
+/* What the file says of losses tells also of those after which nothing came. */
+static int check_file(const char *file, uint64_t *lost)
 {
-	char magic[sizeof(perf_magic) - 1];
+	struct perf_data_counts counts;
 	uint64_t size;
 	int fd = file_open_regular(AT_FDCWD, file, &size), ret;
 
@@ -133,17 +134,14 @@ static int check_file(const char *file)
 		log_error("%s: cannot open: %s", file, strerror(-fd));
 		return fd;
 	}
-	ret = file_read_at(fd, magic, sizeof(magic), 0);
 	close(fd);
-	if (ret && ret != -ENODATA) {
+	ret = perf_data_count(file, &counts);
+	if (ret == -EINVAL)
+		log_error("%s: not a recording, or not all of one", file);
+	else if (ret)
 		log_error("%s: cannot read: %s", file, strerror(-ret));
-		return ret;
-	}
-	if (ret || memcmp(magic, perf_magic, sizeof(magic))) {
-		log_error("%s: not a file of perf's", file);
-		return -EINVAL;
-	}
-	return 0;
+	*lost = counts.lost;
+	return ret;
 }
 
 /* In the child: never returns. */
@@ -209,10 +207,11 @@ static int load_from(struct trace *trace, const char *file, int output, pid_t pi
 int trace_load(struct trace *trace, const char *file)
 {
 	int output[2], errors, ret;
+	uint64_t lost;
 	pid_t pid;
 
 	*trace = (struct trace){ 0 };
-	ret = check_file(file);
+	ret = check_file(file, &lost);
 	if (ret)
 		return ret;
 	errors = memfd_create("perf-errors", MFD_CLOEXEC);
@@ -233,6 +232,7 @@ int trace_load(struct trace *trace, const char *file)
 		goto close_errors;
 	}
 	ret = load_from(trace, file, output[0], pid, errors);
+	trace->counters.lost = max(trace->counters.lost, lost);
 	if (ret)
 		trace_free(trace);
 close_errors:

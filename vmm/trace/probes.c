@@ -18,7 +18,7 @@
 #include "hw/base/util.h"
 #include "vmm/trace/perf.h"
 
-#define COPY "vmm"
+#define FOLDER_SIZE 64
 
 /* The second is where it was before Linux 4.1; it is mounted when one looks. */
 static const char *const mount_points[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
@@ -79,25 +79,49 @@ static int remove_events(void)
 				  ":*: does anybody else record them?", NULL);
 }
 
+/* For @folder, of FOLDER_SIZE bytes. */
+static int make_folder(char *folder)
+{
+	const char *parent = getenv("TMPDIR");
+	int ret;
+
+	/* perf takes a path up to its first blank. */
+	if (!parent || strlen(parent) > FOLDER_SIZE / 2 || strpbrk(parent, " \t:"))
+		parent = "/tmp";
+	snprintf(folder, FOLDER_SIZE, "%s/vmm-trace-XXXXXX", parent);
+	if (mkdtemp(folder))
+		return 0;
+	ret = -errno;
+	log_error("%s: %s", folder, strerror(errno));
+	return ret;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st;
+	(void)kind;
+	(void)ftw;
+	return remove(path);
+}
+
 /*
  * The program that runs, by a name that perf can read: it may have none any more.
  * This is a copy too for perf to keep a link to: one to a program in the lower layer
  * of an overlay would make another file of it, which is not the one that runs.
  */
-static int copy_program(const struct trace_probes *probes, const char *exe)
+static int copy_program(const char *exe, const char *copy)
 {
-	char path[sizeof(probes->folder) + sizeof("/" COPY)];
-	int from = open(exe, O_RDONLY | O_CLOEXEC), to, ret = 0;
+	int from = open(exe, O_RDONLY | O_CLOEXEC);
+	int to = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int ret = 0;
 	ssize_t n = -1;
 
-	snprintf(path, sizeof(path), "%s/" COPY, probes->folder);
-	to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (from >= 0 && to >= 0)
 		while ((n = sendfile(to, from, NULL, 1 << 20)) > 0)
 			;
 	if (n < 0) {
 		ret = -errno;
-		log_error("cannot copy %s to %s: %s", exe, path, strerror(errno));
+		log_error("cannot copy %s to %s: %s", exe, copy, strerror(errno));
 	}
 	if (from >= 0)
 		close(from);
@@ -106,21 +130,32 @@ static int copy_program(const struct trace_probes *probes, const char *exe)
 	return ret;
 }
 
-/* The lines that define probes of the copy, as tracefs takes them. */
-static int read_definitions(const struct trace_probes *probes, char **lines)
+/* The lines that define the probes of the program @exe, as those of a copy. */
+static int read_definitions(const char *exe, char **lines)
 {
 	struct perf_command command = { 0 };
+	char folder[FOLDER_SIZE], copy[FOLDER_SIZE + sizeof("/vmm")];
+	int ret;
 
+	ret = make_folder(folder);
+	if (ret)
+		return ret;
+	snprintf(copy, sizeof(copy), "%s/vmm", folder);
 	perf_add(&command, "perf");
 	/* Or it would keep a copy of its own in ~/.debug. */
 	perf_add(&command, "--buildid-dir");
-	perf_add(&command, "%s", probes->folder);
+	perf_add(&command, "%s", folder);
 	perf_add(&command, "probe");
 	perf_add(&command, "-x");
-	perf_add(&command, "%s/" COPY, probes->folder);
+	perf_add(&command, "%s", copy);
 	perf_add(&command, "-D");
 	perf_add(&command, TRACE_PROBES_GROUP ":*");
-	return perf_run(&command, "cannot find the probes of vmm", lines);
+	ret = copy_program(exe, copy);
+	if (!ret)
+		ret = perf_run(&command, "cannot find the probes of vmm", lines);
+	perf_free(&command);
+	nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	return ret;
 }
 
 /*
@@ -152,9 +187,7 @@ static int add_events(struct trace_probes *probes, pid_t pid)
 	int ret;
 
 	snprintf(exe, sizeof(exe), "/proc/%d/exe", pid);
-	ret = copy_program(probes, exe);
-	if (!ret)
-		ret = read_definitions(probes, &lines);
+	ret = read_definitions(exe, &lines);
 	if (ret)
 		return ret;
 	/* If it fails after some of them, these have to go too. */
@@ -169,35 +202,13 @@ static int add_events(struct trace_probes *probes, pid_t pid)
 	return ret;
 }
 
-static int make_folder(struct trace_probes *probes)
-{
-	const char *parent = getenv("TMPDIR");
-	int ret;
-
-	/* perf takes a path up to its first blank. */
-	if (!parent || strlen(parent) > 32 || strpbrk(parent, " \t:"))
-		parent = "/tmp";
-	snprintf(probes->folder, sizeof(probes->folder), "%s/vmm-trace-XXXXXX", parent);
-	if (mkdtemp(probes->folder))
-		return 0;
-	ret = -errno;
-	log_error("%s: %s", probes->folder, strerror(errno));
-	*probes->folder = '\0';
-	return ret;
-}
-
 int trace_probes_add(struct trace_probes *probes, pid_t pid)
 {
 	int ret;
 
 	*probes = (struct trace_probes){ .lock = -1 };
 	ret = lock(probes);
-	if (ret)
-		goto fail;
-	ret = make_folder(probes);
-	if (ret)
-		goto fail;
-	if (trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, "")) {
+	if (!ret && trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, "")) {
 		log_warn("removing the probes " TRACE_PROBES_GROUP ":* that somebody left");
 		ret = remove_events();
 	}
@@ -205,25 +216,14 @@ int trace_probes_add(struct trace_probes *probes, pid_t pid)
 		ret = add_events(probes, pid);
 	if (!ret)
 		return 0;
-fail:
 	trace_probes_remove(probes);
 	return ret;
-}
-
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-	(void)st;
-	(void)kind;
-	(void)ftw;
-	return remove(path);
 }
 
 void trace_probes_remove(struct trace_probes *probes)
 {
 	if (probes->added && trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, ""))
 		remove_events();
-	if (*probes->folder)
-		nftw(probes->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 	if (probes->lock >= 0)
 		close(probes->lock);
 	*probes = (struct trace_probes){ .lock = -1 };

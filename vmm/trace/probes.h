@@ -16,7 +16,6 @@
 
 struct trace_probes {
 	const char *tracefs; /* where that is mounted */
-	char folder[64];     /* for a copy of the program; empty: none */
 	int lock;            /* its list; perf record holds it too, and ends before it is free */
 	bool added;
 };

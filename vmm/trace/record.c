@@ -164,6 +164,19 @@ static int check_perf(void)
 	return perf_run(&command, "perf does not work", NULL);
 }
 
+/* What perf finds in the file it would keep as FILE.old. */
+static int empty_file(struct recording *rec)
+{
+	int ret = 0;
+
+	if (ftruncate(rec->file, 0)) {
+		ret = -errno;
+		log_error("'%s': %s", rec->options.file, strerror(errno));
+	}
+	rec->file_is_ours = true;
+	return ret;
+}
+
 static int start_perf(struct recording *rec)
 {
 	size_t count;
@@ -182,17 +195,16 @@ static int start_perf(struct recording *rec)
 	struct perf_command command = { 0 };
 	int ret;
 
-	/* What perf finds in the file it would keep as FILE.old. */
-	if (ftruncate(rec->file, 0)) {
-		ret = -errno;
-		log_error("'%s': %s", rec->options.file, strerror(errno));
-		goto out;
+	if (!threads) {
+		log_error("PID %d: it has ended", rec->target.pid);
+		return -ESRCH;
 	}
-	rec->file_is_ours = true;
-	record_command(&command, &plan);
-	ret = perf_start(&rec->perf, &command, keep);
-	perf_free(&command);
-out:
+	ret = empty_file(rec);
+	if (!ret) {
+		record_command(&command, &plan);
+		ret = perf_start(&rec->perf, &command, keep);
+		perf_free(&command);
+	}
 	free(threads);
 	return ret;
 }
@@ -286,6 +298,15 @@ static int record_perf(struct recording *rec)
 	return summarize(rec);
 }
 
+/* Or is about to: what ends has no program any more. */
+static bool has_ended(const struct recording *rec)
+{
+	char path[64], byte;
+
+	snprintf(path, sizeof(path), PROC "/%d/exe", rec->target.pid);
+	return rec->target_fd >= 0 && readlink(path, &byte, 1) < 0;
+}
+
 static int record(struct recording *rec)
 {
 	int ret;
@@ -301,6 +322,9 @@ static int record(struct recording *rec)
 		ret = trace_probes_add(&rec->probes, rec->target.pid);
 	if (!ret)
 		ret = record_perf(rec);
+	/* Which is why, whatever was said before. */
+	if (ret && has_ended(rec))
+		log_error("PID %d has ended meanwhile", rec->target.pid);
 	/* An old recording stays as long as nothing was written over it. */
 	if (ret && (rec->file_is_new || rec->file_is_ours))
 		unlink(rec->options.file);

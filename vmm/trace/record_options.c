@@ -5,12 +5,13 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hw/base/log.h"
+#include "hw/base/util.h"
 #include "vmm/number.h"
 
 #define DEFAULT_FILE "vmm-trace.data"
-#define DEFAULT_BUFFER "8M"
 
 static const struct option longs[] = {
 	{ "output", required_argument, NULL, 'o' },
@@ -27,7 +28,7 @@ void record_options_help(void)
 	     "Have perf record what a running VM does to its disks.\n\n"
 	     "  -o, --output FILE        the recording (" DEFAULT_FILE ")\n"
 	     "  -d, --duration SECONDS   end after 5 or 0.5 seconds (at Ctrl-C)\n"
-	     "  -m, --buffer SIZE        perf's buffer for each CPU (" DEFAULT_BUFFER ")\n"
+	     "  -m, --buffer SIZE        perf's buffer for each CPU (32M, or 256M in all)\n"
 	     "  -v, --verbose            say on stderr which commands are run\n"
 	     "  -h, --help               print this help");
 }
@@ -74,11 +75,24 @@ static int set(struct record_options *options, int letter, char **argv)
 	}
 }
 
+const char *record_options_buffer(long cpus)
+{
+	static const char *const sizes[] = { "32M", "16M", "8M", "4M", "2M", "1M" };
+	unsigned i = 0;
+
+	while (i + 1 < array_size(sizes) && cpus > 8L << i)
+		i++;
+	return sizes[i];
+}
+
 int record_options_parse(struct record_options *options, int argc, char **argv)
 {
 	int letter, ret = 0;
 
-	*options = (struct record_options){ .file = DEFAULT_FILE, .buffer = DEFAULT_BUFFER };
+	*options = (struct record_options){
+		.file = DEFAULT_FILE,
+		.buffer = record_options_buffer(sysconf(_SC_NPROCESSORS_ONLN)),
+	};
 	optind = 0; /* start anew */
 	while (!ret && !options->help &&
 	       (letter = getopt_long(argc, argv, ":o:d:m:vh", longs, NULL)) >= 0)

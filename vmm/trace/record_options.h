@@ -17,5 +17,11 @@ struct record_options {
 /* argv[0]: "record".  0; or -EINVAL, having said why on stderr. */
 int record_options_parse(struct record_options *options, int argc, char **argv);
 
+/*
+ * The buffer for each of @cpus by default: 32 MiB, which half a second of the
+ * busiest disk fills, and 256 MiB for all of them together, down to 1 MiB.
+ */
+const char *record_options_buffer(long cpus);
+
 /* Print the help on stdout. */
 void record_options_help(void);

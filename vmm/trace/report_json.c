@@ -215,5 +215,4 @@ void trace_print_json(const struct trace *trace, const struct trace_groups *grou
 	json_end(&json);
 	write_lists(&json, trace);
 	json_end(&json);
-	putc('\n', out);
 }

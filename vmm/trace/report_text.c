@@ -401,9 +401,12 @@ static void print_losses(const struct trace *trace, FILE *out)
 
 	if (!counters->lost)
 		return;
-	fprintf(out, "\nWARNING: perf lost %" PRIu64 " events, the first of them %.6f s after the "
-		"begin.\n", counters->lost,
-		(double)(counters->lost_at - trace->begin) / (double)NS_PER_S);
+	fprintf(out, "\nWARNING: perf lost %" PRIu64 " events, ", counters->lost);
+	if (counters->lost_at)
+		fprintf(out, "the first of them %.6f s after the begin.\n",
+			(double)(counters->lost_at - trace->begin) / (double)NS_PER_S);
+	else
+		fputs("at the end.\n", out);
 	fprintf(out, "  The %" PRIu64 " requests that were under way then are left out, so the slow "
 		"ones may be\n  missing; and all counters are too low.  Record again with a larger "
 		"--buffer.\n", counters->torn);
