@@ -57,7 +57,7 @@ struct blk_queue {
 	/* As many requests as the queue is long. */
 	struct blk_request *requests;
 	struct blk_request *free;
-	unsigned fresh; /* how many were ever used: the others cost no memory */
+	unsigned fresh; /* how many were used since it started: the others cost no memory */
 	void (*done)(struct disk_request *disk, int result); /* of each */
 	union blk_parts *parts; /* the first for the chain in hand, then one a request */
 	struct blk_request *held; /* a transfer that the next one may join; inside serve() */
@@ -65,7 +65,7 @@ struct blk_queue {
 	struct blk_stats stats;
 
 	/* For who looks whether I/O hangs: atomic, blk_queue_look(). */
-	unsigned made;            /* requests that were ever used */
+	unsigned made;            /* of requests, since the VM began: these may be looked at */
 	uint32_t asleep;          /* the epoch since which nothing happens; 0: it is awake */
 	union blk_rest rest;      /* what stands in the ring meanwhile */
 	pthread_mutex_t look_lock; /* held to look at guest memory, and once at a stop */

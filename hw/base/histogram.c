@@ -13,7 +13,7 @@ static unsigned bucket_of(uint64_t value)
 
 	if (value < STEPS)
 		return (unsigned)value;
-	power = 63 - (unsigned)__builtin_clzll(value) - HISTOGRAM_STEP_BITS;
+	power = log2_floor(value) - HISTOGRAM_STEP_BITS;
 	return min((power << HISTOGRAM_STEP_BITS) + (unsigned)(value >> power),
 		   HISTOGRAM_BUCKETS - 1u);
 }

@@ -33,7 +33,7 @@
 #define PROBE_TABLE(PROBE)                                                                      \
 	/* The I/O threads. */                                                                  \
 	PROBE(doorbell, "the I/O thread has seen the queue's doorbell", disk, queue)            \
-	PROBE(wake, "an I/O thread has slept", thread, completions)                             \
+	PROBE(wake, "an I/O thread returns from its sleep", thread, completions)                \
 	PROBE(sleep, "it is about to sleep", thread)                                            \
 	PROBE(poll_hit, "it has spun, and there is something to do", thread, waited_ns)         \
 	PROBE(poll_miss, "it has spun for nothing", thread, waited_ns)                          \
@@ -47,7 +47,7 @@
 	      thread, submitted, wanted)                                                        \
 	PROBE(complete, "the disk has done all of it", disk, queue, seq, result)                \
 	PROBE(push, "it goes back to the driver", disk, queue, seq, head, status, written)      \
-	PROBE(publish, "so many have become visible; does the driver want an interrupt?",       \
+	PROBE(publish, "so many are visible now; interrupt 1: the driver wants one",            \
 	      disk, queue, count, interrupt)                                                    \
 	PROBE(interrupt, "one is about to be sent, or cannot be",                               \
 	      disk, queue, how, address, data)                                                  \
@@ -59,7 +59,7 @@
 	PROBE(device_broken, "the driver broke a rule: a reset is needed", disk, why)           \
 	PROBE(device_status, "the driver has changed it; 0: a reset is complete", disk, status) \
 	PROBE(device_features, "those that are in use from now on", disk, features)             \
-	PROBE(config_change, "the configuration, of which the driver knows a generation",       \
+	PROBE(config_change, "the configuration has changed since this generation",             \
 	      disk, generation)                                                                 \
                                                                                                 \
 	/* The vCPUs. */                                                                        \

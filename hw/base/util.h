@@ -33,6 +33,12 @@
 		max_a > max_b ? max_a : max_b; \
 	})
 
+/* For qsort(). */
+static inline int compare_numbers(uint64_t left, uint64_t right)
+{
+	return (left > right) - (left < right);
+}
+
 /* The value whose low @len bytes (0 to 8) are ones. */
 static inline uint64_t bytes_mask(unsigned len)
 {
@@ -42,6 +48,12 @@ static inline uint64_t bytes_mask(unsigned len)
 static inline bool is_power_of_two(uint64_t value)
 {
 	return value && !(value & (value - 1));
+}
+
+/* The number of the highest bit that is set; of 0: 0. */
+static inline unsigned log2_floor(uint64_t value)
+{
+	return 63 - (unsigned)__builtin_clzll(value | 1);
 }
 
 /* @align is a power of two. */

@@ -325,6 +325,24 @@ START_TEST(report_of_no_whole_request)
 }
 END_TEST
 
+START_TEST(report_of_a_disk_without_requests)
+{
+	FILE *out;
+	size_t size;
+	char *text;
+
+	write_ramp(1);
+	text_load(&trace);
+	ck_assert_int_eq(trace_groups_make(&groups, &trace, 1, 10), 0);
+	out = open_memstream(&text, &size);
+	ck_assert_ptr_nonnull(out);
+	trace_print_text(&trace, &groups, out);
+	fclose(out);
+	assert_has(text, "No request of that disk has its whole way in this recording.");
+	free(text);
+}
+END_TEST
+
 /* The largest numbers that there are change no column. */
 START_TEST(report_of_large_numbers)
 {
@@ -354,6 +372,7 @@ int main(void)
 		report_in_text,
 		report_warns_of_losses,
 		report_of_no_whole_request,
+		report_of_a_disk_without_requests,
 		report_of_large_numbers,
 	};
 	TCase *tcase = tcase_create("trace_report");

@@ -5,15 +5,10 @@
 
 #define EIGHTHS 8
 
-static unsigned octave_of(uint64_t ns)
-{
-	return 63 - (unsigned)__builtin_clzll(ns | 1);
-}
-
 /* Whole numbers only: this decides, and trace_bins_position() draws. */
 static unsigned row_of(const struct trace_bins *bins, uint64_t ns)
 {
-	unsigned octave = octave_of(ns);
+	unsigned octave = log2_floor(ns);
 	uint64_t eighths = octave < 3 ? ns << (3 - octave) : ns >> (octave - 3);
 
 	return (octave * EIGHTHS + eighths % EIGHTHS) * bins->rows_per_octave / EIGHTHS;
@@ -21,7 +16,7 @@ static unsigned row_of(const struct trace_bins *bins, uint64_t ns)
 
 double trace_bins_position(const struct trace_bins *bins, uint64_t ns)
 {
-	unsigned octave = octave_of(ns);
+	unsigned octave = log2_floor(ns);
 
 	return (octave + (double)(ns | !ns) / (double)(1ULL << octave) - 1) *
 	       bins->rows_per_octave;
@@ -59,7 +54,7 @@ static void scale(struct trace_bins *bins, const struct trace *trace)
 	bins->slice_ns = trace_bins_step(end - bins->begin,
 					 min(trace->request_count, (size_t)TRACE_BINS_MAX));
 	bins->count = (end - bins->begin) / bins->slice_ns + 1;
-	bins->rows_per_octave = choose_rows(octave_of(longest) - octave_of(shortest) + 1);
+	bins->rows_per_octave = choose_rows(log2_floor(longest) - log2_floor(shortest) + 1);
 	bins->row_first = row_of(bins, shortest);
 	bins->row_last = row_of(bins, longest);
 }

@@ -155,17 +155,12 @@ static bool mark_interrupt(struct mark *mark, const struct trace *trace,
 	       mark->thread < trace->thread_count;
 }
 
-static int compare(uint64_t left, uint64_t right)
-{
-	return left < right ? -1 : left > right;
-}
-
 static int compare_marks(const void *a, const void *b)
 {
 	const struct mark *left = a, *right = b;
-	int order = compare(left->thread, right->thread);
+	int order = compare_numbers(left->thread, right->thread);
 
-	return order ? order : compare(left->begin, right->begin);
+	return order ? order : compare_numbers(left->begin, right->begin);
 }
 
 /* By queue and by the time at which they began. */
@@ -173,13 +168,13 @@ static int compare_requests(const void *a, const void *b)
 {
 	const struct trace_request *left = *(const struct trace_request *const *)a;
 	const struct trace_request *right = *(const struct trace_request *const *)b;
-	int order = compare(left->disk, right->disk);
+	int order = compare_numbers(left->disk, right->disk);
 
 	if (!order)
-		order = compare(left->queue, right->queue);
+		order = compare_numbers(left->queue, right->queue);
 	if (!order)
-		order = compare(left->t[trace_first(left)], right->t[trace_first(right)]);
-	return order ? order : compare(left->seq, right->seq);
+		order = compare_numbers(left->t[trace_first(left)], right->t[trace_first(right)]);
+	return order ? order : compare_numbers(left->seq, right->seq);
 }
 
 /* Returns how many there are of this thread's. */

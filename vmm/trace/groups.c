@@ -40,9 +40,7 @@ static int compare_wholes(const void *left, const void *right, void *opaque)
 
 static int compare_times(const void *left, const void *right)
 {
-	const uint64_t l = *(const uint64_t *)left, r = *(const uint64_t *)right;
-
-	return l < r ? -1 : l > r;
+	return compare_numbers(*(const uint64_t *)left, *(const uint64_t *)right);
 }
 
 /* Of @time, which is put into order, its element number count * @part / 1000, rounded up. */
@@ -73,7 +71,7 @@ static unsigned bucket_of(uint64_t ns)
 
 	if (ns < 2)
 		return 0;
-	octave = 63 - (unsigned)__builtin_clzll(ns);
+	octave = log2_floor(ns);
 	return 2 * octave + (ns >> (octave - 1) & 1);
 }
 

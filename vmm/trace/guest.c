@@ -46,18 +46,13 @@ struct guest_join {
 	size_t entry_count;
 };
 
-static int compare(uint64_t a, uint64_t b)
-{
-	return (a > b) - (a < b);
-}
-
 static int compare_keys(const struct guest_key *a, const struct guest_key *b)
 {
-	int order = compare(a->sector, b->sector);
+	int order = compare_numbers(a->sector, b->sector);
 
 	if (!order)
-		order = compare(a->len, b->len);
-	return order ? order : compare(a->op, b->op);
+		order = compare_numbers(a->len, b->len);
+	return order ? order : compare_numbers(a->op, b->op);
 }
 
 static bool pair_to_ns(const struct clock_line *line, uint64_t tsc, uint64_t *ns)
@@ -151,13 +146,13 @@ static int set_times(struct guest_join *join, const char *file)
 static int compare_events(const void *left, const void *right)
 {
 	const struct guest_event *a = left, *b = right;
-	int order = compare(a->device, b->device);
+	int order = compare_numbers(a->device, b->device);
 
 	if (!order)
 		order = compare_keys(&a->key, &b->key);
 	if (!order)
-		order = compare(a->time, b->time);
-	return order ? order : compare(a->kind, b->kind);
+		order = compare_numbers(a->time, b->time);
+	return order ? order : compare_numbers(a->kind, b->kind);
 }
 
 static bool is_same(const struct guest_event *a, const struct guest_event *b)
@@ -243,7 +238,7 @@ static int compare_entries(const void *left, const void *right)
 	const struct entry *a = left, *b = right;
 	int order = compare_keys(&a->key, &b->key);
 
-	return order ? order : compare(a->request->t[TRACE_POP], b->request->t[TRACE_POP]);
+	return order ? order : compare_numbers(a->request->t[TRACE_POP], b->request->t[TRACE_POP]);
 }
 
 static int make_entries(struct guest_join *join)
@@ -277,7 +272,7 @@ static struct entry *first_entry(const struct guest_join *join, const struct int
 		int order = compare_keys(&entry->key, &interval->key);
 
 		if (!order)
-			order = compare(entry->request->t[TRACE_POP] + join->guest->error,
+			order = compare_numbers(entry->request->t[TRACE_POP] + join->guest->error,
 					interval->issue);
 		if (order < 0)
 			low = middle + 1;

@@ -423,7 +423,8 @@ void trace_print_text(const struct trace *trace, const struct trace_groups *grou
 	if (groups->count)
 		print_legend(trace, groups, out);
 	else
-		fputs("\nNo request has its whole way in this recording.\n", out);
+		fprintf(out, "\nNo request%s has its whole way in this recording.\n",
+			trace->request_count ? " of that disk" : "");
 	print_absent(trace, out);
 	print_slowest(trace, groups, out);
 	print_counters(trace, out);

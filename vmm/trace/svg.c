@@ -153,9 +153,7 @@ static void write_time_axis(const struct picture *picture, unsigned bottom)
 
 static int compare(const void *a, const void *b)
 {
-	const uint64_t *left = a, *right = b;
-
-	return *left < *right ? -1 : *left > *right;
+	return compare_numbers(*(const uint64_t *)a, *(const uint64_t *)b);
 }
 
 static uint64_t bin_sum(const struct trace_bin *bin, unsigned layers)
@@ -280,11 +278,6 @@ static void write_stack(const struct picture *picture)
 	write_layers_legend(picture);
 }
 
-static unsigned bits_of(uint64_t value)
-{
-	return 63 - (unsigned)__builtin_clzll(value | 1);
-}
-
 /* Colours stand for counts of so many bits; the deepest is always one of them. */
 struct levels {
 	unsigned bits, count;
@@ -298,8 +291,8 @@ static struct levels heat_levels(const struct trace_bins *bins)
 	for (unsigned i = 0; i < bins->count; i++)
 		for (unsigned row = 0; row <= bins->row_last - bins->row_first; row++)
 			levels.most = max(levels.most, bins->bin[i].row[row]);
-	levels.bits = bits_of(levels.most) / LEVELS + 1;
-	levels.count = bits_of(levels.most) / levels.bits + 1;
+	levels.bits = log2_floor(levels.most) / LEVELS + 1;
+	levels.count = log2_floor(levels.most) / levels.bits + 1;
 	return levels;
 }
 
@@ -357,7 +350,7 @@ static void write_heat_level(const struct picture *picture, const struct rows *r
 			uint64_t count = i < bins->count ?
 						 bins->bin[i].row[row - bins->row_first] : 0;
 
-			if (count && bits_of(count) / levels->bits == level)
+			if (count && log2_floor(count) / levels->bits == level)
 				continue;
 			if (from < i)
 				fprintf(picture->file, "M%u %dH%uv%dH%uz", bin_x(picture, from),
