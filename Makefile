@@ -114,8 +114,9 @@ $(shell mkdir -p $(OBJ) && echo '$(FLAGS_NOW)' > $(OBJ)/flags)
 endif
 $(MAIN) $(foreach room,$(ROOMS),$(call objects,$($(room)_SRC))) $(UNIT_KIT): $(OBJ)/flags
 
-# It reads recordings, never disks.
+# What serves no request: the trace reads recordings, never disks.
 $(OBJ)/vmm/trace/%.o: FLAGS += -Os
+$(addprefix $(OBJ)/vmm/,disk_spec.o machine.o options.o stats.o): FLAGS += -Os
 
 # What the binary carries: the init of guests without an initrd, and the DSDT.
 $(OBJ)/vmm/guest_init.o: $(O)/guest/init/init
