@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "devices/blk.h"
@@ -173,9 +174,30 @@ static void stats_down(struct machine *m)
 	free(m->stats_disk);
 }
 
-/* After the disks, which the file must not be one of. */
+/* Is @path a file that the VM reads?  A lock tells it only of disks, and not everywhere. */
+static bool is_input(const struct options *options, const char *path)
+{
+	struct stat file, input;
+	const char *other;
+
+	if (stat(path, &file))
+		return false;
+	for (unsigned i = 0; i < options->disk_count + 2; i++) {
+		other = i == 0 ? options->kernel : i == 1 ? options->initrd :
+			options->disk[i - 2].disk.path;
+		if (!other || stat(other, &input) || input.st_dev != file.st_dev ||
+		    input.st_ino != file.st_ino)
+			continue;
+		log_error("--stats '%s': it is the same file as '%s'", path, other);
+		return true;
+	}
+	return false;
+}
+
 static int stats_up(struct machine *m)
 {
+	if (m->options->stats && is_input(m->options, m->options->stats))
+		return -EINVAL;
 	m->stats_disk = calloc(m->options->disk_count + 1, sizeof(*m->stats_disk));
 	if (!m->stats_disk)
 		return cannot_make("statistics", -ENOMEM);

@@ -72,6 +72,9 @@ echo "no kernel at all" > text
 truncate -s 511 small.img
 mkdir folder
 mkfifo fifo
+echo > initrd
+truncate -s 512 other.img
+ln -s bz soft
 ln disk.img hard.img
 ln -s disk.img soft.img
 install -m 444 disk.img readonly.img
@@ -409,15 +412,22 @@ host "lock released" "$missing" -k bz -d disk.img -d none
 
 # --- Files that are written.
 
-taken="it is locked, as a disk or by another process"
 host "--stats in no folder" "--stats 'none/file': $cannot" -k bz --stats none/file
 host "--stats to a folder" "--stats 'folder': cannot open: Is a directory" -k bz --stats folder
 host "--stats to a FIFO" "--stats 'fifo': cannot open: No such device or address" \
 	-k bz --stats fifo
 host "--stats to a device" "--stats '/dev/null': not a regular file" -k bz --stats /dev/null
-host "--stats to a disk" "--stats './disk.img': $taken" -k bz -d disk.img --stats ./disk.img
-host "--stats to a read-only disk" "--stats 'disk.img': $taken" \
-	-k bz -d disk.img,ro --stats disk.img
+same="it is the same file as"
+host "--stats to a disk" "--stats './disk.img': $same 'disk.img'" \
+	-k bz -d disk.img --stats ./disk.img
+host "--stats to a read-only disk" "--stats 'hard.img': $same 'disk.img'" \
+	-k bz -d other.img -d disk.img,ro --stats hard.img
+host "--stats to the kernel" "--stats 'soft': $same 'bz'" -k bz --stats soft
+host "--stats to the initrd" "--stats 'initrd': $same 'initrd'" -k bz -i initrd --stats initrd
+hold write
+host "--stats to a disk of another VM" \
+	"--stats 'disk.img': it is locked, as a disk or by another process" -k bz --stats disk.img
+release
 
 # --- /dev/kvm, in a mount namespace where /dev is ours.
 
