@@ -529,6 +529,24 @@ START_TEST(no_clocks)
 }
 END_TEST
 
+START_TEST(clocks_that_took_long)
+{
+	both(0, VIRTIO_BLK_T_IN, "R", 8, 512, BEGIN + 100000, BEGIN + 105000);
+	pairs[1].tsc_error = UINT64_MAX;
+	check_refused("wrong by over a second");
+}
+END_TEST
+
+START_TEST(clocks_that_disagree)
+{
+	both(0, VIRTIO_BLK_T_IN, "R", 8, 512, BEGIN + 100000, BEGIN + 105000);
+	pairs[2] = (struct trace_clock){ host_tsc(END), END, 500 };
+	pairs[1] = (struct trace_clock){ host_tsc(BEGIN), BEGIN + 2000000000, 250 };
+	trace.clock_count = 3;
+	check_refused("wrong by over a second");
+}
+END_TEST
+
 START_TEST(no_offset_of_the_tsc)
 {
 	both(0, VIRTIO_BLK_T_IN, "R", 8, 512, BEGIN + 100000, BEGIN + 105000);
@@ -674,6 +692,8 @@ int main(void)
 		the_error_is_the_residual,
 		no_pairs_of_clocks,
 		no_clocks,
+		clocks_that_took_long,
+		clocks_that_disagree,
 		no_offset_of_the_tsc,
 		another_clock,
 		no_events,

@@ -77,6 +77,7 @@ static int fit_line(struct guest_join *join, const char *file)
 	const struct trace_clock *last = trace->clock_count ? first + trace->clock_count - 1 : first;
 	struct clock_line *line = &join->line;
 	uint64_t off = 0, ticks = 0;
+	double error;
 
 	if (trace->clock_count < 2 || last->tsc <= first->tsc ||
 	    last->monotonic <= first->monotonic) {
@@ -95,7 +96,13 @@ static int fit_line(struct guest_join *join, const char *file)
 		off = max(off, ns > pair->monotonic ? ns - pair->monotonic : pair->monotonic - ns);
 		ticks = max(ticks, pair->tsc_error);
 	}
-	join->guest->error = off + (uint64_t)((double)ticks * line->ns_per_tick) + 1;
+	error = (double)off + (double)ticks * line->ns_per_tick + 1;
+	if (error > NS_PER_S) {
+		log_error("'%s': cannot be joined: the recording's clocks may be wrong by over a "
+			  "second", file);
+		return -ENODATA;
+	}
+	join->guest->error = (uint64_t)error;
 	return 0;
 }
 
