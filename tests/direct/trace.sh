@@ -397,6 +397,23 @@ vmm: running: *'web' (PID *'web' (PID *" \
 	end
 }
 
+case_another_user_takes_the_name() {
+	load randread/4k/4/1
+	cp "$(command -v bash)" vmm-of-theirs
+	# shellcheck disable=SC2016
+	echo 'kill -STOP $$' >run
+	"${nobody[@]}" ./vmm-of-theirs run -n web &
+	other=$!
+	until_it grep -q '^State:.T' "/proc/$other/status"
+	record -d 0.2 -o web.data web
+	[ "$(head -n 1 said)" = "vmm: recording PID $pid to web.data" ] || fail "$(cat said)"
+	end
+	refused "*'web' (PID $other of user 65534)*" "$vmm" trace record none-has-this
+	kill -KILL "$other"
+	wait "$other" || true
+	other=
+}
+
 case_no_perf() {
 	load randread/4k/4/1
 	refused "vmm: perf is not installed: Debian has it in the package linux-perf" \

@@ -32,8 +32,8 @@ static const char *process_path(pid_t pid, const char *name)
 	return files_path(proc, path) + strlen(proc) + 1;
 }
 
-/* Process @pid runs @exe with the arguments @line, split at blanks. */
-static void process(pid_t pid, const char *exe, const char *line)
+/* Process @pid of @uid runs @exe with the arguments @line, split at blanks. */
+static void process_of(uid_t uid, pid_t pid, const char *exe, const char *line)
 {
 	char words[256];
 	size_t len = strlen(line) + 1;
@@ -44,6 +44,14 @@ static void process(pid_t pid, const char *exe, const char *line)
 			*c = '\0';
 	files_write(proc, process_path(pid, "cmdline"), words, len);
 	ck_assert_int_eq(symlink(exe, files_path(proc, process_path(pid, "exe"))), 0);
+	/* A program of theirs that is for others what it is for us. */
+	snprintf(words, sizeof(words), "Name:\tvmm\nUid:\t%u\t%u\n", uid, getuid());
+	files_text(proc, process_path(pid, "status"), words);
+}
+
+static void process(pid_t pid, const char *exe, const char *line)
+{
+	process_of(getuid(), pid, exe, line);
 }
 
 /* The PID that @word finds; what is said besides is @expected. */
@@ -126,6 +134,38 @@ START_TEST(a_name_is_taken_twice)
 	find("web", -EINVAL, "vmm: 2 VMs are called 'web': say which by its PID\n"
 			     "vmm: running: 'web' (PID 100), 'web' (PID 101)\n");
 	ck_assert_int_eq(find("101", 0, ""), 101);
+}
+END_TEST
+
+#define OTHER 1000001
+#define CALLER 1000002 /* of sudo */
+
+START_TEST(another_user_takes_the_name)
+{
+	struct trace_target target;
+
+	unsetenv("SUDO_UID");
+	process_of(OTHER, 100, "/tmp/vmm", "vmm run bz -n web");
+	process_of(CALLER, 101, "/usr/bin/vmm", "vmm run bz -n web");
+	find("web", -EINVAL, "vmm: 2 VMs are called 'web': say which by its PID\n"
+			     "vmm: running: 'web' (PID 100 of user 1000001), "
+			     "'web' (PID 101 of user 1000002)\n");
+	setenv("SUDO_UID", "1000002", 1);
+	ck_assert_int_eq(find("web", 0, ""), 101);
+	process_of(OTHER, 102, "/tmp/vmm", "vmm run bz -n web");
+	ck_assert_int_eq(find("web", 0, ""), 101);
+	process(103, "/usr/bin/vmm", "vmm run bz -n web");
+	find("web", -EINVAL, "vmm: 2 VMs are called 'web': say which by its PID\n"
+			     "vmm: running: 'web' (PID 100 of user 1000001), 'web' (PID 101), "
+			     "'web' (PID 102 of user 1000001), 'web' (PID 103)\n");
+	unsetenv("SUDO_UID");
+	ck_assert_int_eq(find("web", 0, ""), 103);
+	/* One is looked at where it is the only one, and is said to be theirs. */
+	process_of(OTHER, 104, "/tmp/vmm", "vmm run bz -n mail");
+	ck_assert_int_eq(trace_target_find(proc, "mail", &target), 0);
+	ck_assert_int_eq(target.pid, 104);
+	ck_assert_str_eq(target.whose, " of user 1000001");
+	trace_target_free(&target);
 }
 END_TEST
 
@@ -235,6 +275,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, what_is_not_its_name);
 	tcase_add_test(tcase, a_name_is_taken_twice);
+	tcase_add_test(tcase, another_user_takes_the_name);
 	tcase_add_test(tcase, a_pid_is_any_process);
 	tcase_add_test(tcase, a_kernel_thread_has_no_program);
 	tcase_add_test(tcase, threads_in_order);

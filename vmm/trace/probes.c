@@ -109,29 +109,26 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
  * This is a copy too for perf to keep a link to: one to a program in the lower layer
  * of an overlay would make another file of it, which is not the one that runs.
  */
-static int copy_program(const char *exe, const char *copy)
+static int copy_program(int exe, const char *copy)
 {
-	int from = open(exe, O_RDONLY | O_CLOEXEC);
 	int to = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	int ret = 0;
 	ssize_t n = -1;
 
-	if (from >= 0 && to >= 0)
-		while ((n = sendfile(to, from, NULL, 1 << 20)) > 0)
+	if (to >= 0)
+		while ((n = sendfile(to, exe, NULL, 1 << 20)) > 0)
 			;
 	if (n < 0) {
 		ret = -errno;
-		log_error("cannot copy %s to %s: %s", exe, copy, strerror(errno));
+		log_error("cannot copy the program to %s: %s", copy, strerror(errno));
 	}
-	if (from >= 0)
-		close(from);
 	if (to >= 0)
 		close(to);
 	return ret;
 }
 
 /* The lines that define the probes of the program @exe, as those of a copy. */
-static int read_definitions(const char *exe, char **lines)
+static int read_definitions(int exe, char **lines)
 {
 	struct perf_command command = { 0 };
 	char folder[FOLDER_SIZE], copy[FOLDER_SIZE + sizeof("/vmm")];
@@ -183,22 +180,31 @@ static int define(const struct trace_probes *probes, const char *line, const cha
 
 static int add_events(struct trace_probes *probes, pid_t pid)
 {
-	char exe[32], *lines, *next, *line;
-	int ret;
+	char path[32], *lines, *next, *line;
+	int exe, ret;
 
-	snprintf(exe, sizeof(exe), "/proc/%d/exe", pid);
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	exe = open(path, O_RDONLY | O_CLOEXEC);
+	if (exe < 0) {
+		log_error("%s: %s", path, strerror(errno));
+		return -errno;
+	}
 	ret = read_definitions(exe, &lines);
 	if (ret)
-		return ret;
+		goto out;
+	/* That file again, whatever the process runs by now. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", exe);
 	/* If it fails after some of them, these have to go too. */
 	probes->added = true;
 	for (next = lines; !ret && (line = strsep(&next, "\n"));)
-		ret = define(probes, line, exe);
+		ret = define(probes, line, path);
 	free(lines);
 	if (!ret && !trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, "pop")) {
 		log_error("perf finds no probes of vmm: was it built without libelf?");
 		ret = -ENOENT;
 	}
+out:
+	close(exe);
 	return ret;
 }
 

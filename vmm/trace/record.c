@@ -242,8 +242,8 @@ static enum wake record_on(struct recording *rec)
 	uint64_t passed, duration = rec->options.duration_ns;
 	enum wake why = WAKE_TIME;
 
-	fprintf(stderr, "vmm: recording PID %d to %s%s\n", rec->target.pid, rec->options.file,
-		duration ? "" : "; Ctrl-C ends it");
+	fprintf(stderr, "vmm: recording PID %d%s to %s%s\n", rec->target.pid, rec->target.whose,
+		rec->options.file, duration ? "" : "; Ctrl-C ends it");
 	fire_metadata(rec);
 	passed = clock_ns() - rec->begin;
 	if (!duration || passed < duration)

@@ -37,6 +37,22 @@ static char *process_exe(const char *proc, pid_t pid)
 	return len < 0 ? NULL : strndup(exe, (size_t)len);
 }
 
+/* By the real user: in /proc, what is not to be dumped seems to be root's. */
+static void find_owner(const char *proc, struct trace_target *target)
+{
+	FILE *status = process_file(proc, target->pid, "status");
+	const char *sudo = getenv("SUDO_UID");
+	unsigned uid = UINT_MAX;
+	char line[256];
+
+	while (status && fgets(line, sizeof(line), status) && sscanf(line, "Uid: %u", &uid) != 1)
+		;
+	if (status)
+		fclose(status);
+	if (uid != getuid() && !(sudo && uid == strtoul(sudo, NULL, 10)))
+		snprintf(target->whose, sizeof(target->whose), " of user %u", uid);
+}
+
 static void argv_free(char **argv)
 {
 	for (char **arg = argv; arg && *arg; arg++)
@@ -85,7 +101,9 @@ static bool process_is_vm(const char *proc, pid_t pid, struct trace_target *foun
 	if (name)
 		found->name = strdup(name);
 	argv_free(argv);
-	if (!is_vm)
+	if (is_vm)
+		find_owner(proc, found);
+	else
 		trace_target_free(found);
 	return is_vm;
 }
@@ -112,18 +130,22 @@ static pid_t parse_pid(const char *text)
 static void print_vm(FILE *to, const struct trace_target *vm)
 {
 	if (vm->name)
-		fprintf(to, "'%s' (PID %d)", vm->name, vm->pid);
+		fprintf(to, "'%s' (PID %d%s)", vm->name, vm->pid, vm->whose);
 	else
-		fprintf(to, "PID %d", vm->pid);
+		fprintf(to, "PID %d%s", vm->pid, vm->whose);
 }
 
-/* Look at every VM: the first called @name is *@target.  Returns how many are; @list: all VMs. */
+/*
+ * Look at every VM: the first called @name is *@target, and the caller's own before
+ * others.  Returns how many are as good; @list: all VMs.
+ */
 static unsigned search(const char *proc, struct dirent **entry, int count, const char *name,
 		       struct trace_target *target, FILE *list)
 {
 	const char *separator = "";
 	struct trace_target vm;
-	unsigned found = 0;
+	unsigned own = 0, others = 0;
+	bool first;
 	pid_t pid;
 
 	for (int i = 0; i < count; i++) {
@@ -133,12 +155,13 @@ static unsigned search(const char *proc, struct dirent **entry, int count, const
 		fputs(separator, list);
 		print_vm(list, &vm);
 		separator = ", ";
-		if (vm.name && !strcmp(vm.name, name) && !found++)
+		first = vm.name && !strcmp(vm.name, name) &&
+			(vm.whose[0] ? !others++ && !own : !own++);
+		trace_target_free(first ? target : &vm);
+		if (first)
 			*target = vm;
-		else
-			trace_target_free(&vm);
 	}
-	return found;
+	return own ? own : others;
 }
 
 /* Say why none, or more than one, is the VM meant. */
@@ -188,6 +211,7 @@ static int find_pid(const char *proc, pid_t pid, struct trace_target *target)
 		return 0;
 	/* It may be a vmm by another name: its probes will tell. */
 	target->pid = pid;
+	find_owner(proc, target);
 	target->exe = process_exe(proc, pid);
 	if (target->exe)
 		return 0;

@@ -13,12 +13,15 @@ struct trace_target {
 	pid_t pid;
 	char *name; /* its --name; NULL: it has none; owned */
 	char *exe;  /* the program's file, as the kernel tells it; owned */
+	char whose[sizeof(" of user 4294967295")]; /* so; empty: the caller's own */
 };
 
 /*
  * Find the VM that @word means: a number is a PID, anything else the --name of a
- * vmm that this user may look at.  Returns 0; -ESRCH, -EINVAL where several have
- * this name, or another -errno, having said why on stderr and what runs.
+ * vmm that this user may look at.  Nobody keeps others from their own VM by a VM of
+ * the same name: one of the caller's, or of who called sudo, comes before other users'.
+ * Returns 0; -ESRCH, -EINVAL where several are meant, or another -errno, having said
+ * why on stderr and what runs.
  */
 int trace_target_find(const char *proc, const char *word, struct trace_target *target);
 
