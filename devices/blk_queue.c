@@ -242,6 +242,8 @@ static void want_submitted(struct blk_request *request)
 {
 	struct disk_request *disk = &request->disk;
 
+	/* What is left there was given up before it was submitted, and would come twice. */
+	disk->submitted = NULL;
 	for (; request && !request->times.submitted.ns; request = request->joined) {
 		request->times.submitted.next = disk->submitted;
 		disk->submitted = &request->times.submitted;

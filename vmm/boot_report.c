@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "hw/base/clock.h"
@@ -184,5 +185,5 @@ void boot_report_print(struct boot_report *report)
 	if (!report || __atomic_exchange_n(&report->printed, true, __ATOMIC_RELAXED))
 		return;
 	boot_report_format(report, text, sizeof(text));
-	fputs(text, stderr);
+	log_text(text, strlen(text));
 }

@@ -76,5 +76,8 @@ struct byte_stream boot_report_debug_stream(struct boot_report *report);
  */
 void boot_report_format(const struct boot_report *report, char *text, size_t size);
 
-/* Print it on stderr, if it was not before.  Any thread.  @report may be NULL. */
+/*
+ * Print it on stderr, if it was not before; but nothing waits for its reader (log_text()).
+ * Any thread.  @report may be NULL.
+ */
 void boot_report_print(struct boot_report *report);

@@ -24,10 +24,25 @@ bool log_is_verbose(void)
 	return log_verbose;
 }
 
-/* Names may come from a hostile file; a terminal must not obey them. */
-static char disarmed(char c)
+/* Is it a control character, also one of the second set, U+0080 to U+009F in UTF-8? */
+static bool is_control(const char *text, size_t at)
 {
-	return (unsigned char)c < ' ' || c == 0x7f ? '?' : c;
+	unsigned char c = (unsigned char)text[at];
+
+	return c < ' ' || c == 0x7f || (c >= 0x80 && c < 0xa0 && at && text[at - 1] == '\xc2');
+}
+
+/* All but @kept. */
+static void disarm(char *text, size_t len, char kept)
+{
+	for (size_t i = 0; i < len; i++)
+		if (text[i] != kept && is_control(text, i))
+			text[i] = '?';
+}
+
+void log_disarm(char *text)
+{
+	disarm(text, strlen(text), '\0');
 }
 
 __attribute__((format(printf, 2, 0)))
@@ -36,8 +51,7 @@ static void log_line(const char *kind, const char *fmt, va_list args)
 	char line[1024];
 
 	vsnprintf(line, sizeof(line), fmt, args);
-	for (char *c = line; *c; c++)
-		*c = disarmed(*c);
+	log_disarm(line);
 	/* One write for the whole line, so that threads do not mix theirs. */
 	fprintf(stderr, "vmm: %s%s\n", kind, line);
 }
@@ -102,8 +116,7 @@ bool log_allowed(struct log_limit *limit)
 
 void log_text(char *text, size_t len)
 {
-	for (char *c = text; c < text + len; c++)
-		*c = *c == '\n' ? '\n' : disarmed(*c);
+	disarm(text, len, '\n');
 	while (len && stderr_takes_a_line()) {
 		size_t part = min(len, (size_t)PIPE_BUF);
 		const char *end = memrchr(text, '\n', part);

@@ -44,6 +44,12 @@ struct log_limit {
 bool log_allowed(struct log_limit *limit);
 
 /*
+ * Put '?' for what a terminal would obey: names may come from a hostile file.  All
+ * messages go through this.
+ */
+void log_disarm(char *text);
+
+/*
  * Print the whole lines of @text as they are.  What stderr does not take at once,
  * since nobody reads it, is left out from the begin of some line on.
  */

@@ -644,12 +644,75 @@ START_TEST(read_while_queues_come_and_go)
 }
 END_TEST
 
+/* --- Waits --- */
+
+static void wait_for_call(enum fault_call call)
+{
+	uint64_t deadline = clock_ns() + RIG_DEADLINE_MS * (uint64_t)NS_PER_MS;
+
+	while (!fault_count(call)) {
+		must(clock_ns() < deadline);
+		poll(NULL, 0, 0);
+	}
+}
+
+/*
+ * Two writes go together and wait for a third one to be done with the same block.
+ * Then the image has shrunk, and each begins anew, without having been submitted.
+ */
+START_TEST(shrinks_while_they_wait)
+{
+	static const struct fault_direct host = { 4096, 4096, true, 4096, 4096 };
+	static const uint64_t sectors[] = { 0, 3, 4 };
+	static const uint8_t image[SECTORS * 512];
+	struct blk_config config = { .disk.aio = DISK_AIO_SYNC, .disk.direct = true,
+				     .queues = 1, .queue_size = 256 };
+	int gate = eventfd(0, EFD_SEMAPHORE);
+	struct rig_result result;
+
+	folder = files_folder();
+	files_write(folder, "image", image, sizeof(image));
+	config.disk.path = files_path(folder, "image");
+	fault_direct(&host, false);
+	thread = begin_thread(false, 1);
+	rig_create(&rig, &config, thread, 256);
+	rig_prepare(&rig, RIG_EVENT | RIG_FLUSH);
+	rig_go(&rig);
+	settle();
+	fault_gate(gate);
+	for (unsigned i = 0; i < array_size(sectors); i++)
+		must(rig_add(&rig, &(struct rig_request){ .type = VIRTIO_BLK_T_OUT, .out = 512,
+							  .sector = sectors[i] }) >= 0);
+	rig_kick(&rig);
+	/* The first has read its block, and is about to write it. */
+	must(eventfd_write(gate, 1) == 0);
+	wait_for_call(FAULT_WRITE);
+	must(blk_set_capacity(rig.blk, 3));
+	must(eventfd_write(gate, 100) == 0);
+	for (unsigned i = 0; i < array_size(sectors); i++) {
+		rig_wait(&rig, &result);
+		if (!result.request.sector)
+			ck_assert_uint_eq(result.status, VIRTIO_BLK_S_OK);
+	}
+	/* The last one waited once more, and was beyond the end once more. */
+	ck_assert_uint_eq(counts_of(0, BLK_OP_WRITE).errors, 1);
+	fault_gate(-1);
+	fault_direct(NULL, false);
+	rig_stop(&rig);
+	io_thread_destroy(thread);
+	rig_free(&rig);
+	files_remove(folder);
+	close(gate);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("blk_stats");
 
 	unit_tcase(suite, "counts", all_is_counted, in_flight_is_exact, each_is_timed_once, rate,
 		   read_while_queues_come_and_go);
-	unit_tcase(suite, "delays", late_pop, late_submit, late_disk, late_publish);
+	unit_tcase(suite, "delays", late_pop, late_submit, late_disk, late_publish,
+		   shrinks_while_they_wait);
 	return unit_run(suite);
 }

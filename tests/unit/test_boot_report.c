@@ -266,6 +266,27 @@ START_TEST(full_stderr_is_not_waited_for)
 }
 END_TEST
 
+/* Nor does the end of the VM wait: a reader that stopped must not keep it. */
+START_TEST(full_stderr_does_not_keep_the_end)
+{
+	static const char filler[4096];
+	int pipe_fd[2], saved = dup(STDERR_FILENO);
+
+	ck_assert_int_eq(pipe2(pipe_fd, O_CLOEXEC), 0);
+	fcntl(pipe_fd[1], F_SETFL, O_NONBLOCK);
+	while (write(pipe_fd[1], filler, sizeof(filler)) > 0)
+		;
+	fcntl(pipe_fd[1], F_SETFL, 0);
+	boot_report_init(&report, clock_ns());
+	dup2(pipe_fd[1], STDERR_FILENO);
+	boot_report_print(&report);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("boot_report");
@@ -273,6 +294,6 @@ int main(void)
 	unit_tcase(suite, "text", nothing_reached, in_the_order_of_time, text_is_bounded);
 	unit_tcase(suite, "steps", first_time_counts, threads_meet);
 	unit_tcase(suite, "guest", serial_bytes_pass, mark_prints_once,
-		   full_stderr_is_not_waited_for);
+		   full_stderr_is_not_waited_for, full_stderr_does_not_keep_the_end);
 	return unit_run(suite);
 }

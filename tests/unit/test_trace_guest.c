@@ -520,6 +520,15 @@ START_TEST(no_pairs_of_clocks)
 }
 END_TEST
 
+START_TEST(no_clocks)
+{
+	both(0, VIRTIO_BLK_T_IN, "R", 8, 512, BEGIN + 100000, BEGIN + 105000);
+	trace.clock_count = 0;
+	trace.clock = NULL;
+	check_refused("lacks the clock's pairs");
+}
+END_TEST
+
 START_TEST(no_offset_of_the_tsc)
 {
 	both(0, VIRTIO_BLK_T_IN, "R", 8, 512, BEGIN + 100000, BEGIN + 105000);
@@ -664,6 +673,7 @@ int main(void)
 		foreign_interrupts_are_taken_away,
 		the_error_is_the_residual,
 		no_pairs_of_clocks,
+		no_clocks,
 		no_offset_of_the_tsc,
 		another_clock,
 		no_events,

@@ -892,6 +892,7 @@ START_TEST(names_may_be_anything)
 	text_sleep(0);
 	text_raw(" 7 [000] 1.0: sd   999 [000]     5.000000500: sdt_vmm:sleep: (1) arg1=0\n");
 	text_raw("       \033[2J x  y   998 [000]     5.000000501: sdt_vmm:sleep: (1) arg1=0\n");
+	text_raw("         \xc2\x9b" "2J \xc3\xa9   997 [000]     5.000000501: sdt_vmm:sleep: (1) arg1=0\n");
 	text_raw("             io0   100 [000]     5.000000502: sched:sched_waking: comm=a pid=7 b "
 		 "pid=100 prio=120 target_cpu=000\n");
 	text_request(1000, 0, 0, 0, 0);
@@ -899,6 +900,7 @@ START_TEST(names_may_be_anything)
 	ck_assert_uint_eq(trace.counters.broken, 0);
 	ck_assert_str_eq(trace_thread(&trace, 999)->name, "7 [000] 1.0: sd");
 	ck_assert_str_eq(trace_thread(&trace, 998)->name, "?[2J x  y");
+	ck_assert_str_eq(trace_thread(&trace, 997)->name, "\xc2?2J \xc3\xa9");
 }
 END_TEST
 
@@ -995,6 +997,69 @@ START_TEST(mutated_text)
 }
 END_TEST
 
+/* --- Events that cannot be in this order, or hardly --- */
+
+/* The queue starts anew in the round in which its doorbell was seen, and is seen once more. */
+START_TEST(queue_starts_while_it_is_seen)
+{
+	text_sleep(0);
+	text_request(100, 0, 0, 0, 0);
+	text_ring(10000, text_notify(0, 0), 0);
+	text_see(10010, 0, 0);
+	text_event(TEXT_VCPU, 10020, "sdt_vmm:queue_start: (1) arg1=0 arg2=0 arg3=256 arg4=0 "
+		   "arg5=%llu arg6=0", (unsigned long long)text_notify(0, 0));
+	text_ring(10030, text_notify(0, 0), 0);
+	text_see(10040, 0, 0);
+	text_sleep(10050);
+	text_load(&trace);
+	ck_assert_uint_eq(trace.queue[0].doorbells, 2);
+}
+END_TEST
+
+/* Injected first, and then posted. */
+START_TEST(posted_after_it_is_injected)
+{
+	text_sleep(0);
+	text_event(TEXT_VCPU, 1, "kvm:kvm_exit: vcpu 0 reason HLT rip 0x1");
+	text_request(1000, 0, 0, 0, 1);
+	text_interrupt(7000, 0, 0, 0, 33);
+	text_deliver(7001, 7002, 0, 33);
+	text_event(TEXT_VCPU, 7003, "kvm:kvm_inj_virq: IRQ 0x21");
+	text_event(TEXT_IO, 7004, "kvm:kvm_apicv_accept_irq: apicid 0 vec 33 (Fixed|edge)");
+	text_event(TEXT_VCPU, 7005, "kvm:kvm_entry: vcpu 0, rip 0x1");
+	text_load(&trace);
+	assert_stamp(request(0, 0, 0), TRACE_INJECT, 7003);
+	assert_stamp(request(0, 0, 0), TRACE_ENTRY, 7005);
+}
+END_TEST
+
+/* Submitted when their interrupts are under way already. */
+START_TEST(submitted_after_they_are_published)
+{
+	text_sleep(0);
+	text_event(TEXT_VCPU, 1, "kvm:kvm_entry: vcpu 0, rip 0x1");
+	text_pop(1000, 0, 0, 0);
+	text_pop(1010, 0, 0, 1);
+	text_submit(1020, 0, 0, 0, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t at = 10000 * (i + 1);
+
+		text_push(at, 0, 0, !i);
+		text_publish(at + 10, 0, 0, 1, 1);
+		text_interrupt(at + 20, 0, 0, 0, 33);
+		text_deliver(at + 30, at + 40, 0, 33);
+	}
+	text_submit(30000, 0, 0, 1, 0);
+	text_enter(30010);
+	text_event(TEXT_VCPU, 40000, "kvm:kvm_inj_virq: IRQ 0x21");
+	text_event(TEXT_VCPU, 40001, "kvm:kvm_entry: vcpu 0, rip 0x1");
+	text_load(&trace);
+	ck_assert_uint_eq(trace.request_count, 2);
+	ck_assert_uint_gt(trace.counters.disordered, 0);
+	trace.counters.disordered = 0;
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("trace_join");
@@ -1038,6 +1103,9 @@ int main(void)
 		broken_lines_are_counted,
 		implausible_numbers,
 		mutated_text,
+		queue_starts_while_it_is_seen,
+		posted_after_it_is_injected,
+		submitted_after_they_are_published,
 	};
 	TCase *tcase = tcase_create("trace_join");
 

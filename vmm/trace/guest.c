@@ -73,7 +73,8 @@ static bool pair_to_ns(const struct clock_line *line, uint64_t tsc, uint64_t *ns
 static int fit_line(struct guest_join *join, const char *file)
 {
 	const struct trace *trace = join->trace;
-	const struct trace_clock *first = trace->clock, *last = first + trace->clock_count - 1;
+	const struct trace_clock *first = trace->clock;
+	const struct trace_clock *last = trace->clock_count ? first + trace->clock_count - 1 : first;
 	struct clock_line *line = &join->line;
 	uint64_t off = 0, ticks = 0;
 

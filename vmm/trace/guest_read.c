@@ -44,7 +44,10 @@ static enum guest_line take_prefix(const char *line, const char *name, struct gu
 	if (time > line && time[-1] == '.')
 		return GUEST_LINE_OTHER_CLOCK;
 	cpu = memrchr(line, '[', (size_t)(time - line));
-	if (!cpu++ || !take(&cpu, "]", UINT16_MAX, &number) ||
+	if (!cpu)
+		return GUEST_LINE_BROKEN;
+	cpu++;
+	if (!take(&cpu, "]", UINT16_MAX, &number) ||
 	    !take(&time, ": ", UINT64_MAX, &event->time))
 		return GUEST_LINE_BROKEN;
 	event->cpu = (uint16_t)number;

@@ -12,17 +12,34 @@
 
 /* --- Queues, threads and requests --- */
 
-void join_push(struct join *join, join_list *list, uint32_t request)
+bool join_push(struct join *join, join_list *list, uint32_t request)
 {
-	join->state[request].next = *list;
+	struct join_state *state = &join->state[request];
+
+	if (state->is_listed) {
+		join->trace->counters.stray++;
+		return false;
+	}
+	state->is_listed = true;
+	state->next = *list;
 	*list = request + 1;
+	return true;
+}
+
+uint32_t join_pull(struct join *join, join_list *list)
+{
+	struct join_state *state = &join->state[*list - 1];
+	uint32_t request = *list - 1;
+
+	state->is_listed = false;
+	*list = state->next;
+	return request;
 }
 
 void join_drop(struct join *join, join_list *list, enum join_fate fate)
 {
-	for (join_list at = *list; at; at = join->state[at - 1].next)
-		join->state[at - 1].fate = fate;
-	*list = 0;
+	while (*list)
+		join->state[join_pull(join, list)].fate = fate;
 }
 
 /* Nothing that was under way goes on where events were lost. */
@@ -45,6 +62,8 @@ static void thread_reset(struct join *join, struct join_thread *thread)
 	if (delivery->request != JOIN_NONE &&
 	    (delivery->stage == JOIN_SENT || delivery->stage == JOIN_ROUTED))
 		join->state[delivery->request].fate = JOIN_TORN;
+	while (thread->submitted)
+		join_pull(join, &thread->submitted);
 	*thread = (struct join_thread){
 		.epoch = join->epoch,
 		.round = 1,
@@ -223,9 +242,9 @@ static void join_submit(struct join *join, struct join_thread *thread)
 
 static void join_enter(struct join *join, struct join_thread *thread)
 {
-	for (join_list at = thread->submitted; at; at = join->state[at - 1].next)
-		join->trace->request[at - 1].t[TRACE_ENTER] = join->event.time;
-	thread->submitted = 0;
+	while (thread->submitted)
+		join->trace->request[join_pull(join, &thread->submitted)].t[TRACE_ENTER] =
+			join->event.time;
 }
 
 static void join_sleep(struct join *join, struct join_thread *thread)
@@ -287,10 +306,14 @@ static void join_queue_start(struct join *join, struct join_thread *thread)
 	const uint64_t *arg = join->event.arg;
 	struct join_queue *queue = join_queue(join, arg[0], arg[1]);
 
+	bool is_seen = queue && queue->is_seen;
+
 	(void)thread;
 	if (!queue)
 		return;
 	queue_reset(queue, join->epoch);
+	/* Of this epoch: it is in the list of the thread that saw it, still. */
+	queue->is_seen = is_seen;
 	join_place(join, queue, arg[4], arg[5]);
 }
 

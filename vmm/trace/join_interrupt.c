@@ -177,7 +177,7 @@ void join_kvm_post(struct join *join, struct join_thread *thread)
 		while (*link && *link != delivery->request + 1)
 			link = &join->state[*link - 1].next;
 		if (*link)
-			*link = join->state[delivery->request].next;
+			join_pull(join, link);
 	}
 	if (vcpu->exit)
 		join_push(join, &vcpu->entering, delivery->request);
@@ -188,23 +188,22 @@ void join_kvm_post(struct join *join, struct join_thread *thread)
 void join_kvm_inject(struct join *join, struct join_thread *thread)
 {
 	uint64_t vector = join->event.arg[0];
-	join_list at, next;
 
 	if (!thread->pending || vector >= VECTORS)
 		return;
-	for (at = thread->pending[vector]; at; at = next) {
-		next = join->state[at - 1].next;
-		request_at(join, at - 1)->t[TRACE_INJECT] = join->event.time;
-		join_push(join, &thread->entering, at - 1);
+	while (thread->pending[vector]) {
+		uint32_t number = join_pull(join, &thread->pending[vector]);
+
+		request_at(join, number)->t[TRACE_INJECT] = join->event.time;
+		join_push(join, &thread->entering, number);
 	}
-	thread->pending[vector] = 0;
 }
 
 void join_kvm_entry(struct join *join, struct join_thread *thread)
 {
-	for (join_list at = thread->entering; at; at = join->state[at - 1].next)
-		request_at(join, at - 1)->t[TRACE_ENTRY] = join->event.time;
-	thread->entering = 0;
+	while (thread->entering)
+		request_at(join, join_pull(join, &thread->entering))->t[TRACE_ENTRY] =
+			join->event.time;
 	if (thread->exit)
 		join_add_span(join, join->event.tid, TRACE_SPAN_EXIT, thread->exit,
 			      thread->exit_reason);

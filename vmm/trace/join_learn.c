@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/trace/array.h"
 
@@ -93,7 +94,7 @@ static void learn_disk(struct join *join)
 	disk = &trace->disk[arg[0]];
 	disk->queues = (unsigned)min(arg[1], (uint64_t)UINT16_MAX);
 	memcpy(disk->name, arg + 2, sizeof(disk->name) - 1);
-	trace_clean(disk->name);
+	log_disarm(disk->name);
 }
 
 /* The events that perf lost on a CPU are younger than what it kept there before. */

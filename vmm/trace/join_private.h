@@ -21,6 +21,7 @@ struct join_numbers {
 struct join_state {
 	uint32_t epoch; /* of its pop */
 	join_list next;
+	bool is_listed;
 	enum join_fate {
 		JOIN_OPEN,  /* not published yet */
 		JOIN_WHOLE, /* from pop to publish */
@@ -117,8 +118,12 @@ struct join {
 struct join_queue *join_queue(struct join *join, uint64_t disk, uint64_t index);
 struct join_thread *join_thread(struct join *join, uint32_t tid);
 
-/* A request is in one list at a time; all of @list leave it and share a @fate. */
-void join_push(struct join *join, join_list *list, uint32_t request);
+/*
+ * A request is in one list at a time, whatever the recording says: false, if it is in
+ * one already.  Take out the first; or all, which share a @fate.
+ */
+bool join_push(struct join *join, join_list *list, uint32_t request);
+uint32_t join_pull(struct join *join, join_list *list);
 void join_drop(struct join *join, join_list *list, enum join_fate fate);
 
 /* join_learn.c: before all else, once for each event, and then once. */

@@ -18,13 +18,6 @@
 /* So that perf script need not wait for each line to be taken. */
 #define PIPE_SIZE (1 << 20)
 
-void trace_clean(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = '?';
-}
-
 struct trace_thread *trace_thread(const struct trace *trace, uint32_t tid)
 {
 	uint32_t at = trace->thread_bucket[tid % TRACE_BUCKETS];

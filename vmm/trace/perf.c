@@ -88,8 +88,11 @@ static void say_command(const struct perf_command *command)
 {
 	char *text = log_is_verbose() ? perf_text(command) : NULL;
 
-	if (text)
+	if (text) {
+		/* The target's program may be anybody's. */
+		log_disarm(text);
 		fprintf(stderr, "vmm: %s\n", text);
+	}
 	free(text);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/trace/array.h"
 
@@ -33,7 +34,7 @@ static int add_reason(struct tape *tape, struct trace *trace,
 	reason = &trace->reason[trace->reason_count++];
 	memset(reason, 0, sizeof(*reason));
 	memcpy(reason->name, event->reason, len);
-	trace_clean(reason->name);
+	log_disarm(reason->name);
 	return 0;
 }
 
@@ -60,7 +61,7 @@ static int add_thread(struct tape *tape, struct trace *trace,
 	/* perf calls one ":123" as long as it does not know its name. */
 	if (!*thread->name || *thread->name == ':')
 		memcpy(thread->name, event->comm, sizeof(thread->name));
-	trace_clean(thread->name);
+	log_disarm(thread->name);
 	return 0;
 }
 

@@ -129,8 +129,5 @@ void trace_free(struct trace *trace);
 /* NULL: no event of that thread. */
 struct trace_thread *trace_thread(const struct trace *trace, uint32_t tid);
 
-/* Let no control character of @text reach a terminal. */
-void trace_clean(char *text);
-
 /* "read", "write", ...; never NULL. */
 const char *trace_op_name(unsigned op);
