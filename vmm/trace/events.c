@@ -158,24 +158,14 @@ static int parse_inject(struct trace_event *event, const char *text)
 		      find_number(text, "irq ", &event->arg[0]));
 }
 
-/* The last @key counts: the name before it may contain anything. */
-static int parse_pid(struct trace_event *event, const char *text, const char *key)
+/* The last pid counts: the name before it may contain anything. */
+static int parse_waking(struct trace_event *event, const char *text)
 {
 	const char *last = NULL;
 
-	while ((text = strstr(text, key)))
+	while ((text = strstr(text, " pid=")))
 		last = text++;
-	return result(last && find_number(last, key, &event->arg[0]));
-}
-
-static int parse_waking(struct trace_event *event, const char *text)
-{
-	return parse_pid(event, text, " pid=");
-}
-
-static int parse_switch(struct trace_event *event, const char *text)
-{
-	return parse_pid(event, text, " next_pid=");
+	return result(last && find_number(last, " pid=", &event->arg[0]));
 }
 
 static const struct {
@@ -195,7 +185,6 @@ static const struct {
 	{ "kvm:kvm_apicv_accept_irq:", parse_accept, TRACE_EVENT_KVM_POST, 2 },
 	{ "kvm:kvm_inj_virq:", parse_inject, TRACE_EVENT_KVM_INJECT, 1 },
 	{ "sched:sched_waking:", parse_waking, TRACE_EVENT_WAKING, 1 },
-	{ "sched:sched_switch:", parse_switch, TRACE_EVENT_SWITCH, 1 },
 };
 
 static int parse_kernel(struct trace_event *event, const char *text)

@@ -30,8 +30,7 @@ enum trace_event_type {
 
 	/* Of the scheduler. */
 	TRACE_EVENT_WAKING, /* whose thread id */
-	TRACE_EVENT_SWITCH, /* the next thread's id */
-	TRACE_EVENT_IN,
+	TRACE_EVENT_IN, /* it gets a CPU: perf's own record of it, as the next */
 	TRACE_EVENT_OUT,
 	TRACE_EVENT_LOST, /* how many */
 

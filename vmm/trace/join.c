@@ -381,18 +381,6 @@ static void join_out(struct join *join, struct join_thread *thread)
 	thread->span_begin = 0;
 }
 
-/* Tells as much of the threads of a whole machine, and less of those of one process. */
-static void join_switch(struct join *join, struct join_thread *thread)
-{
-	uint64_t tid = join->event.arg[0];
-
-	if (join->has_switches)
-		return;
-	join_out(join, thread);
-	if (tid <= UINT32_MAX && trace_thread(join->trace, (uint32_t)tid))
-		join_in(join, join_thread(join, (uint32_t)tid));
-}
-
 static join_handler *const handlers[TRACE_EVENT_TYPES] = {
 	[TRACE_EVENT_KVM_EXIT] = join_kvm_exit,
 	[TRACE_EVENT_KVM_ENTRY] = join_kvm_entry,
@@ -405,7 +393,6 @@ static join_handler *const handlers[TRACE_EVENT_TYPES] = {
 	[TRACE_EVENT_KVM_POST] = join_kvm_post,
 	[TRACE_EVENT_KVM_INJECT] = join_kvm_inject,
 	[TRACE_EVENT_WAKING] = join_waking,
-	[TRACE_EVENT_SWITCH] = join_switch,
 	[TRACE_EVENT_IN] = join_in,
 	[TRACE_EVENT_OUT] = join_out,
 	[TRACE_EVENT_DOORBELL] = join_doorbell,

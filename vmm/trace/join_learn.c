@@ -20,7 +20,6 @@ static const uint8_t stamp_of[TRACE_EVENT_TYPES] = {
 	[TRACE_EVENT_EXIT_MMIO] = TRACE_DOORBELL,
 	[TRACE_EVENT_WAKING] = TRACE_WAKING,
 	[TRACE_EVENT_IN] = TRACE_RUNNING,
-	[TRACE_EVENT_SWITCH] = TRACE_RUNNING,
 	[TRACE_EVENT_POP] = TRACE_POP,
 	[TRACE_EVENT_SUBMIT] = TRACE_SUBMIT,
 	[TRACE_EVENT_ENTER] = TRACE_ENTER,
@@ -176,9 +175,6 @@ void join_learn(struct join *join)
 		break;
 	case TRACE_EVENT_QUEUE_START:
 		learn_queue(join, event->arg[4], event->arg[5]);
-		break;
-	case TRACE_EVENT_IN:
-		join->has_switches = true;
 		break;
 	case TRACE_EVENT_LOST:
 		learn_loss(join);

@@ -104,7 +104,6 @@ struct join {
 	struct join_queue *bucket[JOIN_BUCKETS], *bucket_at[JOIN_BUCKETS];
 	uint32_t vcpu_thread[JOIN_VCPUS_MAX]; /* index + 1; 0: not known */
 
-	bool has_switches; /* perf's own records tell when threads run */
 	/* When events were lost: by begin, not touching each other. */
 	struct join_loss {
 		uint64_t begin, end;

@@ -4,20 +4,32 @@
 #include <string.h>
 
 static const struct {
-	const char *name, *help;
+	const char *name, *abbreviation, *key, *help;
 } layers[TRACE_LAYERS] = {
-	[TRACE_LAYER_ISSUE] = { "issue", "guest block layer to the exit, doorbell or pop" },
-	[TRACE_LAYER_EXIT] = { "KVM exit", "exit to doorbell" },
-	[TRACE_LAYER_SIGNAL] = { "wake-up", "doorbell to the I/O thread made runnable" },
-	[TRACE_LAYER_CPU] = { "CPU wait", "till the I/O thread has a CPU" },
-	[TRACE_LAYER_POP] = { "pop", "till it has taken the request from the ring" },
-	[TRACE_LAYER_SUBMIT] = { "submit", "till the host kernel has the request" },
-	[TRACE_LAYER_DISK] = { "disk", "till the disk is done" },
-	[TRACE_LAYER_PUBLISH] = { "publish", "till the driver can see it, interrupt sent" },
-	[TRACE_LAYER_DELIVER] = { "interrupt", "till a local APIC has taken the interrupt" },
-	[TRACE_LAYER_INJECT] = { "inject", "till the vCPU is ready for it" },
-	[TRACE_LAYER_ENTRY] = { "entry", "till the guest runs with it" },
-	[TRACE_LAYER_DONE] = { "guest", "till the guest's block layer has it back" },
+	[TRACE_LAYER_ISSUE] = { "issue", "issue", "issue",
+		"guest block layer to the exit, doorbell or pop" },
+	[TRACE_LAYER_EXIT] = { "KVM exit", "exit", "exit",
+		"exit to doorbell" },
+	[TRACE_LAYER_SIGNAL] = { "wake-up", "wake", "wake",
+		"doorbell to the I/O thread made runnable" },
+	[TRACE_LAYER_CPU] = { "CPU wait", "cpu", "cpu",
+		"till the I/O thread has a CPU" },
+	[TRACE_LAYER_POP] = { "pop", "pop", "pop",
+		"till it has taken the request from the ring" },
+	[TRACE_LAYER_SUBMIT] = { "submit", "submit", "submit",
+		"till the host kernel has the request" },
+	[TRACE_LAYER_DISK] = { "disk", "disk", "disk",
+		"till the disk is done" },
+	[TRACE_LAYER_PUBLISH] = { "publish", "publ", "publish",
+		"till the driver can see it, interrupt sent" },
+	[TRACE_LAYER_DELIVER] = { "interrupt", "intr", "interrupt",
+		"till a local APIC has taken the interrupt" },
+	[TRACE_LAYER_INJECT] = { "inject", "inject", "inject",
+		"till the vCPU is ready for it" },
+	[TRACE_LAYER_ENTRY] = { "entry", "entry", "entry",
+		"till the guest runs with it" },
+	[TRACE_LAYER_DONE] = { "guest", "guest", "guest",
+		"till the guest's block layer has it back" },
 };
 
 /* Which layer ends with a stamp. */
@@ -43,6 +55,16 @@ static const uint8_t layer_of[TRACE_STAMPS] = {
 const char *trace_layer_name(enum trace_layer layer)
 {
 	return layers[layer].name;
+}
+
+const char *trace_layer_abbreviation(enum trace_layer layer)
+{
+	return layers[layer].abbreviation;
+}
+
+const char *trace_layer_key(enum trace_layer layer)
+{
+	return layers[layer].key;
 }
 
 const char *trace_layer_help(enum trace_layer layer)

@@ -25,8 +25,10 @@ enum trace_layer {
 	TRACE_LAYERS
 };
 
-/* For a column of 10, and a line of explanation. */
+/* For a column of 10, one of 6, a member of JSON, and a line of explanation. */
 const char *trace_layer_name(enum trace_layer layer);
+const char *trace_layer_abbreviation(enum trace_layer layer);
+const char *trace_layer_key(enum trace_layer layer);
 const char *trace_layer_help(enum trace_layer layer);
 
 /*

@@ -19,15 +19,6 @@ static const char *const stamp_names[TRACE_STAMPS] = {
 	[TRACE_DONE] = "done",
 };
 
-static const char *const layer_names[TRACE_LAYERS] = {
-	[TRACE_LAYER_ISSUE] = "issue",         [TRACE_LAYER_EXIT] = "exit",
-	[TRACE_LAYER_SIGNAL] = "wake",         [TRACE_LAYER_CPU] = "cpu",
-	[TRACE_LAYER_POP] = "pop",             [TRACE_LAYER_SUBMIT] = "submit",
-	[TRACE_LAYER_DISK] = "disk",           [TRACE_LAYER_PUBLISH] = "publish",
-	[TRACE_LAYER_DELIVER] = "interrupt",   [TRACE_LAYER_INJECT] = "inject",
-	[TRACE_LAYER_ENTRY] = "entry",         [TRACE_LAYER_DONE] = "guest",
-};
-
 static void write_recording(struct json *json, const struct trace *trace)
 {
 	json_object(json, "recording");
@@ -93,7 +84,7 @@ static void write_group(struct json *json, const struct trace_group *group)
 	json_object(json, "layers");
 	for (unsigned i = 0; i < TRACE_LAYERS; i++)
 		if (group->layer[i].count)
-			write_summary(json, layer_names[i], &group->layer[i]);
+			write_summary(json, trace_layer_key(i), &group->layer[i]);
 	json_end(json);
 	write_summary(json, "whole", &group->whole);
 	write_summary(json, "full", &group->full);

@@ -266,16 +266,6 @@ static void print_absent(const struct trace *trace, FILE *out)
 
 /* --- The slowest --- */
 
-static const char *short_name(unsigned layer)
-{
-	static const char *const names[TRACE_LAYERS] = {
-		"issue", "exit", "wake", "cpu", "pop", "submit", "disk", "publ", "intr", "inject",
-		"entry", "guest",
-	};
-
-	return names[layer];
-}
-
 static void print_slow(const struct trace *trace, const struct trace_request *request,
 		       unsigned shown, FILE *out)
 {
@@ -313,7 +303,7 @@ static void print_slowest(const struct trace *trace, const struct trace_groups *
 		"it was popped, from the recording's begin on\n\n    whole", groups->slowest_count);
 	for (unsigned i = 0; i < TRACE_LAYERS; i++)
 		if (shown >> i & 1)
-			fprintf(out, "%7s", short_name(i));
+			fprintf(out, "%7s", trace_layer_abbreviation(i));
 	putc('\n', out);
 	for (size_t i = 0; i < groups->slowest_count; i++)
 		print_slow(trace, &trace->request[groups->slowest[i]], shown, out);
@@ -407,7 +397,7 @@ static void print_losses(const struct trace *trace, FILE *out)
 			(double)(counters->lost_at - trace->begin) / (double)NS_PER_S);
 	else
 		fputs("at the end.\n", out);
-	fprintf(out, "  The %" PRIu64 " requests that were under way then are left out, so the slow "
+	fprintf(out, "  Requests that were under way then are left out (%" PRIu64 "), so the slow "
 		"ones may be\n  missing; and all counters are too low.  Record again with a larger "
 		"--buffer.\n", counters->torn);
 }
