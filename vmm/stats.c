@@ -345,9 +345,11 @@ static int write_whole(int fd, const char *text, size_t len)
 	while (done < len) {
 		ssize_t ret = pwrite(fd, text + done, len - done, (off_t)done);
 
-		if (ret < 0 && errno != EINTR)
-			return -errno;
-		done += (size_t)max(ret, 0);
+		if (ret < 0 && errno == EINTR)
+			continue;
+		if (ret <= 0)
+			return ret ? -errno : -EIO; /* some file systems say so */
+		done += (size_t)ret;
 	}
 	return 0;
 }

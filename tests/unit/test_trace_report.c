@@ -300,7 +300,7 @@ START_TEST(report_warns_of_losses)
 	text = printed(trace_print_text);
 	assert_width(text);
 	assert_has(text, "WARNING: perf lost 42 events");
-	assert_has(text, "The 1 requests that were under way then are left out");
+	assert_has(text, "Requests that were under way then are left out (1)");
 	assert_has(text, "1 lines unreadable");
 	free(text);
 }

@@ -390,7 +390,7 @@ static void print_losses(const struct trace *trace, FILE *out)
 			(double)(counters->lost_at - trace->begin) / (double)NS_PER_S);
 	else
 		fputs("at the end.\n", out);
-	fprintf(out, "  The %" PRIu64 " requests that were under way then are left out, so the slow "
+	fprintf(out, "  Requests that were under way then are left out (%" PRIu64 "), so the slow "
 		"ones may be\n  missing; and all counters are too low.  Record again with a larger "
 		"--buffer.\n", counters->torn);
 }
