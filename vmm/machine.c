@@ -844,23 +844,23 @@ static const struct part {
 	void (*down)(struct machine *m);
 	enum boot_step reached; /* once it is up */
 } parts[] = {
-	{ boot_up, boot_down, BOOT_NO_STEP },
-	{ disks_up, disks_down, BOOT_NO_STEP },
-	{ stats_up, stats_down, BOOT_FILES },
-	{ ram_up, ram_down, BOOT_MEMORY },
-	{ loop_up, loop_down, BOOT_NO_STEP },
-	{ terminal_up, terminal_down, BOOT_NO_STEP },
-	{ clock_up, clock_down, BOOT_NO_STEP },
-	{ loader_up, loader_down, BOOT_NO_STEP }, /* beside what follows; signals are blocked */
-	{ vm_up, vm_down, BOOT_KVM },
-	{ buses_up, buses_down, BOOT_NO_STEP },
-	{ chips_up, chips_down, BOOT_NO_STEP },
-	{ pci_up, pci_down, BOOT_NO_STEP },
-	{ blks_up, blks_down, BOOT_NO_STEP },
-	{ watch_up, watch_down, BOOT_NO_STEP },
-	{ vcpus_up, vcpus_down, BOOT_BOARD },
-	{ load_up, NULL, BOOT_KERNEL },
-	{ fixed_buffers_up, NULL, BOOT_NO_STEP },
+	{ .up = boot_up, .down = boot_down },
+	{ .up = disks_up, .down = disks_down },
+	{ .up = stats_up, .down = stats_down, .reached = BOOT_FILES },
+	{ .up = ram_up, .down = ram_down, .reached = BOOT_MEMORY },
+	{ .up = loop_up, .down = loop_down },
+	{ .up = terminal_up, .down = terminal_down },
+	{ .up = clock_up, .down = clock_down },
+	{ .up = loader_up, .down = loader_down }, /* beside what follows; signals are blocked */
+	{ .up = vm_up, .down = vm_down, .reached = BOOT_KVM },
+	{ .up = buses_up, .down = buses_down },
+	{ .up = chips_up, .down = chips_down },
+	{ .up = pci_up, .down = pci_down },
+	{ .up = blks_up, .down = blks_down },
+	{ .up = watch_up, .down = watch_down },
+	{ .up = vcpus_up, .down = vcpus_down, .reached = BOOT_BOARD },
+	{ .up = load_up, .reached = BOOT_KERNEL },
+	{ .up = fixed_buffers_up },
 };
 
 /* Start the vCPUs, serve until the VM's end, and stop them. */

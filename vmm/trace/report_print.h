@@ -6,9 +6,11 @@
 
 #include "vmm/trace/groups.h"
 
-/* Such as "999ns", "1.23us", "45.6ms" or "12s": six characters, three figures. */
-#define TRACE_TIME_LEN 24
-const char *trace_format_ns(char text[TRACE_TIME_LEN], uint64_t ns);
+/* Such as "999ns", "1.23us", "45.6ms" or "12s": six characters, three figures at most. */
+struct trace_time {
+	char text[24];
+};
+struct trace_time trace_time(uint64_t ns);
 
 /* For people, at most 80 columns wide. */
 void trace_print_text(const struct trace *trace, const struct trace_groups *groups, FILE *out);

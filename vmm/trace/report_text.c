@@ -10,20 +10,19 @@
 #define BAR_COLUMNS 44
 #define HISTOGRAM_LINES 24
 
-const char *trace_format_ns(char text[TRACE_TIME_LEN], uint64_t ns)
+struct trace_time trace_time(uint64_t ns)
 {
 	static const char *const units[] = { "ns", "us", "ms", "s" };
+	struct trace_time time;
 	double value = (double)ns;
 	unsigned unit = 0;
 
-	/* What would be printed as 1000 is 1.00 of the next unit. */
-	while (value >= 999.5 && unit + 1 < array_size(units)) {
+	/* What would be printed as 1000 is 1 of the next unit. */
+	for (; value >= 999.5 && unit + 1 < array_size(units); unit++)
 		value /= 1000;
-		unit++;
-	}
-	snprintf(text, TRACE_TIME_LEN, "%.*f%s", !unit || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2,
-		 value, units[unit]);
-	return text;
+	snprintf(time.text, sizeof(time.text), value < 100 ? "%.3g%s" : "%.0f%s", value,
+		 units[unit]);
+	return time;
 }
 
 const char *trace_doorbell_name(enum trace_doorbell doorbell)
@@ -60,9 +59,7 @@ static double percent(uint64_t part, uint64_t whole)
 
 static void print_time(FILE *out, uint64_t ns)
 {
-	char text[TRACE_TIME_LEN];
-
-	fprintf(out, " %7s", trace_format_ns(text, ns));
+	fprintf(out, " %7s", trace_time(ns).text);
 }
 
 static void print_summary(FILE *out, const char *name, const struct trace_summary *summary,
@@ -122,12 +119,11 @@ static void print_ways(const struct trace_group *group, FILE *out)
 
 static void print_bar(FILE *out, uint64_t begin, uint64_t end, uint64_t count, uint64_t most)
 {
-	char from[TRACE_TIME_LEN], to[TRACE_TIME_LEN];
 	unsigned columns = (unsigned)(((double)count * BAR_COLUMNS + (double)most - 1) /
 				      (double)most);
 
-	fprintf(out, "  %7s .. %-7s %9" PRIu64 "  ", trace_format_ns(from, begin),
-		end ? trace_format_ns(to, end) : "", count);
+	fprintf(out, "  %7s .. %-7s %9" PRIu64 "  ", trace_time(begin).text,
+		end ? trace_time(end).text : "", count);
 	for (unsigned i = 0; i < columns; i++)
 		putc('#', out);
 	putc('\n', out);
@@ -271,12 +267,11 @@ static void print_slow(const struct trace *trace, const struct trace_request *re
 {
 	uint64_t ns[TRACE_LAYERS];
 	unsigned has = trace_layers(request, ns);
-	char text[TRACE_TIME_LEN];
 
-	fprintf(out, "  %7s", trace_format_ns(text, trace_whole(request)));
+	fprintf(out, "  %7s", trace_time(trace_whole(request)).text);
 	for (unsigned i = 0; i < TRACE_LAYERS; i++)
 		if (shown >> i & 1)
-			fprintf(out, "%7s", has >> i & 1 ? trace_format_ns(text, ns[i]) : "-");
+			fprintf(out, "%7s", has >> i & 1 ? trace_time(ns[i]).text : "-");
 	fprintf(out, "\n      %s %u at %" PRIu64 ", disk %u queue %u seq %" PRIu64 ", %.6f s",
 		trace_op_name(request->op), request->len, request->sector, request->disk,
 		request->queue, request->seq,
@@ -338,8 +333,6 @@ static void print_queues(const struct trace *trace, FILE *out)
 
 static void print_threads(const struct trace *trace, FILE *out)
 {
-	char hit[TRACE_TIME_LEN], miss[TRACE_TIME_LEN];
-
 	for (size_t i = 0; i < trace->thread_count; i++) {
 		const struct trace_thread *thread = &trace->thread[i];
 
@@ -348,9 +341,9 @@ static void print_threads(const struct trace *trace, FILE *out)
 		fprintf(out, "  %-12s %" PRIu64 " sleeps; it spun with success %" PRIu64
 			" times (mean %s),\n%15swithout %" PRIu64 " times (mean %s)\n", thread->name,
 			thread->sleeps, thread->poll_hits,
-			trace_format_ns(hit, thread->hit_ns / max(thread->poll_hits, 1ULL)), "",
+			trace_time(thread->hit_ns / max(thread->poll_hits, 1ULL)).text, "",
 			thread->poll_misses,
-			trace_format_ns(miss, thread->miss_ns / max(thread->poll_misses, 1ULL)));
+			trace_time(thread->miss_ns / max(thread->poll_misses, 1ULL)).text);
 	}
 }
 

@@ -7,6 +7,7 @@
 
 #include "hw/base/util.h"
 #include "vmm/trace/bins.h"
+#include "vmm/trace/report_print.h"
 #include "vmm/utf8.h"
 
 /* In pixels; y goes down. */
@@ -98,25 +99,6 @@ static void write_name(FILE *file, const char *name)
 	}
 }
 
-struct time_text {
-	char text[32];
-};
-
-/* To three digits, which is more than a picture shows. */
-static struct time_text time_text(uint64_t ns)
-{
-	static const char *const units[] = { "ns", "µs", "ms", "s" };
-	struct time_text time;
-	double value = (double)ns;
-	unsigned unit = 0;
-
-	for (; unit < array_size(units) - 1 && value >= 999.5; unit++)
-		value /= 1000;
-	snprintf(time.text, sizeof(time.text), value < 100 ? "%.3g %s" : "%.0f %s", value,
-		 units[unit]);
-	return time;
-}
-
 /* Where slice @bin begins; whole, so that neighbours touch. */
 static unsigned bin_x(const struct picture *picture, unsigned bin)
 {
@@ -133,7 +115,7 @@ static void write_frame(const struct picture *picture, unsigned bottom)
 static void write_grid(const struct picture *picture, double y, uint64_t ns)
 {
 	fprintf(picture->file, "<path class=\"grid\" d=\"M%d %.1fH%d\"/>\n", LEFT, y, RIGHT);
-	write_text(picture->file, "end", LEFT - 8, y + 4, "%s", ns ? time_text(ns).text : "0");
+	write_text(picture->file, "end", LEFT - 8, y + 4, "%s", ns ? trace_time(ns).text : "0");
 }
 
 static void write_time_axis(const struct picture *picture, unsigned bottom)
@@ -145,7 +127,7 @@ static void write_time_axis(const struct picture *picture, unsigned bottom)
 
 		fprintf(picture->file, "<path class=\"grid\" d=\"M%.1f %dv6\"/>\n", x, bottom);
 		write_text(picture->file, "mid", x, bottom + LINE, "%s",
-			   ns ? time_text(ns).text : "0");
+			   ns ? trace_time(ns).text : "0");
 	}
 	write_text(picture->file, "mid note", LEFT + PLOT / 2, bottom + 2 * LINE,
 		   "time at which a request began, from the first one on");
@@ -215,7 +197,7 @@ static void write_cuts(const struct picture *picture, uint64_t height, uint64_t 
 	}
 	if (cuts)
 		write_text(picture->file, "end note", RIGHT, STACK_BOTTOM - TALL - 12,
-			   "cut off: %u, of %s at most", cuts, time_text(highest).text);
+			   "cut off: %u, of %s at most", cuts, trace_time(highest).text);
 }
 
 static void write_legend_line(const struct picture *picture, unsigned y, const char *name,
@@ -224,7 +206,7 @@ static void write_legend_line(const struct picture *picture, unsigned y, const c
 	uint64_t requests = picture->trace->request_count;
 
 	write_text(picture->file, "name", LEGEND + LINE, y, "%s", name);
-	write_text(picture->file, "end", LEGEND_TIME, y, "%s", time_text(sum / requests).text);
+	write_text(picture->file, "end", LEGEND_TIME, y, "%s", trace_time(sum / requests).text);
 	write_text(picture->file, "end", LEGEND_END, y, "%.*f %%", sum < picture->whole,
 		   picture->whole ? 100 * (double)sum / (double)picture->whole : 100);
 }
@@ -264,7 +246,7 @@ static void write_stack(const struct picture *picture)
 	uint64_t step = trace_bins_step(height, 8);
 
 	write_text(picture->file, "head", LEFT, STACK_BOTTOM - TALL - 12,
-		   "Mean latency by layer, for each %s", time_text(picture->bins->slice_ns).text);
+		   "Mean latency by layer, for each %s", trace_time(picture->bins->slice_ns).text);
 	write_frame(picture, STACK_BOTTOM);
 	for (uint64_t ns = 0; ns <= height; ns += step)
 		write_grid(picture, STACK_BOTTOM - TALL * (double)ns / (double)height, ns);
@@ -388,7 +370,7 @@ static void write_heat(const struct picture *picture)
 
 	write_text(picture->file, "head", LEFT, HEAT_BOTTOM - TALL - 12,
 		   "Number of requests by latency, for each %s",
-		   time_text(picture->bins->slice_ns).text);
+		   trace_time(picture->bins->slice_ns).text);
 	write_frame(picture, HEAT_BOTTOM);
 	write_heat_axis(picture, &rows);
 	fputs("<g shape-rendering=\"crispEdges\">\n", picture->file);
@@ -438,7 +420,7 @@ static void write_header(const struct picture *picture)
 		count == 1 ? "" : "s");
 	write_disks(picture);
 	fprintf(picture->file, " in %s</text>\n",
-		time_text(picture->trace->end - picture->trace->begin).text);
+		trace_time(picture->trace->end - picture->trace->begin).text);
 	if (partial || counters->lost)
 		write_text(picture->file, "note", LEFT, 78,
 			   "Not in the pictures: %" PRIu64 " requests of which the recording has"
