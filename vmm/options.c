@@ -3,7 +3,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -283,8 +282,7 @@ static const struct option_entry entries[] = {
 	{ 'h', "help", NULL, "print this help", set_help },
 };
 
-/* getopt_long() values: letters, LONG_BASE + index for long names. */
-#define LONG_BASE 256
+/* getopt_long() values: letters, OPTION_LONG + index for long names. */
 #define NOT_AN_OPTION 1
 
 void options_help(void)
@@ -307,8 +305,8 @@ void options_help(void)
 
 static const struct option_entry *entry_find(int value)
 {
-	if (value >= LONG_BASE)
-		return &entries[value - LONG_BASE];
+	if (value >= OPTION_LONG)
+		return &entries[value - OPTION_LONG];
 	for (unsigned i = 0; i < array_size(entries); i++)
 		if (value && entries[i].letter == value)
 			return &entries[i];
@@ -324,7 +322,7 @@ static void fill_getopt(struct option *longs, char *letters)
 	for (unsigned i = 0; i < array_size(entries); i++) {
 		longs[i] = (struct option){ .name = entries[i].name,
 					    .has_arg = !!entries[i].arg,
-					    .val = LONG_BASE + (int)i };
+					    .val = OPTION_LONG + (int)i };
 		if (!entries[i].letter)
 			continue;
 		*letters++ = entries[i].letter;
@@ -335,20 +333,30 @@ static void fill_getopt(struct option *longs, char *letters)
 	longs[array_size(entries)] = (struct option){ 0 };
 }
 
-/* Say what getopt_long() did not like: @kind is what it returned. */
-static int bad_option(int kind, char **argv)
+int option_error(int kind, const struct option *longs, char **argv)
 {
-	const struct option_entry *entry = entry_find(optopt);
-
+	while (longs->name && longs->val != optopt)
+		longs++;
 	if (kind == ':')
-		log_error("option '--%s' needs a value", entry->name);
-	else if (optopt >= LONG_BASE)
-		log_error("option '--%s' takes no value", entry->name);
-	else if (optopt)
+		log_error("option '%s' needs a value", argv[optind - 1]);
+	else if (longs->name)
+		log_error("option '--%s' takes no value", longs->name);
+	else if (optopt) /* its word may not be over, and so not be the last one */
 		log_error("unknown option '-%c'", optopt);
 	else
 		log_error("unknown option '%s'", argv[optind - 1]);
 	return -EINVAL;
+}
+
+const char *option_argument(int argc, char **argv, const char *missing)
+{
+	if (optind + 1 == argc)
+		return argv[optind];
+	if (optind == argc)
+		log_error("%s", missing);
+	else
+		log_error("unexpected argument '%s' after '%s'", argv[optind + 1], argv[optind]);
+	return NULL;
 }
 
 static int add_bare(const char **bare, const char *value)
@@ -377,7 +385,7 @@ static int parse(struct options *options, int argc, char **argv, const char **ba
 		if (value == NOT_AN_OPTION)
 			ret = add_bare(bare, optarg);
 		else if (value == '?' || value == ':')
-			ret = bad_option(value, argv);
+			ret = option_error(value, longs, argv);
 		else
 			ret = entry_find(value)->set(options, optarg);
 	}

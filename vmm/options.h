@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the command line of "vmm run" says.  The options are one table, which
- * parses and prints --help; vmm(1) explains them.
+ * parses and prints --help; vmm(1) explains them.  And what parsers of other
+ * verbs share with it.
  */
 #pragma once
 
+#include <getopt.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -79,3 +81,15 @@ void options_free(struct options *options);
 
 /* Print the help for "run" on stdout. */
 void options_help(void);
+
+/* Values of long options that have no letter begin here. */
+#define OPTION_LONG 256
+
+/*
+ * getopt_long(), whose letters have ':' first, has returned @kind, '?' or ':', for
+ * @longs: say why.  Returns -EINVAL.
+ */
+int option_error(int kind, const struct option *longs, char **argv);
+
+/* The only argument after the options; NULL, having said why, or @missing. */
+const char *option_argument(int argc, char **argv, const char *missing);

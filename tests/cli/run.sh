@@ -276,7 +276,7 @@ its disk?" "$vmm" trace report --perf-script "$top/text"
 
 usage "no kernel" "no kernel given"
 usage "unknown option" "unknown option '--kernal'" --kernal bz
-usage "option without its value" "option '--kernel' needs a value" -k
+usage "option without its value" "option '-k' needs a value" -k
 usage "a second kernel" "unexpected argument 'text': the kernel is 'bz'" -k bz text
 usage "-c 0" "--cpus 0: at least 1 is needed" -k bz -c 0
 usage "-c 255" "--cpus 255: at most 254, since the I/O APIC addresses CPUs by 8 bits and 255 \

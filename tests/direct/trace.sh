@@ -345,6 +345,11 @@ case_report() {
 	refused "vmm: part: not a recording, or not all of one" "$vmm" trace report part
 	refused "vmm: perf is not installed: Debian has it in the package linux-perf" \
 		env PATH="$PWD/home" "$vmm" trace report web.data
+	mkdir bin
+	printf '#!/bin/sh\necho no luck >&2\nexit 1\n' >bin/perf
+	chmod 755 bin/perf
+	refused "vmm: perf script failed"$'\n'"vmm: perf says: no luck" \
+		env PATH="$PWD/bin:$PATH" "$vmm" trace report web.data
 }
 
 # perf's buffer of one page is full at once, and the report counts what is missing.

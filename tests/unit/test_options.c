@@ -190,7 +190,7 @@ static const struct {
 	{ "-k a --m 64", "unknown option '--m'" },
 	{ "-k a -z", "unknown option '-z'" },
 	{ "-k a -vz", "unknown option '-z'" },
-	{ "-k", "option '--kernel' needs a value" },
+	{ "-k", "option '-k' needs a value" },
 	{ "-k a --initrd", "option '--initrd' needs a value" },
 	{ "-k a --boot-report=1", "option '--boot-report' takes no value" },
 	{ "-k a --verbose=1", "option '--verbose' takes no value" },

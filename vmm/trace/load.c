@@ -4,19 +4,20 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/file.h"
 #include "vmm/trace/join.h"
+#include "vmm/trace/perf.h"
 #include "vmm/trace/perf_data.h"
 #include "vmm/trace/trace.h"
 
 /* So that perf script need not wait for each line to be taken. */
 #define PIPE_SIZE (1 << 20)
+/* From when it has nowhere left to print to. */
+#define PERF_TIMEOUT_MS 60000
 
 struct trace_thread *trace_thread(const struct trace *trace, uint32_t tid)
 {
@@ -137,99 +138,74 @@ static int check_file(const char *file, uint64_t *lost)
 	return ret;
 }
 
-/* In the child: never returns. */
-static void run_perf(const char *file, int output, int errors)
+/* Have perf print what is in @file: the pipe that it comes out of, or -errno. */
+static int start_perf(struct perf *perf, const char *file)
 {
-	char *const argv[] = {
-		(char *)"perf", (char *)"script", (char *)"-i", (char *)file, (char *)"--ns",
-		(char *)"--show-switch-events", (char *)"--show-lost-events", (char *)"-F",
-		(char *)"comm,tid,cpu,time,event,trace", NULL,
-	};
+	struct perf_command command = { 0 };
+	int ends[2], ret;
 
-	if (dup2(output, STDOUT_FILENO) >= 0 && dup2(errors, STDERR_FILENO) >= 0)
-		execvp(argv[0], argv);
-	_exit(errno == ENOENT ? 127 : 126);
+	if (pipe2(ends, O_CLOEXEC)) {
+		ret = -errno;
+		log_error("pipe: %s", strerror(errno));
+		return ret;
+	}
+	fcntl(ends[0], F_SETPIPE_SZ, PIPE_SIZE);
+	command.output = ends[1];
+	perf_add(&command, "perf");
+	perf_add(&command, "script");
+	perf_add(&command, "-i");
+	perf_add(&command, "%s", file);
+	perf_add(&command, "--ns");
+	perf_add(&command, "--show-switch-events");
+	perf_add(&command, "--show-lost-events");
+	perf_add(&command, "-F");
+	perf_add(&command, "comm,tid,cpu,time,event,trace");
+	ret = perf_start(perf, &command, NULL);
+	perf_free(&command);
+	close(ends[1]);
+	if (!ret)
+		return ends[0];
+	close(ends[0]);
+	return ret;
 }
 
-/* Why perf failed: the last line that it printed. */
-static void report_perf(const char *file, int status, int errors)
+static int load_pipe(struct trace *trace, int pipe, const char *name)
 {
-	char text[512], *line;
-	ssize_t len = pread(errors, text, sizeof(text) - 1, 0);
+	FILE *text = fdopen(pipe, "r");
+	int ret;
 
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
-		log_error("perf is not installed: Debian has it in the package linux-perf");
-		return;
+	if (!text) {
+		log_error("out of memory");
+		close(pipe);
+		return -ENOMEM;
 	}
-	text[len > 0 ? len : 0] = '\0';
-	for (line = text + strlen(text); line > text && line[-1] == '\n';)
-		*--line = '\0';
-	line = strrchr(text, '\n');
-	log_error("%s: perf script failed: %s", file, line ? line + 1 : text);
-}
-
-static int wait_for(pid_t pid)
-{
-	int status;
-
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return status;
-}
-
-static int load_from(struct trace *trace, const char *file, int output, pid_t pid, int errors)
-{
-	FILE *text = fdopen(output, "r");
-	int ret = -ENOMEM, status;
-
-	if (text) {
-		ret = load(trace, text, file);
-		fclose(text); /* perf ends at its next line, if this did not take all */
-	} else {
-		close(output);
-	}
-	status = wait_for(pid);
-	if (ret == 0 && status) {
-		report_perf(file, status, errors);
-		ret = -EIO;
-	}
-	return ret ? ret : judge(trace, file);
+	ret = load(trace, text, name);
+	fclose(text);
+	return ret;
 }
 
 int trace_load(struct trace *trace, const char *file)
 {
-	int output[2], errors, ret;
+	struct perf perf;
 	uint64_t lost;
-	pid_t pid;
+	int pipe, ended, ret;
 
 	*trace = (struct trace){ 0 };
 	ret = check_file(file, &lost);
 	if (ret)
 		return ret;
-	errors = memfd_create("perf-errors", MFD_CLOEXEC);
-	if (errors < 0 || pipe2(output, O_CLOEXEC)) {
-		ret = -errno;
-		log_error("cannot run perf: %s", strerror(-ret));
-		goto close_errors;
-	}
-	fcntl(output[0], F_SETPIPE_SZ, PIPE_SIZE);
-	pid = fork();
-	if (pid == 0)
-		run_perf(file, output[1], errors);
-	ret = pid < 0 ? -errno : 0;
-	close(output[1]);
-	if (ret) {
-		log_error("cannot run perf: %s", strerror(-ret));
-		close(output[0]);
-		goto close_errors;
-	}
-	ret = load_from(trace, file, output[0], pid, errors);
+	pipe = start_perf(&perf, file);
+	if (pipe < 0)
+		return pipe;
+	ret = load_pipe(trace, pipe, file);
+	/* If this did not take all, that is why perf fails, and not worth a word. */
+	ended = perf_finish(&perf, PERF_TIMEOUT_MS, ret ? NULL : "perf script failed");
+	if (!ret)
+		ret = ended;
+	if (!ret)
+		ret = judge(trace, file);
 	trace->counters.lost = max(trace->counters.lost, lost);
 	if (ret)
 		trace_free(trace);
-close_errors:
-	if (errors >= 0)
-		close(errors);
 	return ret;
 }

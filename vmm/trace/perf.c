@@ -96,7 +96,7 @@ static void say_command(const struct perf_command *command)
 	free(text);
 }
 
-static _Noreturn void become(const struct perf_command *command, const int *keep, int output,
+static _Noreturn void become(const struct perf_command *command, const int *keep, int messages,
 			     pid_t parent)
 {
 	sigset_t none;
@@ -109,8 +109,8 @@ static _Noreturn void become(const struct perf_command *command, const int *keep
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
-	dup2(output, STDOUT_FILENO);
-	dup2(output, STDERR_FILENO);
+	dup2(command->output ? command->output : messages, STDOUT_FILENO);
+	dup2(messages, STDERR_FILENO);
 	for (; keep && *keep >= 0; keep++)
 		fcntl(*keep, F_SETFD, 0);
 	execvp(command->argv[0], command->argv);
@@ -213,8 +213,10 @@ static int finish(struct perf *perf, int timeout_ms, const char *what, char **ou
 		log_error("perf is not installed: Debian has it in the package linux-perf");
 		ret = -ENOENT;
 	} else if (status) {
-		log_error("%s", what);
-		print_last(perf->output);
+		if (what) {
+			log_error("%s", what);
+			print_last(perf->output);
+		}
 		ret = -EIO;
 	} else if (output) {
 		*output = read_output(perf->output);

@@ -15,6 +15,7 @@ struct perf_command {
 	char **argv; /* owned, as the words are */
 	size_t count;
 	size_t shown; /* words that perf_text() has; 0: all of them */
+	int output;   /* where its stdout goes, borrowed; 0: to what it says on stderr */
 	int error;    /* -ENOMEM: a word is missing */
 };
 
@@ -36,7 +37,7 @@ void perf_free(struct perf_command *command);
 struct perf {
 	pid_t pid;
 	int pid_fd; /* becomes readable when it ends */
-	int output; /* what it wrote to stdout and stderr */
+	int output; /* what it wrote to stderr, and to stdout if that went nowhere else */
 };
 
 /*
@@ -49,7 +50,7 @@ int perf_start(struct perf *perf, const struct perf_command *command, const int 
 /*
  * Wait until it has ended, @timeout_ms at most (then it is killed), and forget it.
  * Returns 0; -ENOENT if there is no perf; -EIO if it failed, having said @what on
- * stderr and its last lines.
+ * stderr and its last lines; NULL: having said nothing.
  */
 int perf_finish(struct perf *perf, int timeout_ms, const char *what);
 

@@ -2,7 +2,6 @@
 #include "vmm/trace/record_options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/number.h"
+#include "vmm/options.h"
 
 #define DEFAULT_FILE "vmm-trace.data"
 
@@ -66,12 +66,8 @@ static int set(struct record_options *options, int letter, char **argv)
 	case 'h':
 		options->help = true;
 		return 0;
-	case ':':
-		log_error("option '%s' needs a value", argv[optind - 1]);
-		return -EINVAL;
 	default:
-		log_error("unknown option '%s'", argv[optind - 1]);
-		return -EINVAL;
+		return option_error(letter, longs, argv);
 	}
 }
 
@@ -99,15 +95,9 @@ int record_options_parse(struct record_options *options, int argc, char **argv)
 		ret = set(options, letter, argv);
 	if (ret || options->help)
 		return ret;
-	if (optind == argc) {
-		log_error("no VM given: its PID, or its --name");
+	options->target = option_argument(argc, argv, "no VM given: its PID, or its --name");
+	if (!options->target)
 		return -EINVAL;
-	}
-	if (optind + 1 < argc) {
-		log_error("unexpected argument '%s' after '%s'", argv[optind + 1], argv[optind]);
-		return -EINVAL;
-	}
-	options->target = argv[optind];
 	/* perf takes it for stdout, and a report reads the file here and there. */
 	if (!strcmp(options->file, "-")) {
 		log_error("--output -: a recording needs a file");

@@ -2,7 +2,6 @@
 #include "vmm/trace/report.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "hw/base/log.h"
 #include "vmm/exit_status.h"
 #include "vmm/number.h"
+#include "vmm/options.h"
 #include "vmm/trace/guest.h"
 #include "vmm/trace/pictures.h"
 #include "vmm/trace/report_print.h"
@@ -27,16 +27,18 @@ struct report_options {
 	bool help;
 };
 
+enum { JSON = OPTION_LONG, CHROME, SVG, GUEST, FROM, TO, DISK, SLOWEST, PERF_SCRIPT };
+
 static const struct option longs[] = {
-	{ "json", no_argument, NULL, 'j' },
-	{ "chrome", required_argument, NULL, 'c' },
-	{ "svg", required_argument, NULL, 's' },
-	{ "guest", required_argument, NULL, 'g' },
-	{ "from", required_argument, NULL, 'f' },
-	{ "to", required_argument, NULL, 't' },
-	{ "disk", required_argument, NULL, 'd' },
-	{ "slowest", required_argument, NULL, 'n' },
-	{ "perf-script", no_argument, NULL, 'p' },
+	{ "json", no_argument, NULL, JSON },
+	{ "chrome", required_argument, NULL, CHROME },
+	{ "svg", required_argument, NULL, SVG },
+	{ "guest", required_argument, NULL, GUEST },
+	{ "from", required_argument, NULL, FROM },
+	{ "to", required_argument, NULL, TO },
+	{ "disk", required_argument, NULL, DISK },
+	{ "slowest", required_argument, NULL, SLOWEST },
+	{ "perf-script", no_argument, NULL, PERF_SCRIPT },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
@@ -84,41 +86,37 @@ static int set(struct report_options *options, int letter, char **argv)
 	int ret;
 
 	switch (letter) {
-	case 'j':
+	case JSON:
 		options->json = true;
 		return 0;
-	case 'c':
+	case CHROME:
 		options->pictures.chrome = optarg;
 		return 0;
-	case 's':
+	case SVG:
 		options->pictures.svg = optarg;
 		return 0;
-	case 'g':
+	case GUEST:
 		options->guest = optarg;
 		return 0;
-	case 'f':
+	case FROM:
 		return set_seconds("--from", &options->pictures.from);
-	case 't':
+	case TO:
 		return set_seconds("--to", &options->pictures.to);
-	case 'd':
+	case DISK:
 		ret = set_number("--disk", &disk, UINT16_MAX);
 		if (ret == 0)
 			options->pictures.disk = (int)disk;
 		return ret;
-	case 'n':
+	case SLOWEST:
 		return set_number("--slowest", &options->slowest, SLOWEST_MAX);
-	case 'p':
+	case PERF_SCRIPT:
 		options->is_text = true;
 		return 0;
 	case 'h':
 		options->help = true;
 		return 0;
-	case ':':
-		log_error("option '%s' needs a value", argv[optind - 1]);
-		return -EINVAL;
 	default:
-		log_error("unknown option '%s'", argv[optind - 1]);
-		return -EINVAL;
+		return option_error(letter, longs, argv);
 	}
 }
 
@@ -137,16 +135,9 @@ static int parse(struct report_options *options, int argc, char **argv)
 		log_error("--from is not before --to");
 		return -EINVAL;
 	}
-	if (optind == argc) {
-		log_error("no recording given: a FILE that 'vmm trace record' made");
-		return -EINVAL;
-	}
-	if (optind + 1 < argc) {
-		log_error("unexpected argument '%s' after '%s'", argv[optind + 1], argv[optind]);
-		return -EINVAL;
-	}
-	options->file = argv[optind];
-	return 0;
+	options->file = option_argument(argc, argv, "no recording given: a FILE that "
+						    "'vmm trace record' made");
+	return options->file ? 0 : -EINVAL;
 }
 
 static int load(struct trace *trace, const struct report_options *options)
