@@ -76,6 +76,15 @@ usr1() {
 	pkill -USR1 -P "$pid"
 }
 
+# Another signal would be one with those that wait.
+printed() {
+	local end=$((SECONDS + 30))
+	until [ "$(grep -c '^vmm: statistics' errors)" -ge "$1" ]; do
+		((SECONDS < end)) || fail "there is no table $1"
+		sleep 0.01
+	done
+}
+
 finish() {
 	local status=0
 	wait "$pid" || status=$?
@@ -140,10 +149,11 @@ case_operations() {
 }
 
 case_usr1_under_full_load() {
+	local count
 	start "bench=randread/4k/32/2 bench-ms=2000 verify=off" ,queues=2 --io-threads 2
-	for _ in {1..10}; do
+	for count in {1..10}; do
 		usr1
-		sleep 0.1
+		printed "$count"
 	done
 	finish
 	[ "$(said errors)" -eq 0 ] || fail "the guest has errors"
