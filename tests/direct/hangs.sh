@@ -8,6 +8,8 @@
 # (guest/kit/test_hang.c) or waits for a disk whose file system is frozen. TAP, then
 # "N passed, N failed".
 set -euo pipefail
+# shellcheck source=tests/direct/cases.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cases.sh"
 
 [ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
 vmm=$(realpath "$1")
@@ -27,13 +29,6 @@ leave() {
 readonly tries=400 # each 0.05 s
 readonly number='[0-9]+(\.5)?'
 readonly is_over=' after [0-9.]+ s$'
-
-passed=0 failed=0
-
-fail() {
-	echo "$*"
-	exit 1
-}
 
 # until_so COMMAND...: wait for it, with a deadline
 until_so() {
@@ -211,30 +206,7 @@ held() {
 case_io_thread_held() { held io0; }
 case_vcpu_held() { held vcpu0; }
 
-run() {
-	local status=0 case=$1
-	mkdir "$work/$case"
-	set +e # in a condition, "set -e" would be off in the case as well
-	(set -e; cd "$work/$case"; trap leave EXIT; "case_$case") >"$work/log" 2>&1
-	status=$?
-	set -e
-	if [ "$status" -eq 0 ]; then
-		passed=$((passed + 1))
-		echo "ok $((passed + failed)) - hangs/$case"
-	else
-		failed=$((failed + 1))
-		echo "not ok $((passed + failed)) - hangs/$case"
-		head -n 50 -q "$work/log" "$work/$case/errors" "$work/$case/console" 2>/dev/null |
-			sed 's/^/# /' || true
-	fi
-}
+set_up() { trap leave EXIT; }
 
 trap 'rm -rf "$work"' EXIT
-mapfile -t cases < <(declare -F | sed -n 's/^declare -f case_//p')
-echo "TAP version 13"
-echo "1..${#cases[@]}"
-for name in "${cases[@]}"; do
-	run "$name"
-done
-echo "$passed passed, $failed failed"
-((failed == 0))
+run_cases hangs

@@ -7,6 +7,8 @@
 # is said and what is left behind. The guest is the test kit with no tests, told
 # how to end. TAP, then "N passed, N failed".
 set -euo pipefail
+# shellcheck source=tests/direct/cases.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cases.sh"
 
 [ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
 vmm=$(realpath "$1")
@@ -15,13 +17,6 @@ work=$(mktemp -d)
 pid=
 trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
 cd "$work"
-
-number=0 passed=0 failed=0
-
-fail() {
-	echo "$*"
-	exit 1
-}
 
 # start KIT-OPTIONS ARGUMENT...: vmm in the background, ready when the kit is
 start() {
@@ -408,29 +403,4 @@ case_boot_report_not_wanted() {
 	silent
 }
 
-run() {
-	local status=0
-	number=$((number + 1))
-	mkdir "$work/$number"
-	set +e # in a condition, "set -e" would be off in the case as well
-	(set -e; cd "$work/$number"; "case_$1") >"$work/log" 2>&1
-	status=$?
-	set -e
-	if [ "$status" -eq 0 ]; then
-		passed=$((passed + 1))
-		echo "ok $number - lifecycle/$1"
-	else
-		failed=$((failed + 1))
-		echo "not ok $number - lifecycle/$1"
-		head -n 50 -q "$work/log" "$work/$number/errors" 2>/dev/null | sed 's/^/# /' || true
-	fi
-}
-
-mapfile -t cases < <(declare -F | sed -n 's/^declare -f case_//p')
-echo "TAP version 13"
-echo "1..${#cases[@]}"
-for name in "${cases[@]}"; do
-	run "$name"
-done
-echo "$passed passed, $failed failed"
-((failed == 0))
+run_cases lifecycle

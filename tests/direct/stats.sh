@@ -7,6 +7,8 @@
 # guest (guest/kit/bench.h) loads them, is what that guest has done. TAP, then "N passed,
 # N failed".
 set -euo pipefail
+# shellcheck source=tests/direct/cases.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cases.sh"
 
 [ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
 vmm=$(realpath "$1")
@@ -23,34 +25,8 @@ trap cleanup EXIT
 trap 'exit 1' INT TERM
 cd "$work"
 
-number=0 passed=0 failed=0
-
-# run NAME: of a case, which is case_NAME; it has said why if it failed
-run() {
-	number=$((number + 1))
-	rm -rf case
-	mkdir case
-	truncate -s 4M case/disk.img
-	pid=
-	# Not as a condition, in which no command of a case would end it.
-	set +e
-	(set -e; cd case; "case_$1") > said 2>&1
-	local status=$?
-	set -e
-	if [ $status -eq 0 ]; then
-		passed=$((passed + 1))
-		echo "ok $number - stats/$1"
-	else
-		failed=$((failed + 1))
-		echo "not ok $number - stats/$1"
-		head -n 40 said case/console case/errors 2> /dev/null | sed 's/^/# /' || true
-	fi
-}
-
-fail() {
-	echo "$1"
-	exit 1
-}
+# The machine's disk.
+set_up() { truncate -s 4M disk.img; }
 
 # start OPTIONS DISK-KEYS [ARGUMENT...]: nothing is warmed up
 start() {
@@ -239,11 +215,4 @@ errors
 stats.json" ] || fail "$(ls)"
 }
 
-echo "TAP version 13"
-for name in counts_are_the_guests interrupts_are_the_guests operations usr1_under_full_load \
-	file_is_never_torn stalled_stderr file_cannot_grow nothing_else_is_written; do
-	run $name
-done
-echo "1..$number"
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+run_cases stats

@@ -7,6 +7,8 @@
 # what it records, that it leaves nothing behind, however it ends, and what it
 # says where it cannot; and the pictures of a recording. TAP, then "N passed, N failed".
 set -euo pipefail
+# shellcheck source=tests/direct/cases.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cases.sh"
 
 [ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "${0##*/}: must be run as root" >&2; exit 1; }
@@ -29,13 +31,6 @@ kit=$work/kit
 manual=$(cd "$(dirname "$0")" && pwd)/../../Documentation/vmm.1
 readonly nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 export LC_ALL=C
-
-number=0 passed=0 failed=0
-
-fail() {
-	echo "$*"
-	exit 1
-}
 
 # until_it COMMAND...: wait for it, with a deadline
 until_it() {
@@ -581,30 +576,4 @@ case_by_hand() {
 	diff <(sort by-hand-events) <(sort events) || fail "other events"
 }
 
-run() {
-	local status=0
-	number=$((number + 1))
-	mkdir "$work/$number"
-	set +e # in a condition, "set -e" would be off in the case as well
-	(set -e; cd "$work/$number"; set_up; "case_$1") >"$work/log" 2>&1
-	status=$?
-	set -e
-	if [ "$status" -eq 0 ]; then
-		passed=$((passed + 1))
-		echo "ok $number - trace/$1"
-	else
-		failed=$((failed + 1))
-		echo "not ok $number - trace/$1"
-		head -n 50 -q "$work/log" "$work/$number/"{errors,said} 2>/dev/null | sed 's/^/# /' || true
-	fi
-	rm -rf "${work:?}/$number"
-}
-
-mapfile -t cases < <(declare -F | sed -n 's/^declare -f case_//p')
-echo "TAP version 13"
-echo "1..${#cases[@]}"
-for name in "${cases[@]}"; do
-	run "$name"
-done
-echo "$passed passed, $failed failed"
-((failed == 0))
+run_cases trace
