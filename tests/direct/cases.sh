@@ -11,6 +11,14 @@ fail() {
 	exit 1
 }
 
+# finish STATUS: that which the VM, $pid, ends with
+finish() {
+	local status=0
+	wait "$pid" || status=$?
+	pid=
+	[ "$status" -eq "$1" ] || fail "exit status $status instead of $1"
+}
+
 set_up() { :; }
 
 run_case() {

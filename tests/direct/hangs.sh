@@ -49,14 +49,6 @@ start() {
 	pid=$!
 }
 
-# finish STATUS
-finish() {
-	local status=0
-	wait "$pid" || status=$?
-	pid=
-	[ "$status" -eq "$1" ] || fail "exit status $status instead of $1"
-}
-
 # said N PATTERN: there are so many lines, and the last one is like this
 said() {
 	[ "$(wc -l <errors)" -eq "$1" ] && tail -n 1 errors | grep -qE "$2"

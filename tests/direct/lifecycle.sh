@@ -28,14 +28,6 @@ start() {
 	pid=$!
 }
 
-# finish STATUS
-finish() {
-	local status=0
-	wait "$pid" || status=$?
-	pid=
-	[ "$status" -eq "$1" ] || fail "exit status $status instead of $1"
-}
-
 # The kit has printed its plan: it runs, and ends as it was told.
 until_it_runs() {
 	local tries

@@ -94,8 +94,8 @@ background() {
 	until_it grep -qs '^vmm: recording PID' said
 }
 
-# finish STATUS: of the one in the background
-finish() {
+# recorded STATUS: the one in the background has ended
+recorded() {
 	local status=0
 	wait "$recorder" || status=$?
 	recorder=
@@ -189,7 +189,7 @@ case_until_ctrl_c() {
 	background web
 	grep -qx "vmm: recording PID $pid to vmm-trace.data; Ctrl-C ends it" said || fail "$(cat said)"
 	kill -INT "$recorder"
-	finish 0
+	recorded 0
 	end
 	clean
 	counted vmm-trace.data >counts
@@ -200,7 +200,7 @@ case_sigterm() {
 	load randread/4k/4/1
 	background -o web.data -d 600 web
 	kill -TERM "$recorder"
-	finish 0
+	recorded 0
 	end
 	clean
 	counted web.data >counts
@@ -223,7 +223,7 @@ case_vm_ends() {
 	load randread/4k/4/1
 	background -o web.data -d 600 web
 	end
-	finish 0
+	recorded 0
 	grep -qx 'vmm: warning: the VM has ended' said || fail "$(cat said)"
 	clean
 	counted web.data >counts
@@ -237,7 +237,7 @@ case_vm_is_killed() {
 	kill -KILL "$pid"
 	wait "$pid" 2>/dev/null || true
 	pid=
-	finish 0
+	recorded 0
 	clean
 	counted web.data >counts
 }
@@ -301,7 +301,7 @@ case_two_at_a_time() {
 	[ ! -e other.data ] || fail "it left a file"
 	cp first said
 	kill -INT "$recorder"
-	finish 0
+	recorded 0
 	counted web.data >counts
 	record -d 0.1 -o other.data "$other"
 	counted other.data >counts
