@@ -528,7 +528,7 @@ case_pictures() {
 	"$chrome" some.json >shown
 	some=$(grep -c '|read' shown || true)
 	[[ $some -gt 0 && $some -lt $all ]] || fail "$some of $all"
-	awk -F'|' '/\|read/ && $3 > 250000000 { late = 1 } END { exit late }' shown ||
+	awk -F'|' '/\|read/ && $3 >= 200000000 { late = 1 } END { exit late }' shown ||
 		fail "of another time"
 }
 

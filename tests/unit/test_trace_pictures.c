@@ -64,7 +64,7 @@ START_TEST(one_disk)
 }
 END_TEST
 
-/* Requests by their begin, spans by any of their time. */
+/* Requests by their begin, spans as far as they lie in it. */
 START_TEST(some_time)
 {
 	struct trace_pictures pictures = { .disk = -1, .from = 1500000000, .to = 2500000000 };
@@ -75,7 +75,10 @@ START_TEST(some_time)
 	ck_assert_uint_eq(trace.request_count, 1);
 	ck_assert_uint_eq(trace.request[0].seq, 1);
 	ck_assert_uint_eq(trace.span_count, 2);
-	ck_assert_uint_eq(trace.span[0].begin, BEGIN + 1000000000);
+	ck_assert_uint_eq(trace.span[0].begin, BEGIN + 1500000000);
+	ck_assert_uint_eq(trace.span[0].end, BEGIN + 2000000000);
+	ck_assert_uint_eq(trace.span[1].begin, BEGIN + 2000000000);
+	ck_assert_uint_eq(trace.span[1].end, BEGIN + 2500000000);
 }
 END_TEST
 

@@ -28,13 +28,19 @@ static void keep_requests(struct trace *trace, int disk)
 	trace->request_count = kept;
 }
 
+/* Cut at both ends, or one that is much longer would move the pictures' time 0. */
 static void keep_spans(struct trace *trace)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < trace->span_count; i++)
-		if (trace->span[i].end > trace->begin && trace->span[i].begin < trace->end)
-			trace->span[kept++] = trace->span[i];
+	for (size_t i = 0; i < trace->span_count; i++) {
+		struct trace_span span = trace->span[i];
+
+		span.begin = max(span.begin, trace->begin);
+		span.end = min(span.end, trace->end);
+		if (span.begin < span.end)
+			trace->span[kept++] = span;
+	}
 	trace->span_count = kept;
 }
 

@@ -13,6 +13,6 @@ struct trace_pictures {
 
 /*
  * Write the files.  The trace keeps only what they show: the requests that began in
- * that time, and the spans that touch it.  0, or -errno, having said why.
+ * that time, and what of the spans lies in it.  0, or -errno, having said why.
  */
 int trace_pictures_write(struct trace *trace, const struct trace_pictures *pictures);
