@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hw/base/fence.h"
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct probe_event *events; /* lock, and what follows */
 static size_t filled, room;
@@ -35,9 +37,22 @@ static void note(enum probe_log_id id, const int64_t *arguments, size_t size)
 	}
 PROBE_TABLE(DEFINE)
 
+/* ThreadSanitizer's, where it is: in the program no thread writes what others read plainly. */
+__attribute__((weak)) void AnnotateBenignRaceSized(const char *file, int line,
+						   const volatile void *memory, size_t size,
+						   const char *why);
+
+static void want_one(unsigned short *semaphore, bool wanted)
+{
+	if (AnnotateBenignRaceSized)
+		AnnotateBenignRaceSized(__FILE__, __LINE__, semaphore, sizeof(*semaphore),
+					"the kernel's part");
+	store_relaxed(semaphore, wanted);
+}
+
 static void want(bool wanted)
 {
-#define WANT(name, meaning, ...) store_relaxed(&vmm_##name##_semaphore, wanted);
+#define WANT(name, meaning, ...) want_one(&vmm_##name##_semaphore, wanted);
 	PROBE_TABLE(WANT)
 }
 

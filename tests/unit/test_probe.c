@@ -613,17 +613,21 @@ static int64_t evaluate(void)
 
 START_TEST(nobody_looks)
 {
+	size_t seen = 0;
+
 	begin(true, ALL, 0);
-	probe_log_begin();
 	probe_log_end();
 	for (unsigned i = 0; i < 100; i++) {
 		add_random();
 		ring();
 		take();
+		/* The thread may have been in the middle of one until now. */
+		if (i == 0)
+			seen = probe_log_count();
 	}
 	probe(sleep, evaluate());
 	end();
-	ck_assert_uint_eq(probe_log_count(), 0);
+	ck_assert_uint_eq(probe_log_count(), seen);
 	ck_assert_int_eq(evaluated, 0);
 	probe_log_begin();
 	probe(sleep, evaluate());
