@@ -335,7 +335,10 @@ static bool loses_data(const struct disk_request *request)
 		(request->op == DISK_WRITE_STABLE && is_write(request));
 }
 
-/* Did the image shrink while the request ran?  What is left of it would make it grow. */
+/*
+ * Did the image shrink since the request was checked?  What is left of it would make it
+ * grow.  Asked before each step: whoever truncates it after that is not seen.
+ */
 static bool is_beyond_end(const struct disk_request *request)
 {
 	uint64_t end = load_relaxed(&request->disk->sectors) * DISK_SECTOR;
@@ -406,5 +409,8 @@ void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request
 	request->must_sync = request->op == DISK_FLUSH;
 	if (request->op == DISK_WRITE_STABLE && !disk->direct)
 		disk_sync_try(request);
-	step_begin(request);
+	if (is_beyond_end(request))
+		io_thread_complete(thread, &request->step, -EAGAIN); /* to be told so */
+	else
+		step_begin(request);
 }

@@ -1196,6 +1196,41 @@ START_TEST(adjacent_requests)
 }
 END_TEST
 
+/* One call for all fails, and the image has shrunk meanwhile: it does not grow again. */
+START_TEST(adjacent_requests_in_a_shrunk_image)
+{
+	const uint64_t left = SECTORS - 4;
+	struct rig_request r = write_one;
+	unsigned before = fault_count(FAULT_WRITE);
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+	struct rig_result result;
+
+	begin(false, 256, ALL);
+	fault_gate(gate);
+	for (r.sector = SECTORS - 8; r.sector < SECTORS; r.sector++)
+		must(rig_add(&rig, &r) >= 0);
+	rig_kick(&rig);
+	wait_at_gate(FAULT_WRITE, before);
+	ck_assert_int_eq(ftruncate(rig.disk.fd, (off_t)left * 512), 0);
+	ck_assert(blk_set_capacity(rig.blk, left));
+	fault_inject(FAULT_WRITE, 1, EIO, 0);
+	fault_gate(-1);
+	files_capture();
+	eventfd_write(gate, 1);
+	for (unsigned i = 0; i < 8; i++) {
+		rig_wait(&rig, &result);
+		must(result.status == (result.request.sector < left ? VIRTIO_BLK_S_OK :
+				       VIRTIO_BLK_S_IOERR));
+	}
+	free(files_captured());
+	ck_assert_uint_eq(fault_count(FAULT_WRITE) - before, 1 + 4);
+	ck_assert_int_eq(lseek(rig.disk.fd, 0, SEEK_END), (off_t)left * 512);
+	rig_check(&rig);
+	close(gate);
+	end();
+}
+END_TEST
+
 /* --- A disk that takes its time --- */
 
 /*
@@ -1982,6 +2017,7 @@ int main(void)
 		nothing_before_driver_ok, no_place_for_a_status, writes_are_stable_without_flush,
 		cache_modes, writeback_toggled, writeback_toggled_under_load, flush_reaches_the_disk,
 		failed_stable_write_is_not_forgotten, host_errors, adjacent_requests,
+		adjacent_requests_in_a_shrunk_image,
 	};
 	const TTest *const ranges[] = {
 		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,

@@ -1372,19 +1372,67 @@ START_TEST(brief_in_a_flood)
 }
 END_TEST
 
+static void wait_for_write(unsigned count)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+
+	while (fault_count(FAULT_WRITE) < count)
+		must(clock_ns() < deadline);
+}
+
+/* The image shrank after the request was checked, and before it was begun: it stays so. */
+START_TEST(shrunk_before_the_first_step)
+{
+	static uint8_t buffer[8192];
+	static const enum disk_op ops[] = {
+		DISK_READ, DISK_WRITE, DISK_WRITE_STABLE, DISK_ZERO, DISK_ZERO_UNMAP,
+	};
+
+	for (unsigned k = 0; k < array_size(kinds); k++) {
+		begin(&kinds[k], sizeof(buffer), false);
+		ck_assert_int_eq(ftruncate(disk_under_test.fd, 7 * 512), 0);
+		store_relaxed(&disk_under_test.sectors, 7);
+		for (unsigned i = 0; i < array_size(ops); i++) {
+			bool moves = ops[i] < DISK_DISCARD;
+
+			for (uint64_t at = 0; at <= 4096; at += 4096)
+				ck_assert_int_eq(moves ? transfer(ops[i], at, buffer, 4096) :
+						 range(ops[i], at, 4096), -EIO);
+			ck_assert_int_eq(moves ? transfer(ops[i], 512, buffer, 3072) :
+					 range(ops[i], 512, 3072), 0);
+		}
+		ck_assert_int_eq(range(DISK_DISCARD, 4096, 4096), 0);
+		ck_assert_int_eq(transfer(DISK_FLUSH, 0, NULL, 0), 0);
+		ck_assert_int_eq(lseek(disk_under_test.fd, 0, SEEK_END), 7 * 512);
+		end();
+	}
+}
+END_TEST
+
 /* What is not written since the image shrank is no data that the kernel lost. */
 START_TEST(shrinking_is_no_lost_data)
 {
 	static uint8_t buffer[8192];
+	unsigned before = fault_count(FAULT_WRITE);
+	int gate = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC);
+	struct job job;
 
 	begin(&kinds[array_size(kinds) - 1], sizeof(buffer), false);
 	ck_assert_int_eq(disk_under_test.aio, DISK_AIO_SYNC);
+	fault_gate(gate);
 	fault_inject(FAULT_WRITE, 1, 0, 4096);
+	job_init(&job, DISK_WRITE_STABLE, 0, buffer, sizeof(buffer));
+	io_thread_order(thread, &job.order);
+	wait_for_write(before + 1);
 	store_relaxed(&disk_under_test.sectors, 8);
-	ck_assert_int_eq(transfer(DISK_WRITE_STABLE, 0, buffer, sizeof(buffer)), -EIO);
+	fault_gate(-1);
+	eventfd_write(gate, 1);
+	ck_assert_int_eq(job_wait(&job), -EIO);
+	ck_assert_uint_eq(fault_count(FAULT_WRITE), before + 1);
 	ck_assert_int_eq(transfer(DISK_WRITE_STABLE, 0, buffer, 4096), 0);
 	ck_assert_int_eq(transfer(DISK_FLUSH, 0, NULL, 0), 0);
 	end();
+	close(gate);
 }
 END_TEST
 
@@ -1399,7 +1447,8 @@ int main(void)
 		reads_and_writes, many_at_once, short_and_interrupted_calls,
 		short_and_interrupted_completions, stream_in_pieces, truncated_image, no_space,
 		file_size_limit, steps, cancelled_between_steps, failing_flush,
-		failed_flush_is_not_forgotten, stable_writes, shrinking_is_no_lost_data,
+		failed_flush_is_not_forgotten, stable_writes,
+		shrunk_before_the_first_step, shrinking_is_no_lost_data,
 		brief_in_a_flood, registered_memory,
 	};
 	const TTest *const discarding[] = {
