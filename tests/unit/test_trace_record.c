@@ -240,8 +240,8 @@ START_TEST(record_line)
 	free(said);
 
 	text = perf_text(&command);
-	ck_assert_str_eq(text, "perf record -k CLOCK_MONOTONIC -B -N -m 8M -o 'a b.data' -p 41 "
-			       "-e 'sdt_vmm:*' -e kvm:kvm_mmio "
+	ck_assert_str_eq(text, "perf record -k CLOCK_MONOTONIC -B -N --no-bpf-event -m 8M "
+			       "-o 'a b.data' -p 41 -e 'sdt_vmm:*' -e kvm:kvm_mmio "
 			       "--filter 'type==2&&(gpa<0xFEC00000||gpa>=0x100000000)' "
 			       "-e kvm:kvm_msi_set_irq --switch-events -e sched:sched_waking "
 			       "--filter '(pid>=41&&pid<=42)||pid==45'");

@@ -82,6 +82,8 @@ void record_command(struct perf_command *command, const struct record_plan *plan
 	/* The file needs no program's build id, and perf no look for them at its end. */
 	perf_add(command, "-B");
 	perf_add(command, "-N");
+	/* Nor BPF's programs: perf would wait for the thread that looks for them, up to 1 s. */
+	perf_add(command, "--no-bpf-event");
 	perf_add(command, "-m");
 	perf_add(command, "%s", plan->buffer);
 	perf_add(command, "-o");
