@@ -242,9 +242,9 @@ static enum wake record_on(struct recording *rec)
 	uint64_t passed, duration = rec->options.duration_ns;
 	enum wake why = WAKE_TIME;
 
+	fire_metadata(rec);
 	fprintf(stderr, "vmm: recording PID %d%s to %s%s\n", rec->target.pid, rec->target.whose,
 		rec->options.file, duration ? "" : "; Ctrl-C ends it");
-	fire_metadata(rec);
 	passed = clock_ns() - rec->begin;
 	if (!duration || passed < duration)
 		why = wait_for(rec, duration ? duration - passed : 0);
