@@ -558,6 +558,24 @@ case_program_is_gone() {
 	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
 }
 
+# Where processes have other numbers than in the events of the kernel.
+case_pid_namespace() {
+	truncate -s 16M disk.img
+	# shellcheck disable=SC2016
+	timeout 120 unshare --pid --fork --kill-child --mount-proc bash -euc '
+		"$1" run -k "$2" -m 64M -d disk.img </dev/null >console 2>errors \
+			-p "bench=randread/4k/4/1 wait=interrupt bench-ms=50000 warm-ms=1" &
+		until grep -qs bench-begin console; do sleep 0.1; done
+		"$1" trace record -d 0.5 -o web.data $! </dev/null >printed 2>said
+		kill -TERM $!' bash "$vmm" "$kit"
+	grep -q "^vmm: warning: wake-ups are not recorded: " said || fail "$(cat said)"
+	clean
+	"$vmm" trace report web.data >text
+	grep -q "^  sched_waking: the wake-up is part of CPU wait" text || fail "$(cat text)"
+	grep -qE "^  CPU wait +[0-9]+ " text || fail "$(cat text)"
+	! grep -q "^  wake-up " text || fail "$(cat text)"
+}
+
 # Another event of the same name is in nobody's way.
 case_other_probes() {
 	load randread/4k/4/1

@@ -187,7 +187,7 @@ static int start_perf(struct recording *rec)
 		.buffer = rec->options.buffer,
 		.pid = rec->target.pid,
 		.thread = threads,
-		.thread_count = count,
+		.thread_count = trace_target_ids_are_global(PROC) ? count : 0,
 		.control = rec->control[0],
 		.ack = rec->ack[1],
 	};
@@ -199,6 +199,9 @@ static int start_perf(struct recording *rec)
 		log_error("PID %d: it has ended", rec->target.pid);
 		return -ESRCH;
 	}
+	if (!plan.thread_count)
+		log_warn("wake-ups are not recorded: the kernel numbers the threads that it wakes "
+			 "otherwise than this PID namespace");
 	ret = empty_file(rec);
 	if (!ret) {
 		record_command(&command, &plan);

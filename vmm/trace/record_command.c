@@ -100,7 +100,8 @@ void record_command(struct perf_command *command, const struct record_plan *plan
 	 * one, and so would not be seen, as perf looks at this process alone.
 	 */
 	perf_add(command, "--switch-events");
-	add_kernel_event(command, plan->tracefs, "sched", "sched_waking", threads);
+	if (plan->thread_count)
+		add_kernel_event(command, plan->tracefs, "sched", "sched_waking", threads);
 	perf_hide_rest(command);
 	/* Nothing is recorded until perf is told to, and it says when it has begun. */
 	perf_add(command, "-D");
