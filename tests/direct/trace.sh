@@ -513,6 +513,44 @@ case_file_cannot_be_written() {
 	clean
 }
 
+# One's own link leads to a file that is not there yet, and stays if recording fails.
+case_file_is_a_link() {
+	load randread/4k/4/1
+	mkdir folder
+	ln -s folder/real.data web.data
+	fake_perf
+	refused "vmm: cannot find the probes of vmm"$'\n'"vmm: perf says: no luck" \
+		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data "$vm"
+	[ -L web.data ] || fail "the link is gone"
+	[ ! -e folder/real.data ] || fail "it left a file"
+	record -d 0.1 -o web.data "$vm"
+	end
+	clean
+	[ -L web.data ] || fail "the link is gone"
+	counted web.data >counts
+}
+
+# What another user has laid into a folder for all is left alone, wherever it leads.
+case_file_is_planted() {
+	load randread/4k/4/1
+	mkdir -m 1777 shared
+	echo precious >precious
+	ln -s ../precious shared/link
+	chown -h 65534 shared/link
+	ln -s ../absent shared/dangling
+	chown -h 65534 shared/dangling
+	"${nobody[@]}" bash -c 'echo theirs >shared/theirs'
+	local file
+	for file in link dangling theirs; do
+		refused "vmm: 'shared/$file': another user's, in a folder that is open to all" \
+			"$vmm" trace record -o "shared/$file" "$vm"
+	done
+	[[ $(cat precious) = precious && $(cat shared/theirs) = theirs && ! -e absent ]] ||
+		fail "written: $(head -c 100 precious shared/theirs)"
+	end
+	clean
+}
+
 # requests TEXT: that the report says it is about
 requests() {
 	sed -n '1s/.* events, \([0-9]*\) requests .*/\1/p' "$1"

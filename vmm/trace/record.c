@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,8 +38,7 @@ struct recording {
 	struct trace_target target;
 	int target_fd;
 	int file;
-	bool file_is_new;
-	bool file_is_ours; /* what was in it is gone */
+	bool file_is_ours; /* nothing is in it that was there before */
 	struct trace_probes probes;
 	struct perf perf;
 	int control[2], ack[2]; /* pipes; ours: control[1], ack[0] */
@@ -134,16 +134,35 @@ static int check_target(struct recording *rec)
 	return 0;
 }
 
+/*
+ * Is the file or link @st at @path another user's, in a folder like /tmp?  It may lead
+ * anywhere by the time that perf opens it.  Linux sees to that by itself where
+ * fs.protected_symlinks and fs.protected_regular are set, by the same rule.
+ */
+static bool is_planted(const char *path, const struct stat *st)
+{
+	struct stat folder = { 0 };
+	char *copy = strdup(path);
+	bool open = !copy || stat(dirname(copy), &folder) ||
+		(folder.st_mode & S_ISVTX && folder.st_mode & S_IWOTH);
+
+	free(copy);
+	return open && st->st_uid != geteuid() && st->st_uid != folder.st_uid;
+}
+
 /* Nothing in it is touched yet. */
 static int open_file(struct recording *rec)
 {
 	const char *path = rec->options.file;
 	struct stat st;
+	bool is_new = lstat(path, &st);
 
-	rec->file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	rec->file_is_new = rec->file >= 0;
-	if (rec->file < 0 && errno == EEXIST)
-		rec->file = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (!is_new && is_planted(path, &st)) {
+		log_error("'%s': another user's, in a folder that is open to all", path);
+		return -EACCES;
+	}
+	rec->file = open(path, O_WRONLY | O_CREAT | (is_new ? O_EXCL : O_NONBLOCK) | O_CLOEXEC,
+			 0600);
 	if (rec->file < 0 || fstat(rec->file, &st)) {
 		log_error("'%s': cannot write it: %s", path, strerror(errno));
 		return -errno;
@@ -152,7 +171,18 @@ static int open_file(struct recording *rec)
 		log_error("'%s': not a regular file", path);
 		return -EINVAL;
 	}
+	rec->file_is_ours = !st.st_size;
 	return 0;
+}
+
+/* Itself, if it is a link to elsewhere. */
+static void remove_file(const char *path)
+{
+	char *target = realpath(path, NULL);
+
+	if (target)
+		unlink(target);
+	free(target);
 }
 
 static int check_perf(void)
@@ -329,8 +359,8 @@ static int record(struct recording *rec)
 	if (ret && has_ended(rec))
 		log_error("PID %d has ended meanwhile", rec->target.pid);
 	/* An old recording stays as long as nothing was written over it. */
-	if (ret && (rec->file_is_new || rec->file_is_ours))
-		unlink(rec->options.file);
+	if (ret && rec->file_is_ours)
+		remove_file(rec->options.file);
 	return ret;
 }
 
