@@ -596,6 +596,20 @@ case_program_is_gone() {
 	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
 }
 
+# A long one has the clocks' pairs in between.
+case_clocks() {
+	truncate -s 1M disk.img
+	"$vmm" run -n "$vm" -k "$kit" -m 64M -d disk.img -p 'tests=none end=spin' \
+		</dev/null >console 2>errors &
+	pid=$!
+	until_it grep -qs '^1\.\.0' console
+	record -d 8 -o web.data "$vm"
+	end
+	clean
+	counted web.data >counts
+	[ "$(hits sdt_vmm:clock)" -ge 3 ] || fail "$(hits sdt_vmm:clock) clocks"
+}
+
 # Where processes have other numbers than in the events of the kernel.
 case_pid_namespace() {
 	truncate -s 16M disk.img

@@ -66,6 +66,11 @@ static int wait_clock(int fd)
 	return fired.revents & POLLIN ? 0 : -ESRCH;
 }
 
+int trace_metadata_ask(int pid_fd)
+{
+	return syscall(SYS_pidfd_send_signal, pid_fd, METADATA_SIGNAL, NULL, 0) ? -errno : 0;
+}
+
 int trace_metadata_fire(const char *tracefs, pid_t pid, int pid_fd)
 {
 	size_t size = 2 * (size_t)sysconf(_SC_PAGESIZE);
@@ -79,9 +84,8 @@ int trace_metadata_fire(const char *tracefs, pid_t pid, int pid_fd)
 	if (ring == MAP_FAILED) {
 		ret = -errno;
 	} else {
-		if (syscall(SYS_pidfd_send_signal, pid_fd, METADATA_SIGNAL, NULL, 0))
-			ret = -errno;
-		else
+		ret = trace_metadata_ask(pid_fd);
+		if (!ret)
 			ret = wait_clock(fd);
 		munmap(ring, size);
 	}

@@ -32,6 +32,7 @@
 /* perf attaches to every thread, and writes what is in its buffers. */
 #define START_TIMEOUT_NS (60 * NS_PER_S)
 #define STOP_TIMEOUT_MS 60000
+#define METADATA_PERIOD_NS ((uint64_t)5 * NS_PER_S)
 
 struct recording {
 	struct record_options options;
@@ -49,7 +50,7 @@ struct recording {
 /* What ends a wait. */
 enum wake { WAKE_ACK, WAKE_SIGNAL, WAKE_TARGET, WAKE_PERF, WAKES, WAKE_TIME = WAKES, WAKE_ERROR };
 
-/* Wait for one of these, for @ns at most; 0: as long as it takes. */
+/* Wait for one of these, for @ns at most. */
 static enum wake wait_for(const struct recording *rec, uint64_t ns)
 {
 	struct pollfd fds[WAKES] = {
@@ -65,7 +66,7 @@ static enum wake wait_for(const struct recording *rec, uint64_t ns)
 	int n;
 
 	do
-		n = ppoll(fds, WAKES, ns ? &timeout : NULL, NULL);
+		n = ppoll(fds, WAKES, &timeout, NULL);
 	while (n < 0 && errno == EINTR);
 	if (n == 0)
 		return WAKE_TIME;
@@ -269,18 +270,30 @@ static void fire_metadata(const struct recording *rec)
 		log_warn("the VM does not tell its clocks and disks: %s", strerror(-ret));
 }
 
+static uint64_t time_left(const struct recording *rec)
+{
+	uint64_t passed = clock_ns() - rec->begin, duration = rec->options.duration_ns;
+
+	if (!duration)
+		return UINT64_MAX;
+	return passed < duration ? duration - passed : 0;
+}
+
 /* Until it is long enough, a signal comes, or nothing is left to record: why. */
 static enum wake record_on(struct recording *rec)
 {
-	uint64_t passed, duration = rec->options.duration_ns;
 	enum wake why = WAKE_TIME;
+	uint64_t left;
 
 	fire_metadata(rec);
 	fprintf(stderr, "vmm: recording PID %d%s to %s%s\n", rec->target.pid, rec->target.whose,
-		rec->options.file, duration ? "" : "; Ctrl-C ends it");
-	passed = clock_ns() - rec->begin;
-	if (!duration || passed < duration)
-		why = wait_for(rec, duration ? duration - passed : 0);
+		rec->options.file, rec->options.duration_ns ? "" : "; Ctrl-C ends it");
+	while (why == WAKE_TIME && (left = time_left(rec))) {
+		why = wait_for(rec, min(left, METADATA_PERIOD_NS));
+		/* By which a report knows how evenly the clocks ran. */
+		if (why == WAKE_TIME && left > METADATA_PERIOD_NS)
+			trace_metadata_ask(rec->target_fd);
+	}
 	if (why == WAKE_TIME || why == WAKE_SIGNAL)
 		fire_metadata(rec);
 	rec->ns = clock_ns() - rec->begin;
