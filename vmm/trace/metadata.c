@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "vmm/metadata.h"
-#include "vmm/trace/probes.h"
+#include "vmm/trace/uprobes.h"
 
 /* Its main thread never waits for a disk: this is for a busy host. */
 #define ANSWER_TIMEOUT_MS 5000
@@ -24,7 +24,7 @@ static unsigned clock_id(const char *tracefs)
 	unsigned id = 0;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/events/%s/clock/id", tracefs, TRACE_PROBES_GROUP);
+	snprintf(path, sizeof(path), "%s/events/%s/clock/id", tracefs, TRACE_UPROBES_GROUP);
 	file = fopen(path, "re");
 	if (file) {
 		if (fscanf(file, "%u", &id) != 1)

@@ -23,10 +23,10 @@
 #include "vmm/trace/metadata.h"
 #include "vmm/trace/perf.h"
 #include "vmm/trace/perf_data.h"
-#include "vmm/trace/probes.h"
 #include "vmm/trace/record_command.h"
 #include "vmm/trace/record_options.h"
 #include "vmm/trace/target.h"
+#include "vmm/trace/uprobes.h"
 
 #define PROC "/proc"
 /* perf attaches to every thread, and writes what is in its buffers. */
@@ -40,7 +40,7 @@ struct recording {
 	int target_fd;
 	int file;
 	bool file_is_ours; /* nothing is in it that was there before */
-	struct trace_probes probes;
+	struct trace_uprobes uprobes;
 	struct perf perf;
 	int control[2], ack[2]; /* pipes; ours: control[1], ack[0] */
 	int signals;
@@ -213,7 +213,7 @@ static int start_perf(struct recording *rec)
 	size_t count;
 	pid_t *threads = trace_target_threads(PROC, rec->target.pid, &count);
 	const struct record_plan plan = {
-		.tracefs = rec->probes.tracefs,
+		.tracefs = rec->uprobes.tracefs,
 		.file = rec->options.file,
 		.buffer = rec->options.buffer,
 		.pid = rec->target.pid,
@@ -222,7 +222,7 @@ static int start_perf(struct recording *rec)
 		.control = rec->control[0],
 		.ack = rec->ack[1],
 	};
-	const int keep[] = { plan.control, plan.ack, rec->probes.lock, -1 };
+	const int keep[] = { plan.control, plan.ack, rec->uprobes.lock, -1 };
 	struct perf_command command = { 0 };
 	int ret;
 
@@ -264,7 +264,7 @@ static int wait_attached(struct recording *rec)
 
 static void fire_metadata(const struct recording *rec)
 {
-	int ret = trace_metadata_fire(rec->probes.tracefs, rec->target.pid, rec->target_fd);
+	int ret = trace_metadata_fire(rec->uprobes.tracefs, rec->target.pid, rec->target_fd);
 
 	if (ret && ret != -ESRCH)
 		log_warn("the VM does not tell its clocks and disks: %s", strerror(-ret));
@@ -365,7 +365,7 @@ static int record(struct recording *rec)
 	if (!ret)
 		ret = open_file(rec);
 	if (!ret)
-		ret = trace_probes_add(&rec->probes, rec->target.pid);
+		ret = trace_uprobes_add(&rec->uprobes, rec->target.pid);
 	if (!ret)
 		ret = record_perf(rec);
 	/* Which is why, whatever was said before. */
@@ -389,7 +389,7 @@ int trace_record_main(int argc, char **argv)
 	struct recording rec = {
 		.target_fd = -1,
 		.file = -1,
-		.probes.lock = -1,
+		.uprobes.lock = -1,
 		.control = { -1, -1 },
 		.ack = { -1, -1 },
 		.signals = -1,
@@ -410,7 +410,7 @@ int trace_record_main(int argc, char **argv)
 		ret = block_signals(&rec);
 	if (!ret)
 		ret = record(&rec);
-	trace_probes_remove(&rec.probes);
+	trace_uprobes_remove(&rec.uprobes);
 	trace_target_free(&rec.target);
 	close_fds((const int[]){ rec.target_fd, rec.file, rec.signals, rec.control[0],
 				 rec.control[1], rec.ack[0], rec.ack[1] }, 7);

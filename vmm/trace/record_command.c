@@ -8,7 +8,7 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/trace/perf.h"
-#include "vmm/trace/probes.h"
+#include "vmm/trace/uprobes.h"
 #include "vmm/x86/layout.h"
 
 #define NUMBER(n) #n
@@ -59,7 +59,7 @@ char *record_threads_filter(const pid_t *thread, size_t count)
 static void add_kernel_event(struct perf_command *command, const char *tracefs,
 			     const char *group, const char *name, const char *filter)
 {
-	if (!trace_probes_event(tracefs, group, name)) {
+	if (!trace_uprobes_event(tracefs, group, name)) {
 		log_info("this kernel has no event %s:%s", group, name);
 		return;
 	}
@@ -91,7 +91,7 @@ void record_command(struct perf_command *command, const struct record_plan *plan
 	perf_add(command, "-p");
 	perf_add(command, "%d", plan->pid);
 	perf_add(command, "-e");
-	perf_add(command, TRACE_PROBES_GROUP ":*");
+	perf_add(command, TRACE_UPROBES_GROUP ":*");
 	for (unsigned i = 0; i < array_size(kernel_events); i++)
 		add_kernel_event(command, plan->tracefs, kernel_events[i].group,
 				 kernel_events[i].name, kernel_events[i].filter);
