@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a recording of probes needs besides, to be understood by itself: who wants
- * it sends METADATA_SIGNAL, at the begin and at the end, and finds it among the
- * other probes (hw/base/probe_table.h).  Any thread; nothing is done unless
- * somebody looks.
+ * it sends METADATA_SIGNAL, at the begin, at the end and now and then in between,
+ * and finds it among the other probes (hw/base/probe_table.h).  Any thread; nothing
+ * is done unless somebody looks.
  */
 #pragma once
 

@@ -348,6 +348,14 @@ int option_error(int kind, const struct option *longs, char **argv)
 	return -EINVAL;
 }
 
+int option_seconds(const char *option, uint64_t least, uint64_t *ns)
+{
+	if (number_parse_seconds(optarg, ns) && *ns >= least)
+		return 0;
+	log_error("%s '%s': not seconds like 5 or 0.5", option, optarg);
+	return -EINVAL;
+}
+
 const char *option_argument(int argc, char **argv, const char *missing)
 {
 	if (optind + 1 == argc)

@@ -91,5 +91,11 @@ void options_help(void);
  */
 int option_error(int kind, const struct option *longs, char **argv);
 
+/*
+ * Read optarg, seconds such as 5 or 0.5, as nanoseconds, @least or more.  Returns 0;
+ * or -EINVAL, having said that @option has none.
+ */
+int option_seconds(const char *option, uint64_t least, uint64_t *ns);
+
 /* The only argument after the options; NULL, having said why, or @missing. */
 const char *option_argument(int argc, char **argv, const char *missing);

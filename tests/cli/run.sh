@@ -262,6 +262,8 @@ refused "trace report with an unknown option" 2 "vmm: unknown option '--file'$se
 	"$vmm" trace report --file x
 refused "trace report of a disk with a name" 2 \
 	"vmm: --disk 'vda': not a number from 0 to 65535$see_trace" "$vmm" trace report --disk vda a
+refused "trace report of a part that ends at 0" 2 \
+	"vmm: --to '0': not seconds like 5 or 0.5$see_trace" "$vmm" trace report --to 0 a
 refused "trace report of an absent file" 1 \
 	"vmm: $top/none: cannot open: No such file or directory" "$vmm" trace report "$top/none"
 refused "trace report of a folder" 1 "vmm: $top: cannot open: Is a directory" \

@@ -28,6 +28,7 @@ chmod 755 "$work" # some enter it as nobody
 install -m 755 "$1" "$work/vmm"
 cp "$2" "$work/kit"
 kit=$work/kit
+readonly vm=web-$$ # somebody else may have a VM called web
 manual=$(cd "$(dirname "$0")" && pwd)/../../Documentation/vmm.1
 readonly nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 export LC_ALL=C
@@ -60,12 +61,12 @@ tear_down() {
 	done
 }
 
-# load CASE [OPTION]...: a VM named web whose guest does that for long enough
+# load CASE [OPTION]...: a VM called $vm whose guest does that for long enough
 load() {
-	local load=$1
+	local load=$1,$1,$1,$1,$1,$1,$1,$1 # of 50 s each, the most that there can be
 	shift
 	truncate -s 16M disk.img
-	"$vmm" run -n web -k "$kit" -m 64M -d disk.img \
+	"$vmm" run -n "$vm" -k "$kit" -m 64M -d disk.img \
 		-p "bench=$load wait=interrupt bench-ms=50000 warm-ms=1" "$@" \
 		</dev/null >console 2>errors &
 	pid=$!
@@ -113,6 +114,9 @@ refused() {
 	[ ! -s printed ] || fail "stdout: $(cat printed)"
 }
 
+# threads: of the VM, in rising order
+threads() { printf '%s\n' /proc/"$pid"/task/* | sed 's|.*/||' | sort -n; }
+
 probes() { cat $tracefs/uprobe_events; }
 no_probes() { ! grep -q sdt_vmm $tracefs/uprobe_events; }
 
@@ -144,7 +148,8 @@ hits() {
 
 case_by_name() {
 	load randread/4k/4/1
-	record -d 1 -o web.data web
+	# More than there can be in a second, however busy the machine is.
+	record -m 128M -d 1 -o web.data "$vm"
 	[ "$(head -n 1 said)" = "vmm: recording PID $pid to web.data" ] || fail "$(cat said)"
 	end
 	clean
@@ -186,7 +191,7 @@ case_filters() {
 case_until_ctrl_c() {
 	load randread/4k/4/1
 	echo old >vmm-trace.data
-	background web
+	background "$vm"
 	grep -qx "vmm: recording PID $pid to vmm-trace.data; Ctrl-C ends it" said || fail "$(cat said)"
 	kill -INT "$recorder"
 	recorded 0
@@ -198,7 +203,7 @@ case_until_ctrl_c() {
 
 case_sigterm() {
 	load randread/4k/4/1
-	background -o web.data -d 600 web
+	background -o web.data -d 600 "$vm"
 	kill -TERM "$recorder"
 	recorded 0
 	end
@@ -209,7 +214,7 @@ case_sigterm() {
 # The commands that it runs, as one can type them.
 case_verbose() {
 	load randread/4k/4/1
-	record -v -d 0.1 -o web.data web
+	record -v -d 0.1 -o web.data "$vm"
 	end
 	clean
 	grep -q "^vmm: perf --buildid-dir $PWD/tmp/[^ ]* probe -x $PWD/tmp/[^ ]*/vmm -D 'sdt_vmm:\*'$" said ||
@@ -221,7 +226,7 @@ case_verbose() {
 
 case_vm_ends() {
 	load randread/4k/4/1
-	background -o web.data -d 600 web
+	background -o web.data -d 600 "$vm"
 	end
 	recorded 0
 	grep -qx 'vmm: warning: the VM has ended' said || fail "$(cat said)"
@@ -233,7 +238,7 @@ case_vm_ends() {
 
 case_vm_is_killed() {
 	load randread/4k/4/1
-	background -o web.data web
+	background -o web.data "$vm"
 	kill -KILL "$pid"
 	wait "$pid" 2>/dev/null || true
 	pid=
@@ -273,13 +278,13 @@ case_vm_ends_too_early() {
 # perf ends with it; the probes that it could not remove are removed by the next.
 case_recorder_is_killed() {
 	load randread/4k/4/1
-	background -o web.data web
+	background -o web.data "$vm"
 	kill -KILL "$recorder"
 	wait "$recorder" 2>/dev/null || true
 	recorder=
 	until_it flock --nonblock $tracefs/uprobe_events true
 	! no_probes || fail "no probes were left"
-	record -d 0.1 -o web.data web
+	record -d 0.1 -o web.data "$vm"
 	end
 	grep -qx 'vmm: warning: removing the probes sdt_vmm:\* that somebody left' said ||
 		fail "$(cat said)"
@@ -291,13 +296,14 @@ case_two_at_a_time() {
 	load randread/4k/4/1
 	truncate -s 1M other.img
 	cp "$vmm" vmm-other
-	./vmm-other run -n other -k "$kit" -m 64M -d other.img -p 'tests=none end=spin' \
+	./vmm-other run -k "$kit" -m 64M -d other.img -p 'tests=none end=spin' \
 		</dev/null >other-console 2>&1 &
 	other=$!
-	background -o web.data web
+	until_it grep -qs '^1\.\.0' other-console
+	background -o web.data "$vm"
 	cp said first
 	refused "vmm: another 'vmm trace record' runs, or is about to end: one at a time" \
-		./vmm-other trace record -o other.data other
+		./vmm-other trace record -o other.data "$other"
 	[ ! -e other.data ] || fail "it left a file"
 	cp first said
 	kill -INT "$recorder"
@@ -351,7 +357,7 @@ case_report() {
 case_loss() {
 	local lost
 	load randread/4k/32/1
-	record -m 4K -d 1 -o web.data web
+	record -m 4K -d 1 -o web.data "$vm"
 	end
 	clean
 	grep -q "^vmm: warning: events were lost: perf's buffers were full; try a larger one than --buffer 4K$" said ||
@@ -368,9 +374,9 @@ case_loss() {
 }
 
 case_unknown_names() {
-	refused "vmm: no VM is called 'web'*" "$vmm" trace record web
+	refused "vmm: no VM is called '$vm'*" "$vmm" trace record "$vm"
 	load randread/4k/4/1
-	refused "vmm: no VM is called 'mail'"$'\n'"vmm: running: *'web' (PID $pid)*" \
+	refused "vmm: no VM is called 'mail'"$'\n'"vmm: running: *'$vm' (PID $pid)*" \
 		"$vmm" trace record mail
 	refused "vmm: no process has PID 4194305" "$vmm" trace record 4194305
 	refused "vmm: PID $$: its program '$(realpath /proc/$$/exe)' is not vmm, or was built with PROBES=no" \
@@ -382,15 +388,15 @@ case_unknown_names() {
 case_two_of_a_name() {
 	load randread/4k/4/1
 	truncate -s 1M other.img
-	"$vmm" run -n web -k "$kit" -m 64M -d other.img -p 'tests=none end=spin' \
+	"$vmm" run -n "$vm" -k "$kit" -m 64M -d other.img -p 'tests=none end=spin' \
 		</dev/null >other-console 2>&1 &
 	other=$!
 	until_it grep -qs '^1\.\.0' other-console
-	refused "vmm: 2 VMs are called 'web': say which by its PID
-vmm: running: *'web' (PID *'web' (PID *" \
-		"$vmm" trace record web
-	grep -q "'web' (PID $pid)" said
-	grep -q "'web' (PID $other)" said
+	refused "vmm: 2 VMs are called '$vm': say which by its PID
+vmm: running: *'$vm' (PID *'$vm' (PID *" \
+		"$vmm" trace record "$vm"
+	grep -q "'$vm' (PID $pid)" said
+	grep -q "'$vm' (PID $other)" said
 	kill -TERM "$other"
 	wait "$other" || true
 	other=
@@ -402,13 +408,13 @@ case_another_user_takes_the_name() {
 	cp "$(command -v bash)" vmm-of-theirs
 	# shellcheck disable=SC2016
 	echo 'kill -STOP $$' >run
-	"${nobody[@]}" ./vmm-of-theirs run -n web &
+	"${nobody[@]}" ./vmm-of-theirs run -n "$vm" &
 	other=$!
 	until_it grep -q '^State:.T' "/proc/$other/status"
-	record -d 0.2 -o web.data web
+	record -d 0.2 -o web.data "$vm"
 	[ "$(head -n 1 said)" = "vmm: recording PID $pid to web.data" ] || fail "$(cat said)"
 	end
-	refused "*'web' (PID $other of user 65534)*" "$vmm" trace record none-has-this
+	refused "*'$vm' (PID $other of user 65534)*" "$vmm" trace record none-has-this
 	kill -KILL "$other"
 	wait "$other" || true
 	other=
@@ -417,22 +423,27 @@ case_another_user_takes_the_name() {
 case_no_perf() {
 	load randread/4k/4/1
 	refused "vmm: perf is not installed: Debian has it in the package linux-perf" \
-		env PATH="$PWD/home" "$vmm" trace record web
+		env PATH="$PWD/home" "$vmm" trace record "$vm"
 	end
 	clean
 	[ ! -e vmm-trace.data ] || fail "it left a file"
 }
 
-# Its own last lines are shown; and the old recording is still there.
-case_perf_fails() {
-	load randread/4k/4/1
+# fake_perf: bin/perf works for nothing but a look at its version
+fake_perf() {
 	mkdir bin
 	# shellcheck disable=SC2016
 	printf '#!/bin/sh\n[ "$1" = --version ] || { echo no luck >&2; exit 1; }\n' >bin/perf
 	chmod 755 bin/perf
+}
+
+# Its own last lines are shown; and the old recording is still there.
+case_perf_fails() {
+	load randread/4k/4/1
+	fake_perf
 	echo old >web.data
 	refused "vmm: cannot find the probes of vmm"$'\n'"vmm: perf says: no luck" \
-		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data web
+		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data "$vm"
 	[ "$(cat web.data)" = old ] || fail "the old file is gone"
 	end
 	clean
@@ -444,7 +455,7 @@ case_file_system_full() {
 	mkdir full
 	mount -t tmpfs -o size=1M tmpfs full
 	trap 'tear_down; umount full' EXIT
-	timeout 120 "$vmm" trace record -o full/web.data web </dev/null >printed 2>said &&
+	timeout 120 "$vmm" trace record -o full/web.data "$vm" </dev/null >printed 2>said &&
 		fail "it succeeded: $(cat said)"
 	grep -qx 'vmm: perf record failed' said || fail "$(cat said)"
 	grep -q '^vmm: perf says: .*No space left on device' said || fail "$(cat said)"
@@ -460,7 +471,7 @@ case_no_tracefs() {
 		unshare --mount bash -c '
 			umount -l /sys/kernel/tracing
 			! mountpoint -q /sys/kernel/debug || umount -l /sys/kernel/debug
-			exec "$1" trace record web' bash "$vmm"
+			exec "$1" trace record "$2"' bash "$vmm" "$vm"
 	[ ! -e vmm-trace.data ] || fail "it left a file"
 	end
 }
@@ -469,8 +480,8 @@ case_no_tracefs() {
 case_not_root() {
 	load randread/4k/4/1
 	chmod 777 .
-	refused "vmm: no VM is called 'web'*" \
-		"${nobody[@]}" "$vmm" trace record web
+	refused "vmm: no VM is called '$vm'*" \
+		"${nobody[@]}" "$vmm" trace record "$vm"
 	refused "vmm: PID $pid: Permission denied" \
 		"${nobody[@]}" "$vmm" trace record "$pid"
 	end
@@ -493,11 +504,49 @@ case_file_cannot_be_written() {
 	mkdir folder
 	mkfifo fifo
 	refused "vmm: 'none/x': cannot write it: No such file or directory" \
-		"$vmm" trace record -o none/x web
-	refused "vmm: 'folder': cannot write it: Is a directory" "$vmm" trace record -o folder web
-	refused "vmm: '/dev/null': not a regular file" "$vmm" trace record -o /dev/null web
+		"$vmm" trace record -o none/x "$vm"
+	refused "vmm: 'folder': cannot write it: Is a directory" "$vmm" trace record -o folder "$vm"
+	refused "vmm: '/dev/null': not a regular file" "$vmm" trace record -o /dev/null "$vm"
 	refused "vmm: 'fifo': cannot write it: No such device or address" \
-		"$vmm" trace record -o fifo web
+		"$vmm" trace record -o fifo "$vm"
+	end
+	clean
+}
+
+# One's own link leads to a file that is not there yet, and stays if recording fails.
+case_file_is_a_link() {
+	load randread/4k/4/1
+	mkdir folder
+	ln -s folder/real.data web.data
+	fake_perf
+	refused "vmm: cannot find the probes of vmm"$'\n'"vmm: perf says: no luck" \
+		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data "$vm"
+	[ -L web.data ] || fail "the link is gone"
+	[ ! -e folder/real.data ] || fail "it left a file"
+	record -d 0.1 -o web.data "$vm"
+	end
+	clean
+	[ -L web.data ] || fail "the link is gone"
+	counted web.data >counts
+}
+
+# What another user has laid into a folder for all is left alone, wherever it leads.
+case_file_is_planted() {
+	load randread/4k/4/1
+	mkdir -m 1777 shared
+	echo precious >precious
+	ln -s ../precious shared/link
+	chown -h 65534 shared/link
+	ln -s ../absent shared/dangling
+	chown -h 65534 shared/dangling
+	"${nobody[@]}" bash -c 'echo theirs >shared/theirs'
+	local file
+	for file in link dangling theirs; do
+		refused "vmm: 'shared/$file': another user's, in a folder that is open to all" \
+			"$vmm" trace record -o "shared/$file" "$vm"
+	done
+	[[ $(cat precious) = precious && $(cat shared/theirs) = theirs && ! -e absent ]] ||
+		fail "written: $(head -c 100 precious shared/theirs)"
 	end
 	clean
 }
@@ -511,7 +560,7 @@ requests() {
 case_pictures() {
 	local all some
 	load randread/4k/4/1
-	record -d 0.5 -o web.data web
+	record -d 0.5 -o web.data "$vm"
 	end
 	"$vmm" trace report --chrome all.json --svg all.svg web.data >text
 	"$chrome" all.json >shown
@@ -540,21 +589,53 @@ case_program_is_gone() {
 	load randread/4k/4/1
 	cp "$vmm" anew
 	mv anew "$vmm"
-	record -d 0.1 -o web.data web
+	record -d 0.1 -o web.data "$vm"
 	end
 	clean
 	counted web.data >counts
 	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
 }
 
+# A long one has the clocks' pairs in between.
+case_clocks() {
+	truncate -s 1M disk.img
+	"$vmm" run -n "$vm" -k "$kit" -m 64M -d disk.img -p 'tests=none end=spin' \
+		</dev/null >console 2>errors &
+	pid=$!
+	until_it grep -qs '^1\.\.0' console
+	record -d 8 -o web.data "$vm"
+	end
+	clean
+	counted web.data >counts
+	[ "$(hits sdt_vmm:clock)" -ge 3 ] || fail "$(hits sdt_vmm:clock) clocks"
+}
+
+# Where processes have other numbers than in the events of the kernel.
+case_pid_namespace() {
+	truncate -s 16M disk.img
+	# shellcheck disable=SC2016
+	timeout 120 unshare --pid --fork --kill-child --mount-proc bash -euc '
+		"$1" run -k "$2" -m 64M -d disk.img </dev/null >console 2>errors \
+			-p "bench=randread/4k/4/1 wait=interrupt bench-ms=50000 warm-ms=1" &
+		until grep -qs bench-begin console; do sleep 0.1; done
+		"$1" trace record -d 0.5 -o web.data $! </dev/null >printed 2>said
+		kill -TERM $!' bash "$vmm" "$kit"
+	grep -q "^vmm: warning: wake-ups are not recorded: " said || fail "$(cat said)"
+	clean
+	"$vmm" trace report web.data >text
+	grep -q "^  sched_waking: the wake-up is part of CPU wait" text || fail "$(cat text)"
+	grep -qE "^  CPU wait +[0-9]+ " text || fail "$(cat text)"
+	! grep -q "^  wake-up " text || fail "$(cat text)"
+}
+
 # Another event of the same name is in nobody's way.
 case_other_probes() {
 	load randread/4k/4/1
 	echo "p:vmm_other/pop $vmm:0x1000" >>$tracefs/uprobe_events
-	record -d 0.1 -o web.data web
+	trap 'tear_down; echo -:vmm_other/pop >>$tracefs/uprobe_events' EXIT
+	record -d 0.1 -o web.data "$vm"
 	end
 	probes | grep -q 'p:vmm_other/pop ' || fail "it is gone"
-	echo '-:vmm_other/pop' >>$tracefs/uprobe_events
 	clean
 }
 
@@ -563,14 +644,14 @@ case_by_hand() {
 	load randread/4k/4/1
 	sed '1,/^\.SS vmm trace record/d' "$manual" | sed '1,/^\.nf/d; /^\.fi/,$d' |
 		sed "s|\\\\-|-|g; s|\\\\e\$|\\\\|; s|/usr/local/bin/vmm|$vmm|; s|sleep 5|sleep 0.5|
-			s|PID|$pid|g; s|LAST|$((pid + 20))|" >by-hand
+			s|PID|$pid|g; s|LAST|$(threads | tail -n 1)|" >by-hand
 	timeout 60 bash -e by-hand </dev/null >printed 2>said || fail "$(cat by-hand said)"
 	no_probes || fail "probes: $(probes)"
 	perf evlist -i vmm-trace.data | grep -v '^[#d]' >by-hand-events
 	perf script -i vmm-trace.data >lines 2>perf-errors
 	[ "$(hits sdt_vmm:clock)" = 2 ] || fail "$(hits sdt_vmm:clock) clocks"
 	[ "$(hits sched:sched_waking)" -gt 0 ] || fail "no wake-ups"
-	record -v -d 0.1 -o web.data web
+	record -v -d 0.1 -o web.data "$vm"
 	end
 	perf evlist -i web.data | grep -v '^[#d]' >events # nor the dummy
 	diff <(sort by-hand-events) <(sort events) || fail "other events"

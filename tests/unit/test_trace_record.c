@@ -223,6 +223,7 @@ START_TEST(record_line)
 		.control = 5,
 		.ack = 6,
 	};
+	struct record_plan without_threads = plan;
 	struct perf_command command = { 0 };
 	char *text, *said;
 
@@ -240,13 +241,21 @@ START_TEST(record_line)
 	free(said);
 
 	text = perf_text(&command);
-	ck_assert_str_eq(text, "perf record -k CLOCK_MONOTONIC -B -N -m 8M -o 'a b.data' -p 41 "
-			       "-e 'sdt_vmm:*' -e kvm:kvm_mmio "
+	ck_assert_str_eq(text, "perf record -k CLOCK_MONOTONIC -B -N --no-bpf-event -m 8M "
+			       "-o 'a b.data' -p 41 -e 'sdt_vmm:*' -e kvm:kvm_mmio "
 			       "--filter 'type==2&&(gpa<0xFEC00000||gpa>=0x100000000)' "
 			       "-e kvm:kvm_msi_set_irq --switch-events -e sched:sched_waking "
 			       "--filter '(pid>=41&&pid<=42)||pid==45'");
 	ck_assert_str_eq(command.argv[command.count - 1], "fd:5,6");
 	ck_assert_int_eq(command.error, 0);
+	free(text);
+	perf_free(&command);
+
+	without_threads.thread_count = 0;
+	record_command(&command, &without_threads);
+	text = perf_text(&command);
+	ck_assert_ptr_null(strstr(text, "sched"));
+	ck_assert_ptr_nonnull(strstr(text, "-e kvm:kvm_msi_set_irq --switch-events"));
 	free(text);
 	perf_free(&command);
 }

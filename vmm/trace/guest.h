@@ -6,7 +6,7 @@
  * The guest stamps its events with its TSC, which is the host's plus an offset
  * that KVM tells for each vCPU; guest CPU N is vCPU N.  Pairs of the host's TSC
  * and CLOCK_MONOTONIC, read at the recording's ends, give a line from the one to
- * the other.
+ * the other, and those between them how far it may be wrong.
  *
  * A request of the guest and one of the VMM are the same if operation, sector and
  * length are equal, the guest's lasts from before the pop to after the push, and no

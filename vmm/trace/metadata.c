@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "vmm/metadata.h"
-#include "vmm/trace/probes.h"
+#include "vmm/trace/uprobes.h"
 
 /* Its main thread never waits for a disk: this is for a busy host. */
 #define ANSWER_TIMEOUT_MS 5000
@@ -24,7 +24,7 @@ static unsigned clock_id(const char *tracefs)
 	unsigned id = 0;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/events/%s/clock/id", tracefs, TRACE_PROBES_GROUP);
+	snprintf(path, sizeof(path), "%s/events/%s/clock/id", tracefs, TRACE_UPROBES_GROUP);
 	file = fopen(path, "re");
 	if (file) {
 		if (fscanf(file, "%u", &id) != 1)
@@ -66,6 +66,11 @@ static int wait_clock(int fd)
 	return fired.revents & POLLIN ? 0 : -ESRCH;
 }
 
+int trace_metadata_ask(int pid_fd)
+{
+	return syscall(SYS_pidfd_send_signal, pid_fd, METADATA_SIGNAL, NULL, 0) ? -errno : 0;
+}
+
 int trace_metadata_fire(const char *tracefs, pid_t pid, int pid_fd)
 {
 	size_t size = 2 * (size_t)sysconf(_SC_PAGESIZE);
@@ -79,9 +84,8 @@ int trace_metadata_fire(const char *tracefs, pid_t pid, int pid_fd)
 	if (ring == MAP_FAILED) {
 		ret = -errno;
 	} else {
-		if (syscall(SYS_pidfd_send_signal, pid_fd, METADATA_SIGNAL, NULL, 0))
-			ret = -errno;
-		else
+		ret = trace_metadata_ask(pid_fd);
+		if (!ret)
 			ret = wait_clock(fd);
 		munmap(ring, size);
 	}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,24 +23,24 @@
 #include "vmm/trace/metadata.h"
 #include "vmm/trace/perf.h"
 #include "vmm/trace/perf_data.h"
-#include "vmm/trace/probes.h"
 #include "vmm/trace/record_command.h"
 #include "vmm/trace/record_options.h"
 #include "vmm/trace/target.h"
+#include "vmm/trace/uprobes.h"
 
 #define PROC "/proc"
 /* perf attaches to every thread, and writes what is in its buffers. */
 #define START_TIMEOUT_NS (60 * NS_PER_S)
 #define STOP_TIMEOUT_MS 60000
+#define METADATA_PERIOD_NS ((uint64_t)5 * NS_PER_S)
 
 struct recording {
 	struct record_options options;
 	struct trace_target target;
 	int target_fd;
 	int file;
-	bool file_is_new;
-	bool file_is_ours; /* what was in it is gone */
-	struct trace_probes probes;
+	bool file_is_ours; /* nothing is in it that was there before */
+	struct trace_uprobes uprobes;
 	struct perf perf;
 	int control[2], ack[2]; /* pipes; ours: control[1], ack[0] */
 	int signals;
@@ -49,7 +50,7 @@ struct recording {
 /* What ends a wait. */
 enum wake { WAKE_ACK, WAKE_SIGNAL, WAKE_TARGET, WAKE_PERF, WAKES, WAKE_TIME = WAKES, WAKE_ERROR };
 
-/* Wait for one of these, for @ns at most; 0: as long as it takes. */
+/* Wait for one of these, for @ns at most. */
 static enum wake wait_for(const struct recording *rec, uint64_t ns)
 {
 	struct pollfd fds[WAKES] = {
@@ -65,7 +66,7 @@ static enum wake wait_for(const struct recording *rec, uint64_t ns)
 	int n;
 
 	do
-		n = ppoll(fds, WAKES, ns ? &timeout : NULL, NULL);
+		n = ppoll(fds, WAKES, &timeout, NULL);
 	while (n < 0 && errno == EINTR);
 	if (n == 0)
 		return WAKE_TIME;
@@ -134,16 +135,35 @@ static int check_target(struct recording *rec)
 	return 0;
 }
 
+/*
+ * Is the file or link @st at @path another user's, in a folder like /tmp?  It may lead
+ * anywhere by the time that perf opens it.  Linux sees to that by itself where
+ * fs.protected_symlinks and fs.protected_regular are set, by the same rule.
+ */
+static bool is_planted(const char *path, const struct stat *st)
+{
+	struct stat folder = { 0 };
+	char *copy = strdup(path);
+	bool open = !copy || stat(dirname(copy), &folder) ||
+		(folder.st_mode & S_ISVTX && folder.st_mode & S_IWOTH);
+
+	free(copy);
+	return open && st->st_uid != geteuid() && st->st_uid != folder.st_uid;
+}
+
 /* Nothing in it is touched yet. */
 static int open_file(struct recording *rec)
 {
 	const char *path = rec->options.file;
 	struct stat st;
+	bool is_new = lstat(path, &st);
 
-	rec->file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	rec->file_is_new = rec->file >= 0;
-	if (rec->file < 0 && errno == EEXIST)
-		rec->file = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (!is_new && is_planted(path, &st)) {
+		log_error("'%s': another user's, in a folder that is open to all", path);
+		return -EACCES;
+	}
+	rec->file = open(path, O_WRONLY | O_CREAT | (is_new ? O_EXCL : O_NONBLOCK) | O_CLOEXEC,
+			 0600);
 	if (rec->file < 0 || fstat(rec->file, &st)) {
 		log_error("'%s': cannot write it: %s", path, strerror(errno));
 		return -errno;
@@ -152,7 +172,18 @@ static int open_file(struct recording *rec)
 		log_error("'%s': not a regular file", path);
 		return -EINVAL;
 	}
+	rec->file_is_ours = !st.st_size;
 	return 0;
+}
+
+/* Itself, if it is a link to elsewhere. */
+static void remove_file(const char *path)
+{
+	char *target = realpath(path, NULL);
+
+	if (target)
+		unlink(target);
+	free(target);
 }
 
 static int check_perf(void)
@@ -182,16 +213,16 @@ static int start_perf(struct recording *rec)
 	size_t count;
 	pid_t *threads = trace_target_threads(PROC, rec->target.pid, &count);
 	const struct record_plan plan = {
-		.tracefs = rec->probes.tracefs,
+		.tracefs = rec->uprobes.tracefs,
 		.file = rec->options.file,
 		.buffer = rec->options.buffer,
 		.pid = rec->target.pid,
 		.thread = threads,
-		.thread_count = count,
+		.thread_count = trace_target_ids_are_global(PROC) ? count : 0,
 		.control = rec->control[0],
 		.ack = rec->ack[1],
 	};
-	const int keep[] = { plan.control, plan.ack, rec->probes.lock, -1 };
+	const int keep[] = { plan.control, plan.ack, rec->uprobes.lock, -1 };
 	struct perf_command command = { 0 };
 	int ret;
 
@@ -199,6 +230,9 @@ static int start_perf(struct recording *rec)
 		log_error("PID %d: it has ended", rec->target.pid);
 		return -ESRCH;
 	}
+	if (!plan.thread_count)
+		log_warn("wake-ups are not recorded: the kernel numbers the threads that it wakes "
+			 "otherwise than this PID namespace");
 	ret = empty_file(rec);
 	if (!ret) {
 		record_command(&command, &plan);
@@ -230,24 +264,36 @@ static int wait_attached(struct recording *rec)
 
 static void fire_metadata(const struct recording *rec)
 {
-	int ret = trace_metadata_fire(rec->probes.tracefs, rec->target.pid, rec->target_fd);
+	int ret = trace_metadata_fire(rec->uprobes.tracefs, rec->target.pid, rec->target_fd);
 
 	if (ret && ret != -ESRCH)
 		log_warn("the VM does not tell its clocks and disks: %s", strerror(-ret));
 }
 
+static uint64_t time_left(const struct recording *rec)
+{
+	uint64_t passed = clock_ns() - rec->begin, duration = rec->options.duration_ns;
+
+	if (!duration)
+		return UINT64_MAX;
+	return passed < duration ? duration - passed : 0;
+}
+
 /* Until it is long enough, a signal comes, or nothing is left to record: why. */
 static enum wake record_on(struct recording *rec)
 {
-	uint64_t passed, duration = rec->options.duration_ns;
 	enum wake why = WAKE_TIME;
+	uint64_t left;
 
-	fprintf(stderr, "vmm: recording PID %d%s to %s%s\n", rec->target.pid, rec->target.whose,
-		rec->options.file, duration ? "" : "; Ctrl-C ends it");
 	fire_metadata(rec);
-	passed = clock_ns() - rec->begin;
-	if (!duration || passed < duration)
-		why = wait_for(rec, duration ? duration - passed : 0);
+	fprintf(stderr, "vmm: recording PID %d%s to %s%s\n", rec->target.pid, rec->target.whose,
+		rec->options.file, rec->options.duration_ns ? "" : "; Ctrl-C ends it");
+	while (why == WAKE_TIME && (left = time_left(rec))) {
+		why = wait_for(rec, min(left, METADATA_PERIOD_NS));
+		/* By which a report knows how evenly the clocks ran. */
+		if (why == WAKE_TIME && left > METADATA_PERIOD_NS)
+			trace_metadata_ask(rec->target_fd);
+	}
 	if (why == WAKE_TIME || why == WAKE_SIGNAL)
 		fire_metadata(rec);
 	rec->ns = clock_ns() - rec->begin;
@@ -319,15 +365,15 @@ static int record(struct recording *rec)
 	if (!ret)
 		ret = open_file(rec);
 	if (!ret)
-		ret = trace_probes_add(&rec->probes, rec->target.pid);
+		ret = trace_uprobes_add(&rec->uprobes, rec->target.pid);
 	if (!ret)
 		ret = record_perf(rec);
 	/* Which is why, whatever was said before. */
 	if (ret && has_ended(rec))
 		log_error("PID %d has ended meanwhile", rec->target.pid);
 	/* An old recording stays as long as nothing was written over it. */
-	if (ret && (rec->file_is_new || rec->file_is_ours))
-		unlink(rec->options.file);
+	if (ret && rec->file_is_ours)
+		remove_file(rec->options.file);
 	return ret;
 }
 
@@ -343,7 +389,7 @@ int trace_record_main(int argc, char **argv)
 	struct recording rec = {
 		.target_fd = -1,
 		.file = -1,
-		.probes.lock = -1,
+		.uprobes.lock = -1,
 		.control = { -1, -1 },
 		.ack = { -1, -1 },
 		.signals = -1,
@@ -364,7 +410,7 @@ int trace_record_main(int argc, char **argv)
 		ret = block_signals(&rec);
 	if (!ret)
 		ret = record(&rec);
-	trace_probes_remove(&rec.probes);
+	trace_uprobes_remove(&rec.uprobes);
 	trace_target_free(&rec.target);
 	close_fds((const int[]){ rec.target_fd, rec.file, rec.signals, rec.control[0],
 				 rec.control[1], rec.ack[0], rec.ack[1] }, 7);

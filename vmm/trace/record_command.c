@@ -8,7 +8,7 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/trace/perf.h"
-#include "vmm/trace/probes.h"
+#include "vmm/trace/uprobes.h"
 #include "vmm/x86/layout.h"
 
 #define NUMBER(n) #n
@@ -59,7 +59,7 @@ char *record_threads_filter(const pid_t *thread, size_t count)
 static void add_kernel_event(struct perf_command *command, const char *tracefs,
 			     const char *group, const char *name, const char *filter)
 {
-	if (!trace_probes_event(tracefs, group, name)) {
+	if (!trace_uprobes_event(tracefs, group, name)) {
 		log_info("this kernel has no event %s:%s", group, name);
 		return;
 	}
@@ -82,6 +82,8 @@ void record_command(struct perf_command *command, const struct record_plan *plan
 	/* The file needs no program's build id, and perf no look for them at its end. */
 	perf_add(command, "-B");
 	perf_add(command, "-N");
+	/* Nor BPF's programs: perf would wait for the thread that looks for them, up to 1 s. */
+	perf_add(command, "--no-bpf-event");
 	perf_add(command, "-m");
 	perf_add(command, "%s", plan->buffer);
 	perf_add(command, "-o");
@@ -89,7 +91,7 @@ void record_command(struct perf_command *command, const struct record_plan *plan
 	perf_add(command, "-p");
 	perf_add(command, "%d", plan->pid);
 	perf_add(command, "-e");
-	perf_add(command, TRACE_PROBES_GROUP ":*");
+	perf_add(command, TRACE_UPROBES_GROUP ":*");
 	for (unsigned i = 0; i < array_size(kernel_events); i++)
 		add_kernel_event(command, plan->tracefs, kernel_events[i].group,
 				 kernel_events[i].name, kernel_events[i].filter);
@@ -98,7 +100,8 @@ void record_command(struct perf_command *command, const struct record_plan *plan
 	 * one, and so would not be seen, as perf looks at this process alone.
 	 */
 	perf_add(command, "--switch-events");
-	add_kernel_event(command, plan->tracefs, "sched", "sched_waking", threads);
+	if (plan->thread_count)
+		add_kernel_event(command, plan->tracefs, "sched", "sched_waking", threads);
 	perf_hide_rest(command);
 	/* Nothing is recorded until perf is told to, and it says when it has begun. */
 	perf_add(command, "-D");

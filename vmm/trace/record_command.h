@@ -13,7 +13,7 @@ struct record_plan {
 	const char *file;
 	const char *buffer; /* for each CPU, as perf's -m takes it */
 	pid_t pid;
-	const pid_t *thread; /* its threads, in rising order */
+	const pid_t *thread; /* whose wake-ups are recorded, in rising order */
 	size_t thread_count;
 	int control, ack; /* perf's ends of the pipes by which it is told */
 };

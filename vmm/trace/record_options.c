@@ -50,10 +50,7 @@ static int set(struct record_options *options, int letter, char **argv)
 		options->file = optarg;
 		return 0;
 	case 'd':
-		if (number_parse_seconds(optarg, &options->duration_ns) && options->duration_ns)
-			return 0;
-		log_error("--duration '%s': not seconds like 5 or 0.5", optarg);
-		return -EINVAL;
+		return option_seconds("--duration", 1, &options->duration_ns);
 	case 'm':
 		options->buffer = optarg;
 		if (is_size(optarg))

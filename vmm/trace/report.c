@@ -72,14 +72,6 @@ static int set_number(const char *option, unsigned *number, unsigned most)
 	return 0;
 }
 
-static int set_seconds(const char *option, uint64_t *ns)
-{
-	if (number_parse_seconds(optarg, ns))
-		return 0;
-	log_error("%s '%s': not seconds like 5 or 0.5", option, optarg);
-	return -EINVAL;
-}
-
 static int set(struct report_options *options, int letter, char **argv)
 {
 	unsigned disk;
@@ -99,9 +91,9 @@ static int set(struct report_options *options, int letter, char **argv)
 		options->guest = optarg;
 		return 0;
 	case FROM:
-		return set_seconds("--from", &options->pictures.from);
+		return option_seconds("--from", 0, &options->pictures.from);
 	case TO:
-		return set_seconds("--to", &options->pictures.to);
+		return option_seconds("--to", 1, &options->pictures.to);
 	case DISK:
 		ret = set_number("--disk", &disk, UINT16_MAX);
 		if (ret == 0)

@@ -263,6 +263,17 @@ pid_t *trace_target_threads(const char *proc, pid_t pid, size_t *count)
 	return tids;
 }
 
+bool trace_target_ids_are_global(const char *proc)
+{
+	/* The number of the first such namespace, the same in all kernels since 3.8. */
+	const ino_t first = 0xEFFFFFFC;
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/self/ns/pid", proc);
+	return !stat(path, &st) && st.st_ino == first;
+}
+
 bool trace_target_takes(const char *proc, pid_t pid, int signo)
 {
 	FILE *status = process_file(proc, pid, "status");

@@ -33,6 +33,12 @@ void trace_target_free(struct trace_target *target);
  */
 pid_t *trace_target_threads(const char *proc, pid_t pid, size_t *count);
 
+/*
+ * Are threads called in here as events of the kernel call them?  They are not in a
+ * container's PID namespace.
+ */
+bool trace_target_ids_are_global(const char *proc);
+
 /* Does it block or catch the signal @signo, which ends other processes? */
 bool trace_target_takes(const char *proc, pid_t pid, int signo);
 

@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define TRACE_PROBES_GROUP "sdt_vmm"
+#define TRACE_UPROBES_GROUP "sdt_vmm"
 
-struct trace_probes {
+struct trace_uprobes {
 	const char *tracefs; /* where that is mounted */
 	int lock;            /* its list; perf record holds it too, and ends before it is free */
 	bool added;
@@ -26,10 +26,10 @@ struct trace_probes {
  * -EBUSY if another recording runs; or another -errno, having said why and left
  * nothing behind.
  */
-int trace_probes_add(struct trace_probes *probes, pid_t pid);
+int trace_uprobes_add(struct trace_uprobes *uprobes, pid_t pid);
 
 /* Nobody records them any more. */
-void trace_probes_remove(struct trace_probes *probes);
+void trace_uprobes_remove(struct trace_uprobes *uprobes);
 
 /* Does the kernel have the event @group:@name now?  Any probe added is one. */
-bool trace_probes_event(const char *tracefs, const char *group, const char *name);
+bool trace_uprobes_event(const char *tracefs, const char *group, const char *name);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include "vmm/trace/probes.h"
+#include "vmm/trace/uprobes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ static const char *find_tracefs(void)
 	return NULL;
 }
 
-bool trace_probes_event(const char *tracefs, const char *group, const char *name)
+bool trace_uprobes_event(const char *tracefs, const char *group, const char *name)
 {
 	char path[PATH_MAX];
 
@@ -42,25 +42,25 @@ bool trace_probes_event(const char *tracefs, const char *group, const char *name
 }
 
 /* Take the lock; without tracefs, or the right to it, say how to get that. */
-static int lock(struct trace_probes *probes)
+static int lock(struct trace_uprobes *uprobes)
 {
 	char path[PATH_MAX];
 
-	probes->tracefs = find_tracefs();
-	if (!probes->tracefs) {
+	uprobes->tracefs = find_tracefs();
+	if (!uprobes->tracefs) {
 		log_error("tracefs is not mounted; as root: mount -t tracefs nodev %s",
 			  mount_points[0]);
 		return -ENODEV;
 	}
-	snprintf(path, sizeof(path), "%s/uprobe_events", probes->tracefs);
+	snprintf(path, sizeof(path), "%s/uprobe_events", uprobes->tracefs);
 	/* Not O_TRUNC: that removes the probes of everybody. */
-	probes->lock = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-	if (probes->lock < 0) {
+	uprobes->lock = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (uprobes->lock < 0) {
 		log_error("cannot add probes: %s: %s%s", path, strerror(errno),
 			  geteuid() ? "; recording takes root" : "");
 		return -errno;
 	}
-	if (flock(probes->lock, LOCK_EX | LOCK_NB)) {
+	if (flock(uprobes->lock, LOCK_EX | LOCK_NB)) {
 		log_error("another 'vmm trace record' runs, or is about to end: one at a time");
 		return -EBUSY;
 	}
@@ -74,8 +74,8 @@ static int remove_events(void)
 	perf_add(&command, "perf");
 	perf_add(&command, "probe");
 	perf_add(&command, "--del");
-	perf_add(&command, TRACE_PROBES_GROUP ":*");
-	return perf_run(&command, "cannot remove the probes " TRACE_PROBES_GROUP
+	perf_add(&command, TRACE_UPROBES_GROUP ":*");
+	return perf_run(&command, "cannot remove the probes " TRACE_UPROBES_GROUP
 				  ":*: does anybody else record them?", NULL);
 }
 
@@ -146,7 +146,7 @@ static int read_definitions(int exe, char **lines)
 	perf_add(&command, "-x");
 	perf_add(&command, "%s", copy);
 	perf_add(&command, "-D");
-	perf_add(&command, TRACE_PROBES_GROUP ":*");
+	perf_add(&command, TRACE_UPROBES_GROUP ":*");
 	ret = copy_program(exe, copy);
 	if (!ret)
 		ret = perf_run(&command, "cannot find the probes of vmm", lines);
@@ -160,9 +160,9 @@ static int read_definitions(int exe, char **lines)
  * not write there itself: it takes any event of that NAME, of whatever group, for
  * one in the way.
  */
-static int define(const struct trace_probes *probes, const char *line, const char *exe)
+static int define(const struct trace_uprobes *uprobes, const char *line, const char *exe)
 {
-	static const char group[] = "p:" TRACE_PROBES_GROUP "/";
+	static const char group[] = "p:" TRACE_UPROBES_GROUP "/";
 	const char *name_end = strchr(line, ' '), *path_end;
 	char text[1024];
 	int len;
@@ -172,13 +172,13 @@ static int define(const struct trace_probes *probes, const char *line, const cha
 		return 0; /* what perf says besides */
 	len = snprintf(text, sizeof(text), "%.*s %s%s\n", (int)(name_end - line), line, exe,
 		       path_end);
-	if (len < (int)sizeof(text) && write(probes->lock, text, (size_t)len) == len)
+	if (len < (int)sizeof(text) && write(uprobes->lock, text, (size_t)len) == len)
 		return 0;
-	log_error("%s/uprobe_events: %s: %s", probes->tracefs, line, strerror(errno));
+	log_error("%s/uprobe_events: %s: %s", uprobes->tracefs, line, strerror(errno));
 	return -EIO;
 }
 
-static int add_events(struct trace_probes *probes, pid_t pid)
+static int add_events(struct trace_uprobes *uprobes, pid_t pid)
 {
 	char path[32], *lines, *next, *line;
 	int exe, ret;
@@ -195,11 +195,11 @@ static int add_events(struct trace_probes *probes, pid_t pid)
 	/* That file again, whatever the process runs by now. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", exe);
 	/* If it fails after some of them, these have to go too. */
-	probes->added = true;
+	uprobes->added = true;
 	for (next = lines; !ret && (line = strsep(&next, "\n"));)
-		ret = define(probes, line, path);
+		ret = define(uprobes, line, path);
 	free(lines);
-	if (!ret && !trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, "pop")) {
+	if (!ret && !trace_uprobes_event(uprobes->tracefs, TRACE_UPROBES_GROUP, "pop")) {
 		log_error("perf finds no probes of vmm: was it built without libelf?");
 		ret = -ENOENT;
 	}
@@ -208,29 +208,29 @@ out:
 	return ret;
 }
 
-int trace_probes_add(struct trace_probes *probes, pid_t pid)
+int trace_uprobes_add(struct trace_uprobes *uprobes, pid_t pid)
 {
 	int ret;
 
-	*probes = (struct trace_probes){ .lock = -1 };
-	ret = lock(probes);
-	if (!ret && trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, "")) {
-		log_warn("removing the probes " TRACE_PROBES_GROUP ":* that somebody left");
+	*uprobes = (struct trace_uprobes){ .lock = -1 };
+	ret = lock(uprobes);
+	if (!ret && trace_uprobes_event(uprobes->tracefs, TRACE_UPROBES_GROUP, "")) {
+		log_warn("removing the probes " TRACE_UPROBES_GROUP ":* that somebody left");
 		ret = remove_events();
 	}
 	if (!ret)
-		ret = add_events(probes, pid);
+		ret = add_events(uprobes, pid);
 	if (!ret)
 		return 0;
-	trace_probes_remove(probes);
+	trace_uprobes_remove(uprobes);
 	return ret;
 }
 
-void trace_probes_remove(struct trace_probes *probes)
+void trace_uprobes_remove(struct trace_uprobes *uprobes)
 {
-	if (probes->added && trace_probes_event(probes->tracefs, TRACE_PROBES_GROUP, ""))
+	if (uprobes->added && trace_uprobes_event(uprobes->tracefs, TRACE_UPROBES_GROUP, ""))
 		remove_events();
-	if (probes->lock >= 0)
-		close(probes->lock);
-	*probes = (struct trace_probes){ .lock = -1 };
+	if (uprobes->lock >= 0)
+		close(uprobes->lock);
+	*uprobes = (struct trace_uprobes){ .lock = -1 };
 }
