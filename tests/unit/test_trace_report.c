@@ -347,9 +347,9 @@ START_TEST(report_of_large_numbers)
 {
 	char *text;
 
-	text_pop(1000, 65535, 65534, UINT64_MAX - 1);
-	text_push(1ULL << 62, 65535, 65534, UINT64_MAX - 1);
-	text_publish(1ULL << 62, 65535, 65534, 1, 0);
+	text_pop(1000, TRACE_DISKS - 1, TRACE_QUEUES - 1, UINT64_MAX - 1);
+	text_push(1ULL << 62, TRACE_DISKS - 1, TRACE_QUEUES - 1, UINT64_MAX - 1);
+	text_publish(1ULL << 62, TRACE_DISKS - 1, TRACE_QUEUES - 1, 1, 0);
 	text_load(&trace);
 	text = printed(trace_print_text);
 	ck_assert_uint_eq(trace.request_count, 1);

@@ -64,7 +64,7 @@ static void add(struct trace_bins *bins, const struct trace_request *request)
 	uint64_t from = request->t[trace_first(request)], ns[TRACE_LAYERS];
 	struct trace_bin *bin = &bins->bin[(from - bins->begin) / bins->slice_ns];
 
-	bins->disk[request->disk / 64] |= 1ULL << request->disk % 64;
+	bins->disk[request->disk] = true;
 	bin->requests++;
 	bin->row[row_of(bins, trace_whole(request)) - bins->row_first]++;
 	trace_layers(request, ns);

@@ -28,7 +28,7 @@ struct trace_bins {
 	 * length within it.  There are requests in the first and in the last.
 	 */
 	unsigned rows_per_octave, row_first, row_last;
-	uint64_t disk[(UINT16_MAX + 1) / 64]; /* bits: has requests */
+	bool disk[TRACE_DISKS]; /* has requests */
 	struct trace_bin bin[TRACE_BINS_MAX];
 };
 
