@@ -45,17 +45,17 @@ static void begin_event(struct writer *writer, const char *phase, unsigned track
  * Perfetto multiplies microseconds by 1000 and cuts off the fraction, which floating
  * point may have put just below the number meant; so this lies a tenth above it.
  */
-static double microseconds(uint64_t ns)
+static void write_microseconds(struct writer *writer, const char *key, uint64_t ns)
 {
-	return (double)ns / 1000 + 0.0001;
+	json_decimal(&writer->json, key, ns / 1000, 4, (unsigned)(ns % 1000) * 10 + 1);
 }
 
 static void begin_slice(struct writer *writer, unsigned track, const char *name, uint64_t begin,
 			uint64_t end)
 {
 	begin_event(writer, "X", track, name);
-	json_double(&writer->json, "ts", microseconds(begin - writer->origin));
-	json_double(&writer->json, "dur", microseconds(end - begin));
+	write_microseconds(writer, "ts", begin - writer->origin);
+	write_microseconds(writer, "dur", end - begin);
 }
 
 /* One end of the request's flow: the bell's, or the interrupt's. */
