@@ -3,8 +3,6 @@
 
 #include <ctype.h>
 #include <inttypes.h>
-#include <math.h>
-#include <stdlib.h>
 
 #include "vmm/utf8.h"
 
@@ -94,20 +92,11 @@ void json_unsigned(struct json *json, const char *key, uint64_t value)
 	fprintf(json->file, "%" PRIu64, value);
 }
 
-void json_double(struct json *json, const char *key, double value)
+void json_decimal(struct json *json, const char *key, uint64_t whole, unsigned digits,
+		  unsigned fraction)
 {
-	char text[32];
-
 	begin(json, key);
-	if (!isfinite(value)) {
-		fputs("null", json->file);
-		return;
-	}
-	/* Most numbers need no more than 15 digits; 17 are always enough. */
-	snprintf(text, sizeof(text), "%.15g", value);
-	if (strtod(text, NULL) < value || strtod(text, NULL) > value)
-		snprintf(text, sizeof(text), "%.17g", value);
-	fputs(text, json->file);
+	fprintf(json->file, "%" PRIu64 ".%0*u", whole, (int)digits, fraction);
 }
 
 void json_bool(struct json *json, const char *key, bool value)

@@ -45,6 +45,7 @@ void json_end(struct json *json);
 void json_string(struct json *json, const char *key, const char *text);
 /* Whole to the last digit, which not every reader keeps beyond 2^53. */
 void json_unsigned(struct json *json, const char *key, uint64_t value);
-/* Reads back as the same number; what is not finite is null. */
-void json_double(struct json *json, const char *key, double value);
+/* With so many @digits after the point, which are @fraction. */
+void json_decimal(struct json *json, const char *key, uint64_t whole, unsigned digits,
+		  unsigned fraction);
 void json_bool(struct json *json, const char *key, bool value);

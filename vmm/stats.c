@@ -167,15 +167,8 @@ void stats_print(const struct stats_view *view)
 
 /* --- JSON --- */
 
-static void write_times(struct json *json, const char *key, const struct histogram *times)
+void stats_write_buckets(struct json *json, const struct histogram *times)
 {
-	json_object(json, key);
-	json_unsigned(json, "count", histogram_count(times));
-	json_unsigned(json, "sum", times->sum);
-	json_unsigned(json, "max", times->max);
-	for (unsigned i = 0; i < array_size(percentiles); i++)
-		json_unsigned(json, percentiles[i].key,
-			      histogram_percentile(times, percentiles[i].percent));
 	json_array(json, "buckets");
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		if (!times->bucket[i])
@@ -187,6 +180,18 @@ static void write_times(struct json *json, const char *key, const struct histogr
 		json_end(json);
 	}
 	json_end(json);
+}
+
+static void write_times(struct json *json, const char *key, const struct histogram *times)
+{
+	json_object(json, key);
+	json_unsigned(json, "count", histogram_count(times));
+	json_unsigned(json, "sum", times->sum);
+	json_unsigned(json, "max", times->max);
+	for (unsigned i = 0; i < array_size(percentiles); i++)
+		json_unsigned(json, percentiles[i].key,
+			      histogram_percentile(times, percentiles[i].percent));
+	stats_write_buckets(json, times);
 	json_end(json);
 }
 

@@ -7,7 +7,9 @@
 #pragma once
 
 struct blk;
+struct histogram;
 struct io_thread;
+struct json;
 
 struct stats_disk {
 	const char *path;
@@ -38,3 +40,6 @@ int stats_open(const char *path);
  * Returns 0, or -errno having said why.
  */
 int stats_write(int fd, const char *path, const struct stats_view *view);
+
+/* The member "buckets" of an object: each that has something in it as [from, to, count]. */
+void stats_write_buckets(struct json *json, const struct histogram *times);

@@ -7,7 +7,7 @@
 #define STEPS (1u << HISTOGRAM_STEP_BITS)
 
 /* Of a number, its highest bit tells the power of two, and the next ones the step. */
-static unsigned bucket_of(uint64_t value)
+unsigned histogram_bucket(uint64_t value)
 {
 	unsigned power;
 
@@ -34,7 +34,7 @@ static void increase(uint64_t *field, uint64_t by)
 
 void histogram_add(struct histogram *histogram, uint64_t value)
 {
-	increase(&histogram->bucket[bucket_of(value)], 1);
+	increase(&histogram->bucket[histogram_bucket(value)], 1);
 	increase(&histogram->sum, value);
 	if (value > load_relaxed(&histogram->max))
 		store_relaxed(&histogram->max, value);

@@ -37,5 +37,6 @@ uint64_t histogram_count(const struct histogram *histogram);
  */
 uint64_t histogram_percentile(const struct histogram *histogram, double percent);
 
-/* The least value in a bucket; of HISTOGRAM_BUCKETS, what is no longer told apart. */
+/* The bucket of a value, and the least in it; of HISTOGRAM_BUCKETS, what is not told apart. */
+unsigned histogram_bucket(uint64_t value);
 uint64_t histogram_bucket_start(unsigned bucket);

@@ -19,6 +19,8 @@ static struct trace_thread threads[] = {
 	{ .tid = 200, .vcpu = TRACE_NO_VCPU, .name = "io0" },
 };
 
+static uint32_t thread_of_tid[256];
+
 static struct trace_disk disks[] = { { "a.img", 1 }, { "\"b\\\xff\n.img", 2 } };
 
 static struct trace_reason reasons[] = { { "hlt", 1 } };
@@ -37,8 +39,13 @@ static char *show(struct trace *trace)
 	trace->begin = BEGIN;
 	trace->thread = threads;
 	trace->thread_count = array_size(threads);
-	for (unsigned i = 0; i < array_size(threads); i++)
-		trace->thread_bucket[threads[i].tid % TRACE_BUCKETS] = i + 1;
+	trace->thread_of_tid = thread_of_tid;
+	trace->tid_count = array_size(thread_of_tid);
+	for (unsigned i = 0; i < array_size(threads); i++) {
+		thread_of_tid[threads[i].tid] = i + 1;
+		if (threads[i].vcpu != TRACE_NO_VCPU)
+			trace->thread_of_vcpu[threads[i].vcpu] = i + 1;
+	}
 	trace->disk = disks;
 	trace->disk_count = array_size(disks);
 	trace->reason = reasons;
@@ -258,6 +265,25 @@ START_TEST(many_requests)
 }
 END_TEST
 
+/* All under way at once: a search of all tracks for each would take minutes. */
+START_TEST(many_requests_at_once)
+{
+	enum { COUNT = 300000 };
+	static struct trace_request requests[COUNT];
+	struct trace trace = { .request = requests, .request_count = COUNT };
+	FILE *file = fopen("/dev/null", "w");
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		requests[i] = plain(0, 0);
+		requests[i].t[TRACE_POP] = BEGIN + i;
+		requests[i].t[TRACE_PUBLISH] = BEGIN + 2 * COUNT;
+	}
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_eq(trace_chrome_write(&trace, file), 0);
+	fclose(file);
+}
+END_TEST
+
 START_TEST(full_disk)
 {
 	struct trace trace = { 0 };
@@ -274,7 +300,8 @@ int main(void)
 	Suite *suite = suite_create("trace_chrome");
 
 	unit_tcase(suite, "tracks", nothing, layers_and_flows, overlapping_requests,
-		   spans_of_threads, marks_do_not_overlap, many_requests);
+		   spans_of_threads, marks_do_not_overlap, many_requests,
+		   many_requests_at_once);
 	unit_tcase(suite, "errors", full_disk);
 	return unit_run(suite);
 }

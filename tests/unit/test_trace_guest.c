@@ -49,7 +49,7 @@ static void setup(void)
 		.begin = BEGIN, .end = END,
 		.request = requests,
 		.disk = disks, .disk_count = DISKS,
-		.thread = threads, .thread_count = VCPUS + 1,
+		.thread = threads, .thread_count = VCPUS + 1, .thread_of_vcpu = { 2, 3 },
 		.clock = pairs, .clock_count = 2,
 	};
 	threads[0] = (struct trace_thread){ .tid = 10, .vcpu = TRACE_NO_VCPU };
@@ -73,7 +73,7 @@ static void teardown(void)
 static struct trace_request *vmm_request(unsigned disk, unsigned op, uint64_t sector, uint32_t len,
 					 uint64_t pop, uint64_t push)
 {
-	struct trace_request *request = &requests[trace.request_count++];
+	struct trace_request *request = &trace.request[trace.request_count++];
 
 	*request = (struct trace_request){
 		.disk = (uint16_t)disk, .op = (uint8_t)op, .sector = sector, .len = len,
@@ -595,6 +595,26 @@ START_TEST(noise_is_harmless)
 }
 END_TEST
 
+/* Equal ones, within the error of each other: a look at all for each would take a minute. */
+START_TEST(many_requests_at_once)
+{
+	const unsigned count = 100000;
+	struct trace_request *many = calloc(count, sizeof(*many));
+
+	ck_assert_ptr_nonnull(many);
+	trace.request = many;
+	pairs[0].tsc_error = host_tsc(900000000) - host_tsc(0);
+	for (unsigned i = 0; i < count; i++) {
+		guest_request(0, "R", 8, 512, BEGIN + 1000 + 10 * i, BEGIN + 1005 + 10 * i);
+		vmm_request(0, VIRTIO_BLK_T_IN, 8, 512, BEGIN + 1001 + 10 * i, END);
+	}
+	ck_assert_int_eq(load(), 0);
+	ck_assert_uint_eq(device(0)->ambiguous, count);
+	ck_assert_uint_eq(guest.joined, 0);
+	free(many);
+}
+END_TEST
+
 START_TEST(what_came_of_it)
 {
 	char *printed;
@@ -698,6 +718,7 @@ int main(void)
 		another_clock,
 		no_events,
 		noise_is_harmless,
+		many_requests_at_once,
 		what_came_of_it,
 		recording_of_an_amd_host,
 	};

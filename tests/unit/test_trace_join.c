@@ -1060,6 +1060,59 @@ START_TEST(submitted_after_they_are_published)
 }
 END_TEST
 
+/* --- So many that a search for each would take minutes --- */
+
+static void load_many(void)
+{
+	text_load(&trace);
+	trace_free(&trace);
+	text_begin();
+	text_request(0, 0, 0, 0, 0);
+}
+
+START_TEST(much_of_everything)
+{
+	const unsigned many = 100000;
+	char line[100];
+
+	text_request(0, 0, 0, 0, 0);
+	for (unsigned i = 0; i < many; i++) /* threads */
+		text_event(1024 * (1 + i % 4000) + i / 4000, 6000 + i, "kvm:kvm_entry: vcpu 0");
+	load_many();
+
+	for (unsigned i = 0; i < TRACE_DISKS * TRACE_QUEUES; i++) /* queues at one address */
+		text_event(TEXT_IO, 6000 + i, "sdt_vmm:pop: (1) arg1=%u arg2=%u arg3=0 arg4=0 "
+			   "arg5=0 arg6=0 arg7=0 arg8=4096 arg9=0", i / TRACE_QUEUES,
+			   i % TRACE_QUEUES);
+	for (unsigned i = 0; i < many; i++)
+		text_ring(100000 + i, 4096, i);
+	load_many();
+
+	for (unsigned i = 0; i < 30000; i++) { /* interrupts under way, of a thread each */
+		uint64_t at = 10000 + 10 * i;
+		unsigned tid = 1000 + i;
+
+		text_pop(at, 0, 0, 1 + i);
+		text_push(at, 0, 0, 1 + i);
+		text_event(tid, at, "sdt_vmm:publish: (1) arg1=0 arg2=0 arg3=1 arg4=1");
+		text_event(tid, at, "sdt_vmm:interrupt: (1) arg1=0 arg2=0 arg3=0 arg4=0 arg5=33");
+		text_event(tid, at, "kvm:kvm_msi_set_irq: dst 0 vec 33 (Fixed|physical|edge)");
+		text_event(tid, at, "kvm:kvm_apic_accept_irq: apicid 0 vec 33 (Fixed|edge)");
+		text_event(tid, 1000000 + i, "kvm:kvm_apicv_accept_irq: apicid 0 vec 33 (edge)");
+	}
+	text_event(TEXT_VCPU, 2000000, "kvm:kvm_inj_virq: IRQ 0x21");
+	load_many();
+
+	text_raw("             io0   100 [8191]     5.000000000: sdt_vmm:sleep: (1) arg1=0\n");
+	for (unsigned i = 0; i < many; i++) { /* losses on CPUs that are not known */
+		snprintf(line, sizeof(line), "             io0   100 [-01]     5.%09u: "
+			 "PERF_RECORD_LOST lost 1\n", 10000 + i);
+		text_raw(line);
+	}
+	load_many();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("trace_join");
@@ -1106,6 +1159,7 @@ int main(void)
 		queue_starts_while_it_is_seen,
 		posted_after_it_is_injected,
 		submitted_after_they_are_published,
+		much_of_everything,
 	};
 	TCase *tcase = tcase_create("trace_join");
 

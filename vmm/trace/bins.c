@@ -3,22 +3,17 @@
 
 #include "hw/base/util.h"
 
-#define EIGHTHS 8
-
 /* Whole numbers only: this decides, and trace_bins_position() draws. */
 static unsigned row_of(const struct trace_bins *bins, uint64_t ns)
 {
-	unsigned octave = log2_floor(ns);
-	uint64_t eighths = octave < 3 ? ns << (3 - octave) : ns >> (octave - 3);
-
-	return (octave * EIGHTHS + eighths % EIGHTHS) * bins->rows_per_octave / EIGHTHS;
+	return histogram_bucket(ns) * bins->rows_per_octave >> HISTOGRAM_STEP_BITS;
 }
 
 double trace_bins_position(const struct trace_bins *bins, uint64_t ns)
 {
-	unsigned octave = log2_floor(ns);
+	unsigned octave = max(log2_floor(ns), HISTOGRAM_STEP_BITS + 0u);
 
-	return (octave + (double)(ns | !ns) / (double)(1ULL << octave) - 1) *
+	return (octave - HISTOGRAM_STEP_BITS + (double)ns / (double)(1ULL << octave)) *
 	       bins->rows_per_octave;
 }
 
@@ -64,7 +59,7 @@ static void add(struct trace_bins *bins, const struct trace_request *request)
 	uint64_t from = request->t[trace_first(request)], ns[TRACE_LAYERS];
 	struct trace_bin *bin = &bins->bin[(from - bins->begin) / bins->slice_ns];
 
-	bins->disk[request->disk / 64] |= 1ULL << request->disk % 64;
+	bins->disk[request->disk] = true;
 	bin->requests++;
 	bin->row[row_of(bins, trace_whole(request)) - bins->row_first]++;
 	trace_layers(request, ns);

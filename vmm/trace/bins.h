@@ -7,10 +7,11 @@
  */
 #pragma once
 
+#include "hw/base/histogram.h"
 #include "vmm/trace/layers.h"
 
 #define TRACE_BINS_MAX 168
-#define TRACE_ROWS_MAX 128
+#define TRACE_ROWS_MAX (HISTOGRAM_BUCKETS / 4)
 
 /* The requests that began in one slice of time. */
 struct trace_bin {
@@ -24,11 +25,11 @@ struct trace_bins {
 	uint64_t slice_ns; /* 1, 2 or 5 times a power of ten */
 	unsigned count;    /* 0: there are no requests */
 	/*
-	 * Rows are numbered from 1 ns on, so many to each power of two, and have one
-	 * length within it.  There are requests in the first and in the last.
+	 * Rows are buckets of struct histogram, or several as one, so many to a power of
+	 * two.  There are requests in the first and in the last.
 	 */
 	unsigned rows_per_octave, row_first, row_last;
-	uint64_t disk[(UINT16_MAX + 1) / 64]; /* bits: has requests */
+	bool disk[TRACE_DISKS]; /* has requests */
 	struct trace_bin bin[TRACE_BINS_MAX];
 };
 

@@ -6,7 +6,6 @@
 
 #include "hw/base/util.h"
 #include "vmm/json.h"
-#include "vmm/trace/array.h"
 #include "vmm/trace/report_print.h"
 
 struct writer {
@@ -46,17 +45,17 @@ static void begin_event(struct writer *writer, const char *phase, unsigned track
  * Perfetto multiplies microseconds by 1000 and cuts off the fraction, which floating
  * point may have put just below the number meant; so this lies a tenth above it.
  */
-static double microseconds(uint64_t ns)
+static void write_microseconds(struct writer *writer, const char *key, uint64_t ns)
 {
-	return (double)ns / 1000 + 0.0001;
+	json_decimal(&writer->json, key, ns / 1000, 4, (unsigned)(ns % 1000) * 10 + 1);
 }
 
 static void begin_slice(struct writer *writer, unsigned track, const char *name, uint64_t begin,
 			uint64_t end)
 {
 	begin_event(writer, "X", track, name);
-	json_double(&writer->json, "ts", microseconds(begin - writer->origin));
-	json_double(&writer->json, "dur", microseconds(end - begin));
+	write_microseconds(writer, "ts", begin - writer->origin);
+	write_microseconds(writer, "dur", end - begin);
 }
 
 /* One end of the request's flow: the bell's, or the interrupt's. */
@@ -102,16 +101,6 @@ static unsigned new_track(struct writer *writer, const char *name)
 	return writer->last;
 }
 
-/* The thread's index, or thread_count: it is not there. */
-static size_t find_vcpu(const struct trace *trace, uint16_t vcpu)
-{
-	size_t i = 0;
-
-	while (i < trace->thread_count && trace->thread[i].vcpu != vcpu)
-		i++;
-	return i;
-}
-
 /* False: what rang is not seen. */
 static bool mark_doorbell(struct mark *mark, const struct trace *trace,
 			  const struct trace_request *request)
@@ -134,9 +123,10 @@ static bool mark_doorbell(struct mark *mark, const struct trace *trace,
 static bool mark_interrupt(struct mark *mark, const struct trace *trace,
 			   const struct trace_request *request)
 {
+	const struct trace_thread *vcpu = trace_vcpu(trace, request->vcpu);
 	uint64_t begin = 0, end = 0;
 
-	if (request->interrupt != TRACE_INTERRUPT_OWN || request->vcpu == TRACE_NO_VCPU)
+	if (request->interrupt != TRACE_INTERRUPT_OWN || !vcpu)
 		return false;
 	for (unsigned stamp = TRACE_ROUTED; stamp <= TRACE_ENTRY; stamp++) {
 		if (!request->t[stamp])
@@ -148,11 +138,10 @@ static bool mark_interrupt(struct mark *mark, const struct trace *trace,
 		.begin = begin,
 		.end = end,
 		.request = request,
-		.thread = find_vcpu(trace, request->vcpu),
+		.thread = (size_t)(vcpu - trace->thread),
 		.is_interrupt = true,
 	};
-	return request->t[TRACE_INTERRUPT] && end > request->t[TRACE_INTERRUPT] &&
-	       mark->thread < trace->thread_count;
+	return request->t[TRACE_INTERRUPT] && end > request->t[TRACE_INTERRUPT];
 }
 
 static int compare_marks(const void *a, const void *b)
@@ -304,31 +293,41 @@ static void write_request(struct writer *writer, unsigned track,
 	}
 }
 
-/* Tracks on which requests lie one after the other, and when the last one ends. */
+/*
+ * Tracks of a queue on which requests lie one after the other, and when the last one of
+ * each ends: a tree, of which end[1] is the root, 2n and 2n + 1 are under n, and what is
+ * not a leaf is the lesser of the two.
+ */
 struct lanes {
-	struct lane {
-		uint64_t end;
-		unsigned track;
-	} *lane;
-	size_t count, room;
+	uint64_t *end;
+	size_t leaves; /* as many as there are requests, or more */
+	size_t count;  /* of those in use */
 };
 
-/* NULL: no memory. */
-static struct lane *find_lane(struct writer *writer, struct lanes *lanes, uint64_t begin)
+static void set_end(struct lanes *lanes, size_t lane, uint64_t end)
 {
-	struct lane *lane = lanes->lane;
+	size_t node = lanes->leaves + lane;
+
+	for (lanes->end[node] = end; node /= 2;)
+		lanes->end[node] = min(lanes->end[2 * node], lanes->end[2 * node + 1]);
+}
+
+/* Put a request on the first track that is free.  Returns the track. */
+static unsigned use_lane(struct writer *writer, struct lanes *lanes, uint64_t begin, uint64_t end)
+{
+	size_t node = 1, lane;
 	char name[32];
 
-	while (lane < lanes->lane + lanes->count && lane->end > begin)
-		lane++;
-	if (lane < lanes->lane + lanes->count)
-		return lane;
-	if (!array_make_room(&lanes->lane, &lanes->room, lanes->count))
-		return NULL;
-	lane = &lanes->lane[lanes->count++];
-	snprintf(name, sizeof(name), "in flight: %zu", lanes->count);
-	lane->track = new_track(writer, name);
-	return lane;
+	while (node < lanes->leaves)
+		node = 2 * node + (lanes->end[2 * node] > begin);
+	lane = node - lanes->leaves;
+	set_end(lanes, lane, end);
+	if (lane == lanes->count) {
+		snprintf(name, sizeof(name), "in flight: %zu", ++lanes->count);
+		new_track(writer, name);
+	}
+	/* Their numbers follow that of their process. */
+	return writer->process + 1 + (unsigned)lane;
 }
 
 static void new_queue(struct writer *writer, const struct trace_request *request)
@@ -344,29 +343,29 @@ static void new_queue(struct writer *writer, const struct trace_request *request
 static int write_queues(struct writer *writer, const struct trace_request **requests)
 {
 	const struct trace_request *before = NULL, *request;
-	struct lanes lanes = { 0 };
-	int ret = 0;
+	struct lanes lanes = { .leaves = 1 };
 
+	while (lanes.leaves < writer->trace->request_count)
+		lanes.leaves *= 2;
+	lanes.end = calloc(2 * lanes.leaves, sizeof(*lanes.end));
+	if (!lanes.end)
+		return -ENOMEM;
 	for (size_t i = 0; i < writer->trace->request_count; i++, before = request) {
 		uint64_t begin;
-		struct lane *lane;
 
 		request = requests[i];
 		if (!before || before->disk != request->disk || before->queue != request->queue) {
 			new_queue(writer, request);
-			lanes.count = 0;
+			while (lanes.count)
+				set_end(&lanes, --lanes.count, 0);
 		}
 		begin = request->t[trace_first(request)];
-		lane = find_lane(writer, &lanes, begin);
-		if (!lane) {
-			ret = -ENOMEM;
-			break;
-		}
-		lane->end = begin + trace_whole(request);
-		write_request(writer, lane->track, request);
+		write_request(writer,
+			      use_lane(writer, &lanes, begin, begin + trace_whole(request)),
+			      request);
 	}
-	free(lanes.lane);
-	return ret;
+	free(lanes.end);
+	return 0;
 }
 
 static int write_requests(struct writer *writer)

@@ -3,7 +3,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -314,7 +313,7 @@ static bool take_header(const char **at, struct trace_event *event)
 	no_cpu = skip(at, "[-");
 	if ((!no_cpu && !skip(at, "[")) || !take_digits(at, 10, &cpu) || !skip(at, "]"))
 		return false;
-	if (tid > UINT_MAX || cpu >= TRACE_EVENT_NO_CPU)
+	if (tid >= TRACE_TIDS || cpu >= TRACE_EVENT_CPUS)
 		return false;
 	event->tid = (uint32_t)tid;
 	event->cpu = no_cpu ? TRACE_EVENT_NO_CPU : (uint16_t)cpu;

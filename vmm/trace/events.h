@@ -58,12 +58,13 @@ enum trace_event_type {
 };
 
 #define TRACE_EVENT_ARGS 10
+#define TRACE_EVENT_CPUS 8192
 #define TRACE_EVENT_NO_CPU 0xffff /* perf does not tell it of each event */
 
 struct trace_event {
 	uint64_t time; /* ns, never 0 */
-	uint32_t tid;
-	uint16_t cpu;
+	uint32_t tid; /* below TRACE_TIDS */
+	uint16_t cpu; /* below TRACE_EVENT_CPUS, or TRACE_EVENT_NO_CPU */
 	uint8_t type; /* enum trace_event_type */
 	uint8_t count; /* of arguments */
 	char comm[TRACE_COMM_LEN];

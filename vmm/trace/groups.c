@@ -65,24 +65,6 @@ static void summarize(struct trace_summary *summary, uint64_t *time, size_t coun
 	summary->max = time[count - 1];
 }
 
-static unsigned bucket_of(uint64_t ns)
-{
-	unsigned octave;
-
-	if (ns < 2)
-		return 0;
-	octave = log2_floor(ns);
-	return 2 * octave + (ns >> (octave - 1) & 1);
-}
-
-uint64_t trace_bucket_begin(unsigned bucket)
-{
-	if (bucket >= TRACE_BUCKET_COUNT)
-		return 0;
-	/* One and a half is no number of ns. */
-	return bucket < 2 ? bucket : (uint64_t)(2 + bucket % 2) << (bucket / 2 - 1);
-}
-
 static void count_requests(struct trace_group *group, const struct order *order)
 {
 	for (size_t i = 0; i < order->count; i++) {
@@ -92,7 +74,7 @@ static void count_requests(struct trace_group *group, const struct order *order)
 		group->bytes += request->len;
 		group->doorbell[request->doorbell]++;
 		group->interrupt[request->interrupt]++;
-		group->bucket[bucket_of(trace_whole(request))]++;
+		histogram_add(&group->wholes, trace_whole(request));
 	}
 }
 

@@ -5,15 +5,13 @@
  */
 #pragma once
 
+#include "hw/base/histogram.h"
 #include "vmm/trace/layers.h"
 
 /* In ns. */
 struct trace_summary {
 	uint64_t count, total, min, p50, p90, p99, p999, max;
 };
-
-/* Bucket 2n begins at 2^n ns, bucket 2n + 1 at one and a half times that. */
-#define TRACE_BUCKET_COUNT 128
 
 struct trace_group {
 	uint16_t disk;
@@ -24,7 +22,7 @@ struct trace_group {
 	struct trace_summary whole;
 	struct trace_summary full; /* wholes with a doorbell and an interrupt of their own */
 	struct trace_summary part; /* the others */
-	uint64_t bucket[TRACE_BUCKET_COUNT]; /* of the wholes */
+	struct histogram wholes;
 };
 
 struct trace_groups {
@@ -41,9 +39,6 @@ struct trace_groups {
 int trace_groups_make(struct trace_groups *groups, const struct trace *trace, int disk,
 		      size_t slowest);
 void trace_groups_free(struct trace_groups *groups);
-
-/* In ns; the one after the last begins at 0, which stands for 2^64. */
-uint64_t trace_bucket_begin(unsigned bucket);
 
 /* The sum of all layers: it equals whole.total. */
 uint64_t trace_layers_total(const struct trace_group *group);

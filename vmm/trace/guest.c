@@ -14,6 +14,11 @@
 /* Events so long before and after the recording are not looked at. */
 #define MARGIN (60 * NS_PER_S)
 
+/* More requests that are equal and under way at once are not looked at. */
+#define LOOKS_MAX 256
+
+#define ANY_DISK (-2)
+
 /* Host TSC to CLOCK_MONOTONIC. */
 struct clock_line {
 	uint64_t tsc, ns; /* of the first pair */
@@ -106,29 +111,19 @@ static int fit_line(struct guest_join *join, const char *file)
 	return 0;
 }
 
-static const struct trace_thread *find_vcpu(const struct trace *trace, unsigned vcpu)
-{
-	for (size_t i = 0; i < trace->thread_count; i++)
-		if (trace->thread[i].vcpu == vcpu && trace->thread[i].tsc_known)
-			return &trace->thread[i];
-	return NULL;
-}
-
 /* Events with times of the host's; those that have none, or are far away, go. */
 static int set_times(struct guest_join *join, const char *file)
 {
 	struct trace *trace = join->trace;
 	struct guest_log *log = &join->log;
-	const struct trace_thread *vcpu = NULL;
 	bool found = false;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < log->count; i++) {
 		struct guest_event event = log->event[i];
+		const struct trace_thread *vcpu = trace_vcpu(trace, event.cpu);
 
-		if (!vcpu || vcpu->vcpu != event.cpu)
-			vcpu = find_vcpu(trace, event.cpu);
-		if (!vcpu) {
+		if (!vcpu || !vcpu->tsc_known) {
 			log->broken++;
 			continue;
 		}
@@ -290,24 +285,30 @@ static struct entry *first_entry(const struct guest_join *join, const struct int
 }
 
 /*
- * The entries, from *@at on, that lie within @interval, one by one; NULL after the
- * last.
+ * How many entries of @disk lie within @interval: none; one, which is *@found; or two,
+ * which stands for several, and for what it would take long to tell.
  */
-static struct entry *next_entry(const struct guest_join *join, const struct interval *interval,
-				struct entry **at)
+static unsigned find_entries(const struct guest_join *join, const struct interval *interval,
+			     int disk, struct entry **found)
 {
-	uint64_t error = join->guest->error;
+	uint64_t done = interval->done + join->guest->error;
+	struct entry *entry = first_entry(join, interval);
+	const struct entry *end = join->entry + join->entry_count;
+	unsigned count = 0;
 
-	for (; *at < join->entry + join->entry_count; ++*at) {
-		const struct trace_request *request = (*at)->request;
+	for (unsigned looks = 0; entry < end && count < 2; entry++, looks++) {
+		const struct trace_request *request = entry->request;
 
-		if (compare_keys(&(*at)->key, &interval->key) ||
-		    request->t[TRACE_POP] > interval->done + error)
-			return NULL;
-		if (request->t[TRACE_PUSH] <= interval->done + error)
-			return (*at)++;
+		if (compare_keys(&entry->key, &interval->key) || request->t[TRACE_POP] > done)
+			break;
+		if (looks == LOOKS_MAX)
+			return 2;
+		if (request->t[TRACE_PUSH] > done || (disk != ANY_DISK && request->disk != disk))
+			continue;
+		*found = entry;
+		count++;
 	}
-	return NULL;
+	return count;
 }
 
 /* --- Which device is which disk? --- */
@@ -315,10 +316,9 @@ static struct entry *next_entry(const struct guest_join *join, const struct inte
 /* A request that could be one of several tells nothing. */
 static void vote(const struct guest_join *join, const struct interval *interval, uint64_t *votes)
 {
-	struct entry *at = first_entry(join, interval);
-	const struct entry *entry = next_entry(join, interval, &at);
+	struct entry *entry;
 
-	if (entry && !next_entry(join, interval, &at))
+	if (find_entries(join, interval, ANY_DISK, &entry) == 1)
 		votes[interval->device * join->trace->disk_count + entry->request->disk]++;
 }
 
@@ -432,15 +432,9 @@ static void set_done(struct guest_join *join, struct trace_request *request, uin
 static void claim(struct guest_join *join, const struct interval *interval)
 {
 	struct trace_guest_device *device = &join->guest->device[interval->device];
-	struct entry *at = first_entry(join, interval), *entry, *found = NULL;
-	unsigned seen = 0;
+	struct entry *found;
+	unsigned seen = find_entries(join, interval, device->disk, &found);
 
-	while (seen < 2 && (entry = next_entry(join, interval, &at))) {
-		if (entry->request->disk != device->disk)
-			continue;
-		found = entry;
-		seen++;
-	}
 	/* One that lies across an end of the recording may be in it, or not. */
 	if (!seen && (interval->issue < join->trace->begin || interval->done > join->trace->end))
 		return;

@@ -8,8 +8,6 @@
 #include "hw/base/util.h"
 #include "vmm/trace/array.h"
 
-#define QUEUES_MAX 16384
-
 /* --- Queues, threads and requests --- */
 
 bool join_push(struct join *join, join_list *list, uint32_t request)
@@ -81,43 +79,33 @@ struct join_thread *join_thread(struct join *join, uint32_t tid)
 	return thread;
 }
 
-static struct join_queue *queue_add(struct join *join, struct join_queue **bucket, uint64_t disk,
-				    uint64_t index)
+static struct join_queue *queue_add(struct join *join, uint64_t disk, uint64_t index)
 {
-	struct join_queue *queue;
+	struct join_queue *queue = calloc(1, sizeof(*queue));
 
-	if (join->queue_count == QUEUES_MAX) {
-		join->trace->counters.stray++;
-		return NULL;
-	}
-	queue = calloc(1, sizeof(*queue));
-	if (!queue || !array_make_room(&join->queue, &join->queues_room, join->queue_count)) {
-		free(queue);
+	if (!queue) {
 		join->error = -ENOMEM;
 		return NULL;
 	}
 	queue->told.disk = (uint16_t)disk;
 	queue->told.index = (uint16_t)index;
 	queue->epoch = join->epoch;
-	queue->next = *bucket;
-	*bucket = queue;
-	join->queue[join->queue_count++] = queue;
+	join->queue[disk][index] = queue;
+	join->queue_count++;
 	return queue;
 }
 
 struct join_queue *join_queue(struct join *join, uint64_t disk, uint64_t index)
 {
-	struct join_queue **bucket = &join->bucket[(disk * 256 + index) % JOIN_BUCKETS], *queue;
+	struct join_queue *queue;
 
-	if (disk > UINT16_MAX || index > UINT16_MAX) {
+	if (disk >= TRACE_DISKS || index >= TRACE_QUEUES) {
 		join->trace->counters.stray++;
 		return NULL;
 	}
-	for (queue = *bucket; queue; queue = queue->next)
-		if (queue->told.disk == disk && queue->told.index == index)
-			break;
+	queue = join->queue[disk][index];
 	if (!queue)
-		return queue_add(join, bucket, disk, index);
+		return queue_add(join, disk, index);
 	if (queue->epoch != join->epoch)
 		queue_reset(queue, join->epoch);
 	return queue;
@@ -362,11 +350,11 @@ void join_add_span(struct join *join, uint32_t tid, enum trace_span_kind kind, u
 
 static void join_waking(struct join *join, struct join_thread *thread)
 {
-	uint64_t tid = join->event.arg[0];
+	const struct trace_thread *woken = trace_thread(join->trace, join->event.arg[0]);
 
 	(void)thread;
-	if (tid <= UINT32_MAX && trace_thread(join->trace, (uint32_t)tid))
-		join_thread(join, (uint32_t)tid)->waking = join->event.time;
+	if (woken)
+		join_thread(join, woken->tid)->waking = join->event.time;
 }
 
 static void join_in(struct join *join, struct join_thread *thread)
@@ -513,15 +501,6 @@ static int compare_spans(const void *left, const void *right)
 	return l->begin < r->begin ? -1 : l->begin > r->begin;
 }
 
-static int compare_queues(const void *left, const void *right)
-{
-	const struct trace_queue *l = left, *r = right;
-
-	if (l->disk != r->disk)
-		return l->disk < r->disk ? -1 : 1;
-	return l->index < r->index ? -1 : 1;
-}
-
 static int tell(struct join *join)
 {
 	struct trace *trace = join->trace;
@@ -531,10 +510,10 @@ static int tell(struct join *join)
 	trace->queue = calloc(join->queue_count + 1, sizeof(*trace->queue));
 	if (!trace->queue)
 		return -ENOMEM;
-	for (size_t i = 0; i < join->queue_count; i++)
-		trace->queue[i] = join->queue[i]->told;
-	trace->queue_count = join->queue_count;
-	qsort(trace->queue, trace->queue_count, sizeof(*trace->queue), compare_queues);
+	for (unsigned i = 0; i < TRACE_DISKS * TRACE_QUEUES; i++)
+		if (join->queue[i / TRACE_QUEUES][i % TRACE_QUEUES])
+			trace->queue[trace->queue_count++] =
+				join->queue[i / TRACE_QUEUES][i % TRACE_QUEUES]->told;
 	if (trace->span_count)
 		qsort(trace->span, trace->span_count, sizeof(*trace->span), compare_spans);
 	return join->error;
@@ -542,15 +521,18 @@ static int tell(struct join *join)
 
 static void join_free(struct join *join)
 {
-	for (size_t i = 0; i < join->queue_count; i++) {
-		free(join->queue[i]->request.at);
-		free(join->queue[i]->pushed.at);
-		free(join->queue[i]->batch.at);
-		free(join->queue[i]);
+	for (unsigned i = 0; i < TRACE_DISKS * TRACE_QUEUES; i++) {
+		struct join_queue *queue = join->queue[i / TRACE_QUEUES][i % TRACE_QUEUES];
+
+		if (!queue)
+			continue;
+		free(queue->request.at);
+		free(queue->pushed.at);
+		free(queue->batch.at);
+		free(queue);
 	}
 	for (size_t i = 0; join->thread && i < join->trace->thread_count; i++)
 		free(join->thread[i].pending);
-	free(join->queue);
 	free(join->thread);
 	free(join->state);
 	free(join->loss);

@@ -2,6 +2,12 @@
 /* Doorbells: from the vCPU's exit to the pop that they belong to. */
 #include "vmm/trace/join_private.h"
 
+/*
+ * The queues at addresses of one hash: more than a disk has, with one address for all.
+ * Those beyond have no doorbells.
+ */
+#define PLACES_MAX 1024
+
 /* A doorbell's address, in the hash. */
 static struct join_queue **bucket_at(struct join *join, uint64_t address)
 {
@@ -11,6 +17,7 @@ static struct join_queue **bucket_at(struct join *join, uint64_t address)
 void join_place(struct join *join, struct join_queue *queue, uint64_t notify, uint64_t bus)
 {
 	struct join_queue **link;
+	unsigned places = 0;
 
 	if (queue->has_notify && queue->notify == notify && queue->bus == bus)
 		return;
@@ -19,11 +26,14 @@ void join_place(struct join *join, struct join_queue *queue, uint64_t notify, ui
 			link = &(*link)->next_at;
 		*link = queue->next_at;
 	}
-	queue->has_notify = true;
+	for (link = bucket_at(join, notify); *link && places < PLACES_MAX; places++)
+		link = &(*link)->next_at;
+	queue->has_notify = places < PLACES_MAX;
+	if (!queue->has_notify)
+		return;
 	queue->notify = notify;
 	queue->bus = bus != 0;
-	link = bucket_at(join, notify);
-	queue->next_at = *link;
+	queue->next_at = NULL;
 	*link = queue;
 }
 

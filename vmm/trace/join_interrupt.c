@@ -13,6 +13,9 @@
 
 #define VECTORS 256
 
+/* Other threads' interrupts between a thread's kvm_apic_accept_irq and its next event. */
+#define LATER_MAX 1024
+
 static struct trace_request *request_at(const struct join *join, uint32_t number)
 {
 	return &join->trace->request[number];
@@ -126,9 +129,9 @@ void join_kvm_route(struct join *join, struct join_thread *thread)
 
 static struct join_thread *vcpu_thread(struct join *join, uint64_t vcpu)
 {
-	uint32_t index = vcpu < JOIN_VCPUS_MAX ? join->vcpu_thread[vcpu] : 0;
+	const struct trace_thread *thread = trace_vcpu(join->trace, vcpu);
 
-	return index ? join_thread(join, join->trace->thread[index - 1].tid) : NULL;
+	return thread ? join_thread(join, thread->tid) : NULL;
 }
 
 void join_kvm_accept(struct join *join, struct join_thread *thread)
@@ -174,10 +177,13 @@ void join_kvm_post(struct join *join, struct join_thread *thread)
 		return;
 	if (vcpu->pending && arg[1] < VECTORS) {
 		link = &vcpu->pending[arg[1]];
-		while (*link && *link != delivery->request + 1)
+		for (unsigned i = 0; i < LATER_MAX && *link; i++) {
+			if (*link == delivery->request + 1) {
+				join_pull(join, link);
+				break;
+			}
 			link = &join->state[*link - 1].next;
-		if (*link)
-			join_pull(join, link);
+		}
 	}
 	if (vcpu->exit)
 		join_push(join, &vcpu->entering, delivery->request);

@@ -36,13 +36,13 @@ static const uint8_t stamp_of[TRACE_EVENT_TYPES] = {
 
 static void learn_vcpu(struct join *join, uint64_t vcpu, uint64_t tid)
 {
-	struct trace_thread *thread = tid <= UINT32_MAX ? trace_thread(join->trace, (uint32_t)tid) :
-		NULL;
+	struct trace *trace = join->trace;
+	struct trace_thread *thread = trace_thread(trace, tid);
 
-	if (!thread || vcpu >= JOIN_VCPUS_MAX || join->vcpu_thread[vcpu])
+	if (!thread || vcpu >= TRACE_VCPUS || trace->thread_of_vcpu[vcpu])
 		return;
 	thread->vcpu = (uint16_t)vcpu;
-	join->vcpu_thread[vcpu] = (uint32_t)(thread - join->trace->thread) + 1;
+	trace->thread_of_vcpu[vcpu] = (uint32_t)(thread - trace->thread) + 1;
 }
 
 static void learn_tsc(struct join *join)
@@ -51,7 +51,7 @@ static void learn_tsc(struct join *join)
 	struct trace_thread *thread;
 
 	learn_vcpu(join, arg[0], arg[1]);
-	thread = trace_thread(join->trace, (uint32_t)arg[1]);
+	thread = trace_thread(join->trace, arg[1]);
 	if (!thread)
 		return;
 	thread->tsc_known = arg[3];
@@ -80,7 +80,7 @@ static void learn_disk(struct join *join)
 	const uint64_t *arg = join->event.arg;
 	struct trace_disk *disk;
 
-	if (arg[0] > UINT16_MAX) {
+	if (arg[0] >= TRACE_DISKS) {
 		trace->counters.stray++;
 		return;
 	}
@@ -137,7 +137,7 @@ static void learn_queue(struct join *join, uint64_t notify, uint64_t bus)
 	const uint64_t *arg = join->event.arg;
 	struct join_queue *queue = NULL;
 
-	if (arg[0] <= UINT16_MAX && arg[1] <= UINT16_MAX)
+	if (arg[0] < TRACE_DISKS && arg[1] < TRACE_QUEUES)
 		queue = join_queue(join, arg[0], arg[1]);
 	if (queue && !queue->has_notify)
 		join_place(join, queue, notify, bus);

@@ -4,7 +4,6 @@
 
 #include "vmm/trace/join.h"
 
-#define JOIN_VCPUS_MAX 4096
 #define JOIN_BUCKETS 1024
 
 /* A list of requests, by number + 1; 0: it ends. */
@@ -38,8 +37,7 @@ struct join_bell {
 
 struct join_queue {
 	struct trace_queue told;
-	struct join_queue *next;    /* with the same hash of its numbers */
-	struct join_queue *next_at; /* ... of its address */
+	struct join_queue *next_at; /* with the same hash of its address */
 	uint64_t notify;            /* address of the doorbell */
 	uint8_t bus;
 	bool has_notify;
@@ -99,10 +97,8 @@ struct join {
 	struct join_state *state; /* of trace->request[] */
 	size_t states_room, requests_room, spans_room, clocks_room, disks_room;
 	struct join_thread *thread; /* of trace->thread[] */
-	struct join_queue **queue;
-	size_t queue_count, queues_room;
-	struct join_queue *bucket[JOIN_BUCKETS], *bucket_at[JOIN_BUCKETS];
-	uint32_t vcpu_thread[JOIN_VCPUS_MAX]; /* index + 1; 0: not known */
+	struct join_queue *queue[TRACE_DISKS][TRACE_QUEUES], *bucket_at[JOIN_BUCKETS];
+	size_t queue_count;
 
 	/* When events were lost: by begin, not touching each other. */
 	struct join_loss {
@@ -110,7 +106,7 @@ struct join {
 	} *loss;
 	size_t loss_count, losses_room, next_loss;
 	bool in_loss;
-	uint64_t cpu_last[TRACE_EVENT_NO_CPU]; /* time of the last event there; 0: none */
+	uint64_t cpu_last[TRACE_EVENT_CPUS]; /* time of the last event there; 0: none */
 	unsigned cpus;
 };
 

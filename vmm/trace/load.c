@@ -19,12 +19,17 @@
 /* From when it has nowhere left to print to. */
 #define PERF_TIMEOUT_MS 60000
 
-struct trace_thread *trace_thread(const struct trace *trace, uint32_t tid)
+struct trace_thread *trace_thread(const struct trace *trace, uint64_t tid)
 {
-	uint32_t at = trace->thread_bucket[tid % TRACE_BUCKETS];
+	uint32_t at = tid < trace->tid_count ? trace->thread_of_tid[tid] : 0;
 
-	while (at && trace->thread[at - 1].tid != tid)
-		at = trace->thread[at - 1].next;
+	return at ? &trace->thread[at - 1] : NULL;
+}
+
+struct trace_thread *trace_vcpu(const struct trace *trace, uint64_t vcpu)
+{
+	uint32_t at = vcpu < TRACE_VCPUS ? trace->thread_of_vcpu[vcpu] : 0;
+
 	return at ? &trace->thread[at - 1] : NULL;
 }
 
@@ -46,6 +51,7 @@ void trace_free(struct trace *trace)
 	free(trace->disk);
 	free(trace->queue);
 	free(trace->thread);
+	free(trace->thread_of_tid);
 	free(trace->span);
 	free(trace->reason);
 	free(trace->clock);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "hw/base/util.h"
 #include "vmm/json.h"
+#include "vmm/stats.h"
 #include "vmm/trace/guest.h"
 #include "vmm/trace/report_print.h"
 
@@ -58,20 +59,6 @@ static void write_summary(struct json *json, const char *key, const struct trace
 	json_end(json);
 }
 
-static void write_histogram(struct json *json, const struct trace_group *group)
-{
-	json_array(json, "histogram");
-	for (unsigned i = 0; i < TRACE_BUCKET_COUNT; i++) {
-		if (!group->bucket[i])
-			continue;
-		json_object(json, NULL);
-		json_unsigned(json, "from_ns", trace_bucket_begin(i));
-		json_unsigned(json, "count", group->bucket[i]);
-		json_end(json);
-	}
-	json_end(json);
-}
-
 static void write_group(struct json *json, const struct trace_group *group)
 {
 	json_object(json, NULL);
@@ -97,7 +84,7 @@ static void write_group(struct json *json, const struct trace_group *group)
 	for (unsigned i = 0; i < TRACE_INTERRUPTS; i++)
 		json_unsigned(json, trace_interrupt_name(i), group->interrupt[i]);
 	json_end(json);
-	write_histogram(json, group);
+	stats_write_buckets(json, &group->wholes);
 	json_end(json);
 }
 

@@ -117,38 +117,36 @@ static void print_ways(const struct trace_group *group, FILE *out)
 	putc('\n', out);
 }
 
-static void print_bar(FILE *out, uint64_t begin, uint64_t end, uint64_t count, uint64_t most)
+static void print_bar(FILE *out, unsigned first, unsigned end, uint64_t count, uint64_t most)
 {
 	unsigned columns = (unsigned)(((double)count * BAR_COLUMNS + (double)most - 1) /
 				      (double)most);
 
-	fprintf(out, "  %7s .. %-7s %9" PRIu64 "  ", trace_time(begin).text,
-		end ? trace_time(end).text : "", count);
+	fprintf(out, "  %7s .. %-7s %9" PRIu64 "  ",
+		trace_time(histogram_bucket_start(first)).text,
+		end < HISTOGRAM_BUCKETS ? trace_time(histogram_bucket_start(end)).text : "", count);
 	for (unsigned i = 0; i < columns; i++)
 		putc('#', out);
 	putc('\n', out);
 }
 
-/* Buckets by pairs, where there are too many lines else. */
+/* So many buckets to a line that the lines are not too many. */
 static void print_histogram(const struct trace_group *group, FILE *out)
 {
-	unsigned first = 0, last = TRACE_BUCKET_COUNT - 1, step = 1;
-	uint64_t most = 0;
+	unsigned first = histogram_bucket(group->whole.min);
+	unsigned last = histogram_bucket(group->whole.max), step = 1;
+	uint64_t line[HISTOGRAM_LINES] = { 0 }, most = 0;
 
-	while (first < last && !group->bucket[first])
-		first++;
-	while (last > first && !group->bucket[last])
-		last--;
-	if (last - first >= HISTOGRAM_LINES) {
-		step = 2;
-		first &= ~1u;
+	while (last / step - first / step >= HISTOGRAM_LINES)
+		step *= 2;
+	first -= first % step;
+	for (unsigned i = first; i <= last; i++) {
+		line[(i - first) / step] += group->wholes.bucket[i];
+		most = max(most, line[(i - first) / step]);
 	}
-	for (unsigned i = first; i <= last; i += step)
-		most = max(most, group->bucket[i] + (step > 1 ? group->bucket[i + 1] : 0));
 	fprintf(out, "\n  whole: from .. to   requests\n");
 	for (unsigned i = first; i <= last; i += step)
-		print_bar(out, trace_bucket_begin(i), trace_bucket_begin(i + step),
-			  group->bucket[i] + (step > 1 ? group->bucket[i + 1] : 0), most);
+		print_bar(out, i, i + step, line[(i - first) / step], most);
 }
 
 static void print_group(const struct trace *trace, const struct trace_group *group, FILE *out)

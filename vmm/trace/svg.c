@@ -391,7 +391,7 @@ static void write_disks(const struct picture *picture)
 	for (size_t i = 0; i < trace->disk_count; i++) {
 		const char *name = trace->disk[i].name;
 
-		if (!(picture->bins->disk[i / 64] >> i % 64 & 1) || !*name)
+		if (!picture->bins->disk[i] || !*name)
 			continue;
 		fputs(before, picture->file);
 		if (strlen(name) + 2 > room) {

@@ -10,8 +10,7 @@
 #include "vmm/trace/array.h"
 
 #define HEADER_WORDS 2
-#define THREADS_MAX (1u << 20) /* io_uring's own come and go */
-#define REASONS_MAX 1024
+#define REASONS_MAX 256 /* each exit is compared with them */
 
 static int add_reason(struct tape *tape, struct trace *trace,
 		      const struct trace_event *event, uint64_t *number)
@@ -42,21 +41,21 @@ static int add_thread(struct tape *tape, struct trace *trace,
 		      const struct trace_event *event)
 {
 	struct trace_thread *thread = trace_thread(trace, event->tid);
-	uint32_t *bucket = &trace->thread_bucket[event->tid % TRACE_BUCKETS];
 
+	while (trace->tid_count <= event->tid) {
+		if (!array_make_room(&trace->thread_of_tid, &tape->tids_room, trace->tid_count))
+			return -ENOMEM;
+		trace->thread_of_tid[trace->tid_count++] = 0;
+	}
 	if (!thread) {
-		if (trace->thread_count == THREADS_MAX)
-			return -E2BIG;
-		if (!array_make_room(&trace->thread, &tape->threads_room,
-				     trace->thread_count))
+		if (!array_make_room(&trace->thread, &tape->threads_room, trace->thread_count))
 			return -ENOMEM;
 		thread = &trace->thread[trace->thread_count++];
 		*thread = (struct trace_thread){
 			.tid = event->tid,
 			.vcpu = TRACE_NO_VCPU,
-			.next = *bucket,
 		};
-		*bucket = (uint32_t)trace->thread_count;
+		trace->thread_of_tid[event->tid] = (uint32_t)trace->thread_count;
 	}
 	/* perf calls one ":123" as long as it does not know its name. */
 	if (!*thread->name || *thread->name == ':')

@@ -16,13 +16,13 @@ struct tape {
 	size_t events;
 	uint64_t last; /* time */
 	bool disordered;
-	size_t reasons_room, threads_room; /* of the trace */
+	size_t reasons_room, threads_room, tids_room; /* of the trace */
 };
 
 /*
  * Append @event.  Its thread, and the reason of an exit, whose number becomes its
  * second argument, are entered in @trace.  0, -ENOMEM, or -E2BIG: no VM has so many
- * threads or reasons.
+ * reasons.
  */
 int tape_add(struct tape *tape, struct trace *trace, struct trace_event *event);
 

@@ -20,12 +20,16 @@ struct trace_disk {
 	unsigned queues;
 };
 
+/* What there is at most, by Linux and by vmm: a recording that tells of more is damaged. */
+#define TRACE_TIDS (1u << 22)
+#define TRACE_VCPUS 4096
+#define TRACE_DISKS 256
+#define TRACE_QUEUES 256 /* of a disk */
+
 #define TRACE_COMM_LEN 16
-#define TRACE_BUCKETS 1024
 
 struct trace_thread {
 	uint32_t tid;
-	uint32_t next; /* for trace_thread() */
 	uint16_t vcpu; /* its number; TRACE_NO_VCPU: it is none */
 	bool serves;   /* it popped requests */
 	char name[TRACE_COMM_LEN];
@@ -102,7 +106,9 @@ struct trace {
 	size_t queue_count;
 	struct trace_thread *thread;
 	size_t thread_count;
-	uint32_t thread_bucket[TRACE_BUCKETS];
+	uint32_t *thread_of_tid; /* index + 1; 0: none */
+	size_t tid_count;
+	uint32_t thread_of_vcpu[TRACE_VCPUS]; /* likewise */
 	struct trace_span *span;
 	size_t span_count;
 	struct trace_reason *reason;
@@ -126,8 +132,9 @@ int trace_load_text(struct trace *trace, FILE *text, const char *name);
 
 void trace_free(struct trace *trace);
 
-/* NULL: no event of that thread. */
-struct trace_thread *trace_thread(const struct trace *trace, uint32_t tid);
+/* Any number is allowed.  NULL: no event of that thread, or it is no vCPU's that is known. */
+struct trace_thread *trace_thread(const struct trace *trace, uint64_t tid);
+struct trace_thread *trace_vcpu(const struct trace *trace, uint64_t vcpu);
 
 /* "read", "write", ...; never NULL. */
 const char *trace_op_name(unsigned op);
