@@ -15,8 +15,11 @@ vmm=$(realpath "$1")
 kit=$(realpath "$2")
 work=$(mktemp -d)
 pid=
-trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 cd "$work"
+
+# A VM outlives no case that fails.
+set_up() { trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true' EXIT; }
 
 # start KIT-OPTIONS ARGUMENT...: vmm in the background, ready when the kit is
 start() {
