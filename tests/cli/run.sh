@@ -26,6 +26,7 @@ cleanup()
 }
 trap cleanup EXIT
 trap 'exit 1' INT TERM
+umask 022
 
 install -m 755 "$1" "$top/vmm"
 "${CC:-cc}" -D_GNU_SOURCE -Wall -Wextra -Werror -o "$top/hold_lock" "$here/hold_lock.c"
@@ -166,7 +167,7 @@ printed "help run" "Usage: vmm run [OPTION]... [--kernel] FILE" "$vmm" help run
 words=$(sed -nE 's/^  (-., )? *(--[a-z-]+).*/\2/p; s/^  ([a-z-]+)\[?=.*/\1/p' "$top/stdout")
 missing=
 for word in $words; do
-	sed 's/\\-/-/g' "$manual" | grep -A 1 '^\.TP' | grep -qF -e "$word" ||
+	sed 's/\\-/-/g' "$manual" | grep -A 1 '^\.TP' | grep -F -e "$word" > "$top/found" ||
 		missing+="$word is not in vmm.1"$'\n'
 done
 [ "$(wc -w <<< "$words")" -ge 17 ] || missing+="help lists only: $words"
@@ -179,7 +180,7 @@ missing=
 words=$(sed -nE 's/^  -., (--[a-z]+).*/\1/p' "$top/stdout")
 for word in $words; do
 	sed -n '/^\.SS vmm trace record/,/^\.S[HS]/{ s/\\-/-/g; p }' "$manual" | grep -A 1 '^\.TP' |
-		grep -qF -e "$word" || missing+="$word is not in vmm.1"$'\n'
+		grep -F -e "$word" > "$top/found" || missing+="$word is not in vmm.1"$'\n'
 done
 [ "$(wc -w <<< "$words")" = 5 ] || missing+="help lists: $words"
 report "the manual has every option of trace record" "$missing"
@@ -190,7 +191,7 @@ missing=
 words=$(sed -nE 's/^  .{4}(--[a-z-]+).*/\1/p' "$top/stdout")
 for word in $words; do
 	sed -n '/^\.SS vmm trace report/,/^\.SH/{ s/\\-/-/g; p }' "$manual" | grep -A 1 '^\.TP' |
-		grep -qF -e "$word" || missing+="$word is not in vmm.1"$'\n'
+		grep -F -e "$word" > "$top/found" || missing+="$word is not in vmm.1"$'\n'
 done
 [ "$(wc -w <<< "$words")" = 10 ] || missing+="help lists: $words"
 report "the manual has every option of trace report" "$missing"
@@ -292,10 +293,11 @@ usage "--io-warn 1m" "--io-warn '1m': not a number of seconds" -k bz --io-warn 1
 usage "--io-threads 0" "--io-threads 0: at least 1 is needed" -k bz --io-threads 0
 usage "--io-threads 65" "--io-threads 65: at most 64" -k bz --io-threads 65
 usage "--io-cpus" "--io-cpus '1-': not a list of CPUs like 1 or 0,2-3" -k bz --io-cpus 1-
+cpus=$(taskset -cp $$ | sed 's/.*: //')
 host "--io-cpus above the last one" "--io-cpus: CPU 1023 is not there, or not for this process" \
-	-k bz --io-cpus 0,1023
+	-k bz --io-cpus "$cpus,1023"
 host "--io-cpus above all" "--io-cpus: CPU 1024 is not there, or not for this process" \
-	-k bz --io-cpus 0,1024
+	-k bz --io-cpus "$cpus,1024"
 total=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024))
 host "-m above MemTotal" "--memory $((total + 1))M: the host has only ${total}M (MemTotal)" \
 	-k bz -m $((total + 1))

@@ -15,8 +15,11 @@ vmm=$(realpath "$1")
 kit=$(realpath "$2")
 work=$(mktemp -d)
 pid=
-trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 cd "$work"
+
+# A VM outlives no case that fails.
+set_up() { trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true' EXIT; }
 
 # start KIT-OPTIONS ARGUMENT...: vmm in the background, ready when the kit is
 start() {
@@ -205,10 +208,12 @@ ran() {
 	done
 }
 
+# Each thread sleeps, no timer of theirs runs or has rung, and meanwhile nobody woke.
 at_rest() {
 	local before
 	before=$(ran)
-	sleep 0.7
+	! grep -h '^State:' "/proc/$pid/task/"*/status | grep -v sleeping || return
+	! grep -hE '^(ticks|it_value):.*[1-9]' "/proc/$pid/fdinfo/"* || return
 	[ "$(ran)" = "$before" ]
 }
 
@@ -220,7 +225,8 @@ case_idle() {
 	"$vmm" run -k "$kit" -m 64M -d disk.img -p 'tests=blk/get-id end=halt' --io-warn 1 \
 		</dev/null >console 2>errors &
 	pid=$!
-	until_thread grep -q '^ok 1 ' console
+	until_thread grep -q '^# the end: halt' console
+	! grep '^not ok' console || fail "in the guest"
 	until_thread at_rest
 	before=$(ran)
 	sleep 10
@@ -239,6 +245,8 @@ case_no_stdout() {
 		fail "no warning"
 }
 
+runs() { grep -qsx vcpu0 "/proc/$pid/task/"*/comm; }
+
 # A reader that never reads does not keep a signal from ending the VM.
 case_stalled_reader() {
 	mkfifo pipe
@@ -247,9 +255,7 @@ case_stalled_reader() {
 	truncate -s 1M disk.img
 	"$vmm" run -k "$kit" -m 64M -d disk.img -p 'tests=none end=spin' </dev/null >pipe 2>errors &
 	pid=$!
-	until grep -q vcpu0 "/proc/$pid/task/"*/comm; do
-		kill -0 "$pid" || fail "vmm ended early"
-	done
+	until_thread runs
 	kill -TERM "$pid"
 	finish 143
 }

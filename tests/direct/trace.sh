@@ -23,6 +23,7 @@ readonly tracefs=/sys/kernel/tracing
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+umask 022
 chrome=$(dirname "$(dirname "$(realpath "$0")")")/trace/chrome.pl
 chmod 755 "$work" # some enter it as nobody
 install -m 755 "$1" "$work/vmm"

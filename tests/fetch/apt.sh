@@ -34,7 +34,7 @@ repository_of()
 {
 	# shellcheck disable=SC2016 # apt's variables
 	apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Identifier: Packages' |
-		awk -v suite="$1" '$1 == suite { print $2; exit }' | grep .
+		awk -v suite="$1" '$1 == suite && !found++ { print $2 }' | grep .
 }
 
 # sources_of SUITE: lines for a sources list: the suite, which is in the

@@ -379,15 +379,19 @@ START_TEST(descriptors)
 	int pipes[2], fd[2];
 	struct perf_command command = { 0 };
 	struct perf perf;
-	char text[64] = "";
+	char text[128] = "";
 
 	ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
-	fd[0] = fcntl(pipes[1], F_DUPFD_CLOEXEC, 8);
-	fd[1] = fcntl(pipes[1], F_DUPFD_CLOEXEC, 9);
-	ck_assert(fd[0] == 8 && fd[1] == 9);
-	fake_perf("echo kept >&9; [ ! -e /proc/self/fd/8 ]");
+	for (unsigned i = 0; i < 2; i++) {
+		fd[i] = fcntl(pipes[1], F_DUPFD_CLOEXEC, 20); /* a shell uses lower ones */
+		ck_assert_int_ge(fd[i], 20);
+	}
+	snprintf(text, sizeof(text), "echo kept >/proc/self/fd/%d; [ ! -e /proc/self/fd/%d ]",
+		 fd[1], fd[0]);
+	fake_perf(text);
+	memset(text, 0, sizeof(text));
 	perf_add(&command, "perf");
-	ck_assert_int_eq(perf_start(&perf, &command, (const int[]){ 9, -1 }), 0);
+	ck_assert_int_eq(perf_start(&perf, &command, (const int[]){ fd[1], -1 }), 0);
 	ck_assert_int_eq(perf_finish(&perf, 60000, "it failed"), 0);
 	ck_assert_int_eq(read(pipes[0], text, sizeof(text) - 1), 5);
 	ck_assert_str_eq(text, "kept\n");

@@ -1251,6 +1251,7 @@ static void *device_thread(void *opaque)
 	return NULL;
 }
 
+/* At least that long, and however long some requests take on a busy machine. */
 static void race_for(uint64_t ns, unsigned depth, uint64_t features)
 {
 	struct race race = { .kick = eventfd(0, 0), .interrupt = eventfd(0, 0) };
@@ -1260,10 +1261,10 @@ static void race_for(uint64_t ns, unsigned depth, uint64_t features)
 	begin(16, features);
 	buffers = vq_ram_alloc(&ram, 16 * 64, 1);
 	ck_assert_int_eq(pthread_create(&device, NULL, device_thread, &race), 0);
-	while (clock_ns() < until || vq_driver_in_flight(driver)) {
+	while (clock_ns() < until || done <= 100 || vq_driver_in_flight(driver)) {
 		struct vq_used used;
 
-		while (clock_ns() < until && vq_driver_in_flight(driver) < depth) {
+		while ((clock_ns() < until || done <= 100) && vq_driver_in_flight(driver) < depth) {
 			struct vq_part part = { buffers + vq_random(&state, 64), 8, true };
 
 			vq_driver_add_parts(driver, &part, 1);
@@ -1282,7 +1283,6 @@ static void race_for(uint64_t ns, unsigned depth, uint64_t features)
 	store_release(&race.stop, true);
 	eventfd_write(race.kick, 1);
 	pthread_join(device, NULL);
-	ck_assert_uint_gt(done, 100);
 	vq_driver_check(driver);
 	end();
 	close(race.kick);
