@@ -222,7 +222,17 @@ wrong=$(diff <(sed -n 's/(\(.*\))$/ \1/p' "$top/stdout" | awk '{ print $1, NF - 
 		/Arguments:/ && mine { print name, /[$]/ ? $0 : NF - 1; mine = 0 }')) || true
 report "the program has each probe once" "$wrong"
 
-# What documents call by name is there, and what is not would be found.
+# What documents point to is there, and what is not would be found.
+tree=$here/../..
+report "all that documents point to is there" \
+	"$("$here/links.pl" "$tree" "$tree"/README.md "$tree"/Documentation/*.md 2>&1)"
+# shellcheck disable=SC2016
+echo '`vmm/x.c`, `x_y()`, `struct x_y` and [x](x.md)' > "$top/points"
+problem=$("$here/links.pl" "$tree" "$top/points" 2>&1)
+[ "$(wc -l <<< "$problem")" != 4 ] || problem=
+report "a document that points to nothing" "$problem"
+
+# What the walk calls by name is there, too.
 walk=$here/../../Documentation/life-of-a-request.md
 report "life-of-a-request.md names what is there" "$("$here/names.pl" "$here/../.." "$walk" 2>&1)"
 for name in "msix_notify()" "hw/msix.c" vmm:publish JOINED_MAX; do
