@@ -137,32 +137,30 @@ static bool set_poll(void *field, const char *value)
 static const struct disk_key keys[] = {
 	{ "path", NULL, "path=PATH", "raw file or block device, first in SPEC",
 	  NULL, NULL, 0 },
-	{ "readonly", "ro", "readonly[=on|off]", "open the image for reading only; short: ro",
+	{ "readonly", "ro", "readonly[=on|off]", "open it for reading only; short: ro",
 	  "on", set_switch, FIELD(disk.read_only) },
 	{ "aio", NULL, "aio=io_uring|sync", "how I/O is done, default io_uring",
 	  NULL, set_aio, FIELD(disk.aio) },
-	{ "direct", NULL, "direct[=on|off]", "go past the host's page cache, default off",
+	{ "direct", NULL, "direct[=on|off]", "go past the page cache, default off",
 	  "on", set_switch, FIELD(disk.direct) },
-	{ "dontcache", NULL, "dontcache[=on|off]",
-	  "leave nothing in the page cache, from Linux 6.14, default off",
+	{ "dontcache", NULL, "dontcache[=on|off]", "leave nothing in page cache, default off",
 	  "on", set_switch, FIELD(disk.dontcache) },
 	{ "fixed-buffers", NULL, "fixed-buffers=on|off", "pin guest memory for I/O, default off",
 	  NULL, set_switch, FIELD(disk.fixed_buffers) },
 	{ "block-size", NULL, "block-size=512|4096", "size of the guest's blocks, default 512",
 	  NULL, set_block_size, FIELD(disk.block_size) },
-	{ "serial", NULL, "serial=TEXT", "1 to 20 printable ASCII characters, default none",
+	{ "serial", NULL, "serial=TEXT", "1 to 20 printable ASCII characters",
 	  NULL, set_serial, FIELD(serial) },
-	{ "queue-size", NULL, "queue-size=N", "a power of two from 2 to 1024, default 256",
+	{ "queue-size", NULL, "queue-size=N", "a power of two, 2 to 1024, default 256",
 	  NULL, set_queue_size, FIELD(queue_size) },
-	{ "queues", "num-queues", "queues=N", "1 to 255, default one a CPU; also: num_queues",
+	{ "queues", "num-queues", "queues=N", "1 to 255, default one a CPU (num_queues)",
 	  NULL, set_queues, FIELD(queues) },
-	{ "poll-max-us", NULL, "poll-max-us=N",
-	  "microseconds to spin before sleep, 0 to 1000, default 32",
+	{ "poll-max-us", NULL, "poll-max-us=N", "spin before sleep, 0 to 1000, default 32",
 	  NULL, set_poll, FIELD(poll_max_us) },
-	{ "discard", NULL, "discard=on|off", "let the guest deallocate (holes), default on",
+	{ "discard", NULL, "discard=on|off", "let the guest deallocate, default on",
 	  NULL, set_switch, FIELD(discard) },
 	{ "cache", NULL, "cache=writeback|writethrough|unsafe",
-	  "safe after a flush, at once, or never; default writeback",
+	  "safe on flush (default), at once, never",
 	  NULL, set_cache, FIELD(cache) },
 	{ "transport", NULL, "transport=pci|pci-transitional|mmio",
 	  "how the guest reaches it, default pci",
@@ -180,7 +178,7 @@ static const struct disk_key keys[] = {
 void disk_spec_help(void)
 {
 	for (unsigned i = 0; i < array_size(keys); i++)
-		printf("  %-36s %s\n", keys[i].syntax, keys[i].help);
+		printf("  %-35s  %s\n", keys[i].syntax, keys[i].help);
 }
 
 static bool key_matches(const char *given, const char *name)

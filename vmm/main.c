@@ -115,7 +115,7 @@ static int run_probes(int argc, char **argv)
 static const struct verb verbs[] = {
 	{ "run", "[OPTION]... FILE", "run a virtual machine whose kernel is FILE", run_vm,
 	  options_help },
-	{ "trace", "record|report ...", "record and report where disk requests spend their time",
+	{ "trace", "record|report ...", "tell where disk requests spend their time",
 	  trace_verb_main, trace_verb_help },
 	{ "help", "[COMMAND]", "print help, on a command where one is named", run_help, NULL },
 	{ "features", "", "print the virtio features that disks offer", run_features, NULL },

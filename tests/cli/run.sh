@@ -163,6 +163,12 @@ printed "run --help, whatever else" "Usage: vmm run [OPTION]... [--kernel] FILE"
 	"$vmm" run -d disk.img --help --nonsense
 printed "help run" "Usage: vmm run [OPTION]... [--kernel] FILE" "$vmm" help run
 
+wide=$(for page in help "help run" "help trace" features probes; do
+	# shellcheck disable=SC2086
+	"$vmm" $page | sed -n "s/^.\{81,\}$/vmm $page: &/p"
+done)
+report "help fits a terminal of 80 columns" "$wide"
+
 # Each option and each key of the help stands in the manual as an entry.
 words=$(sed -nE 's/^  (-., )? *(--[a-z-]+).*/\2/p; s/^  ([a-z-]+)\[?=.*/\1/p' "$top/stdout")
 missing=
@@ -217,7 +223,17 @@ wrong=$(diff <(sed -n 's/(\(.*\))$/ \1/p' "$top/stdout" | awk '{ print $1, NF - 
 		/Arguments:/ && mine { print name, /[$]/ ? $0 : NF - 1; mine = 0 }')) || true
 report "the program has each probe once" "$wrong"
 
-# What documents call by name is there, and what is not would be found.
+# What documents point to is there, and what is not would be found.
+tree=$here/../..
+report "all that documents point to is there" \
+	"$("$here/links.pl" "$tree" "$tree"/README.md "$tree"/Documentation/*.md 2>&1)"
+# shellcheck disable=SC2016
+echo '`vmm/x.c`, `x_y()`, `struct x_y` and [x](x.md)' > "$top/points"
+problem=$("$here/links.pl" "$tree" "$top/points" 2>&1)
+[ "$(wc -l <<< "$problem")" != 4 ] || problem=
+report "a document that points to nothing" "$problem"
+
+# What the walk calls by name is there, too.
 walk=$here/../../Documentation/life-of-a-request.md
 report "life-of-a-request.md names what is there" "$("$here/names.pl" "$here/../.." "$walk" 2>&1)"
 for name in "msix_notify()" "hw/msix.c" vmm:publish JOINED_MAX; do
@@ -380,11 +396,11 @@ fixed-buffers=on and aio=sync exclude each other: only io_uring has such buffers
 usage "key without its value" "disk 'disk.img,aio': no value for key 'aio' (how I/O is done, \
 default io_uring); $keys" -k bz -d disk.img,aio
 usage "malformed queue-size" "disk 'disk.img,queue_size=100': bad value for key 'queue_size' \
-(a power of two from 2 to 1024, default 256); $keys" -k bz -d disk.img,queue_size=100
+(a power of two, 2 to 1024, default 256); $keys" -k bz -d disk.img,queue_size=100
 usage "unknown transport" "disk 'disk.img,transport=isa': bad value for key 'transport' \
 (how the guest reaches it, default pci); $keys" -k bz -d disk.img,transport=isa
 usage "malformed serial" "disk 'disk.img,serial=0123456789abcdefghijk': bad value for key \
-'serial' (1 to 20 printable ASCII characters, default none); $keys" \
+'serial' (1 to 20 printable ASCII characters); $keys" \
 	-k bz -d disk.img,serial=0123456789abcdefghijk
 
 # hold read|write: another process holds a lock on disk.img, until release.

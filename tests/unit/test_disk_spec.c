@@ -183,20 +183,20 @@ START_TEST(underscore_and_doubled_commas_in_values)
 }
 END_TEST
 
-#define READONLY_HELP "(open the image for reading only; short: ro)"
+#define READONLY_HELP "(open it for reading only; short: ro)"
 #define AIO_HELP "(how I/O is done, default io_uring)"
-#define SERIAL_HELP "(1 to 20 printable ASCII characters, default none)"
+#define SERIAL_HELP "(1 to 20 printable ASCII characters)"
 #define PACKED_HELP "(offer RING_PACKED, default off)"
-#define POLL_HELP "(microseconds to spin before sleep, 0 to 1000, default 32)"
-#define QUEUES_HELP "(1 to 255, default one a CPU; also: num_queues)"
-#define CACHE_HELP "(safe after a flush, at once, or never; default writeback)"
+#define POLL_HELP "(spin before sleep, 0 to 1000, default 32)"
+#define QUEUES_HELP "(1 to 255, default one a CPU (num_queues))"
+#define CACHE_HELP "(safe on flush (default), at once, never)"
 #define TRANSPORT_HELP "(how the guest reaches it, default pci)"
-#define DISCARD_HELP "(let the guest deallocate (holes), default on)"
-#define DIRECT_HELP "(go past the host's page cache, default off)"
-#define DONTCACHE_HELP "(leave nothing in the page cache, from Linux 6.14, default off)"
+#define DISCARD_HELP "(let the guest deallocate, default on)"
+#define DIRECT_HELP "(go past the page cache, default off)"
+#define DONTCACHE_HELP "(leave nothing in page cache, default off)"
 #define FIXED_BUFFERS_HELP "(pin guest memory for I/O, default off)"
 #define BLOCK_SIZE_HELP "(size of the guest's blocks, default 512)"
-#define QUEUE_SIZE_HELP "(a power of two from 2 to 1024, default 256)"
+#define QUEUE_SIZE_HELP "(a power of two, 2 to 1024, default 256)"
 
 static const struct {
 	const char *spec, *problem;

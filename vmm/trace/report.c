@@ -46,7 +46,7 @@ static const struct option longs[] = {
 void trace_report_help(void)
 {
 	puts("Usage: vmm trace report [OPTION]... FILE\n\n"
-	     "Say where the requests that 'vmm trace record' recorded in FILE spent their time.\n\n"
+	     "Say where the requests that 'vmm trace record' has in FILE spent their time.\n\n"
 	     "      --json           print it as JSON (Documentation/trace.schema.json)\n"
 	     "      --chrome FILE    write all of it for Perfetto and chrome://tracing\n"
 	     "      --svg FILE       draw the layers and the latencies over time\n"
