@@ -693,7 +693,8 @@ static void stop_on_thread(struct io_order *order)
 
 	/* What completed in this round must be published first. */
 	queue->stopping = true;
-	disk_cancelled(queue->blk->disk, queue->thread, &queue->stopping);
+	for (unsigned i = 0; i < queue->fresh; i++)
+		disk_cancel(&queue->requests[i].disk);
 	io_thread_want_flush(queue->thread, &queue->io);
 }
 

@@ -163,7 +163,7 @@ static const struct iovec *step_parts(struct disk_request *request, unsigned *co
 		if (len > DISK_STEP_MAX)
 			break;
 	}
-	if (*count || !request->iov_count)
+	if (*count)
 		return request->iov;
 	return one_part(request, request->iov->iov_base, DISK_STEP_MAX, count);
 }
@@ -235,11 +235,19 @@ static const char *inline_call(const struct disk_request *request)
 	return is_write(request) ? "pwritev2(2)" : "preadv2(2)";
 }
 
-static int step_inline(struct disk_request *request)
+static ssize_t transfer_inline(struct disk_request *request)
 {
 	off_t offset = (off_t)step_offset(request);
 	unsigned count;
 	const struct iovec *iov = step_parts(request, &count);
+
+	if (is_write(request))
+		return pwritev2(request->fd, iov, (int)count, offset, step_flags(request));
+	return preadv2(request->fd, iov, (int)count, offset, step_flags(request));
+}
+
+static int step_inline(struct disk_request *request)
+{
 	ssize_t ret;
 
 	io_thread_call(request->thread, inline_call(request), &request->step);
@@ -247,10 +255,8 @@ static int step_inline(struct disk_request *request)
 		ret = range_inline(request);
 	else if (request->must_sync)
 		ret = fdatasync(request->fd);
-	else if (is_write(request))
-		ret = pwritev2(request->fd, iov, (int)count, offset, step_flags(request));
 	else
-		ret = preadv2(request->fd, iov, (int)count, offset, step_flags(request));
+		ret = transfer_inline(request);
 	io_thread_called(request->thread);
 	return ret < 0 ? -errno : (int)ret;
 }

@@ -116,7 +116,7 @@ struct disk_request {
 	bool has_turn;     /* to make stable */
 	bool synced;       /* by another's turn */
 	bool waits;        /* atomic: for its turn, or for what another has */
-	struct disk_request *next_waiting;
+	struct disk_waiter waiter;
 	struct io_order go_on;
 
 	/* Likewise, with direct I/O. */
@@ -155,7 +155,7 @@ void disk_close(struct disk *disk);
 void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request *request);
 
 /*
- * @cancel, that of some requests on @thread, which is the calling thread, has
- * become true: those that wait for others are done soon.
+ * *request->cancel has become true: if @request, which is on the calling thread or not
+ * in use, waits for others, it is done soon.
  */
-void disk_cancelled(struct disk *disk, struct io_thread *thread, const bool *cancel);
+void disk_cancel(struct disk_request *request);

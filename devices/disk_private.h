@@ -46,7 +46,7 @@ struct disk_direct {
 
 	pthread_mutex_t lock; /* for all that follows */
 	uint32_t free;        /* of the pool, a bit each */
-	struct disk_waiters for_memory, for_range;
+	struct disk_waiter for_memory, for_range;
 	unsigned range_count;
 	struct disk_range range[DISK_RANGES_MAX];
 };

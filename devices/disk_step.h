@@ -42,14 +42,15 @@ struct disk_range {
 	const struct disk_request *owner;
 };
 
-struct disk_waiters {
-	struct disk_request *first, **end;
+/* A circle of those that wait, in order: each request's, and the one that they wait in. */
+struct disk_waiter {
+	struct disk_waiter *next, *prev;
 };
 
 /* Whose turn it is to make stable what was written; why in turns: disk_private.h. */
 struct disk_sync {
 	pthread_mutex_t lock; /* for all that follows */
 	bool busy;
-	struct disk_waiters waiting; /* for the next turn */
-	struct disk_waiters covered; /* by the present one */
+	struct disk_waiter waiting; /* for the next turn */
+	struct disk_waiter covered; /* by the present one */
 };

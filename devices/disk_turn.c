@@ -9,39 +9,46 @@
 
 /* --- Waiting --- */
 
-static void waiters_init(struct disk_waiters *waiters)
+static void waiters_init(struct disk_waiter *all)
 {
-	waiters->first = NULL;
-	waiters->end = &waiters->first;
+	all->next = all->prev = all;
+}
+
+/* NULL: nobody waits. */
+static struct disk_request *first(const struct disk_waiter *all)
+{
+	return all->next == all ? NULL : container_of(all->next, struct disk_request, waiter);
 }
 
 /* All of @from, to the end of @to. */
-static void move_all(struct disk_waiters *to, struct disk_waiters *from)
+static void move_all(struct disk_waiter *to, struct disk_waiter *from)
 {
-	if (!from->first)
+	if (!first(from))
 		return;
-	*to->end = from->first;
-	to->end = from->end;
+	from->next->prev = to->prev;
+	to->prev->next = from->next;
+	from->prev->next = to;
+	to->prev = from->prev;
 	waiters_init(from);
 }
 
-static void wait_in(struct disk_waiters *waiters, struct disk_request *request)
+static void wait_in(struct disk_waiter *all, struct disk_request *request)
 {
+	struct disk_waiter *waiter = &request->waiter;
+
 	store_relaxed(&request->waits, true);
-	request->next_waiting = NULL;
-	*waiters->end = request;
-	waiters->end = &request->next_waiting;
+	*waiter = (struct disk_waiter){ all, all->prev };
+	all->prev->next = waiter;
+	all->prev = waiter;
 }
 
-static struct disk_request *take_out(struct disk_waiters *waiters, struct disk_request **at)
+static void take_out(struct disk_request *request)
 {
-	struct disk_request *request = *at;
+	struct disk_waiter *waiter = &request->waiter;
 
 	store_relaxed(&request->waits, false);
-	*at = request->next_waiting;
-	if (!*at)
-		waiters->end = at;
-	return request;
+	waiter->prev->next = waiter->next;
+	waiter->next->prev = waiter->prev;
 }
 
 /* On the request's own thread: its step begins again. */
@@ -88,11 +95,10 @@ static void have(struct disk_direct *direct, struct disk_request *request)
 /* Strictly in order: a long one must not wait while brief ones keep coming. */
 static void serve_ranges(struct disk_direct *direct, struct io_thread *thread)
 {
-	struct disk_waiters *waiters = &direct->for_range;
+	struct disk_request *request;
 
-	while (waiters->first && may_have(direct, &waiters->first->range)) {
-		struct disk_request *request = take_out(waiters, &waiters->first);
-
+	while ((request = first(&direct->for_range)) && may_have(direct, &request->range)) {
+		take_out(request);
 		have(direct, request);
 		wake(thread, request);
 	}
@@ -142,7 +148,7 @@ bool disk_turn_take_range(struct disk_request *request, uint64_t start, uint64_t
 	end_without_range(request);
 	request->range = (struct disk_range){ start, end, request };
 	pthread_mutex_lock(&direct->lock);
-	mine = !direct->for_range.first && may_have(direct, &request->range);
+	mine = !first(&direct->for_range) && may_have(direct, &request->range);
 	if (mine)
 		have(direct, request);
 	else
@@ -195,15 +201,15 @@ void disk_turn_give_memory(struct disk_request *request)
 {
 	struct disk_direct *direct = request->disk->direct;
 	uint8_t *memory = request->bounce.memory;
+	struct disk_request *next;
 
 	if (!memory)
 		return;
 	request->bounce.memory = NULL;
 	pthread_mutex_lock(&direct->lock);
-	if (direct->for_memory.first) {
-		struct disk_request *next = take_out(&direct->for_memory,
-						     &direct->for_memory.first);
-
+	next = first(&direct->for_memory);
+	if (next) {
+		take_out(next);
 		next->bounce.memory = memory;
 		wake(request->thread, next);
 	} else {
@@ -250,12 +256,12 @@ bool disk_sync_take(struct disk_request *request)
 /* The first that waits has the turn, and all that wait with it are covered by it. */
 static void next_turn(struct disk_sync *sync, struct io_thread *thread)
 {
-	struct disk_request *request;
+	struct disk_request *request = first(&sync->waiting);
 
-	sync->busy = sync->waiting.first;
-	if (!sync->busy)
+	sync->busy = request;
+	if (!request)
 		return;
-	request = take_out(&sync->waiting, &sync->waiting.first);
+	take_out(request);
 	request->has_turn = true;
 	move_all(&sync->covered, &sync->waiting);
 	wake(thread, request);
@@ -264,14 +270,14 @@ static void next_turn(struct disk_sync *sync, struct io_thread *thread)
 void disk_sync_give(struct disk_request *request, bool done)
 {
 	struct disk_sync *sync = &request->disk->sync;
+	struct disk_request *covered;
 
 	if (!request->has_turn)
 		return;
 	request->has_turn = false;
 	pthread_mutex_lock(&sync->lock);
-	while (done && sync->covered.first) {
-		struct disk_request *covered = take_out(&sync->covered, &sync->covered.first);
-
+	while (done && (covered = first(&sync->covered))) {
+		take_out(covered);
 		covered->synced = true;
 		wake(request->thread, covered);
 	}
@@ -282,35 +288,25 @@ void disk_sync_give(struct disk_request *request, bool done)
 
 /* --- Stop --- */
 
-static void wake_cancelled(struct disk_waiters *waiters, struct io_thread *thread,
-			   const bool *cancel)
+/* The stop of a queue asks for each of its own: to walk by those of all queues takes long. */
+void disk_cancel(struct disk_request *request)
 {
-	struct disk_request **at = &waiters->first;
+	struct disk *disk = request->disk;
+	pthread_mutex_t *lock;
 
-	while (*at)
-		if ((*at)->cancel == cancel)
-			wake(thread, take_out(waiters, at));
-		else
-			at = &(*at)->next_waiting;
-}
-
-void disk_cancelled(struct disk *disk, struct io_thread *thread, const bool *cancel)
-{
-	struct disk_direct *direct = disk->direct;
-	struct disk_sync *sync = &disk->sync;
-
-	pthread_mutex_lock(&sync->lock);
-	wake_cancelled(&sync->waiting, thread, cancel);
-	wake_cancelled(&sync->covered, thread, cancel);
-	pthread_mutex_unlock(&sync->lock);
-	if (!direct)
+	/* Others may end its wait, but it begins on this thread alone. */
+	if (!load_relaxed(&request->waits))
 		return;
-	pthread_mutex_lock(&direct->lock);
-	wake_cancelled(&direct->for_memory, thread, cancel);
-	wake_cancelled(&direct->for_range, thread, cancel);
-	/* What is first now may have been waiting for its place only. */
-	serve_ranges(direct, thread);
-	pthread_mutex_unlock(&direct->lock);
+	lock = request->must_sync ? &disk->sync.lock : &disk->direct->lock;
+	pthread_mutex_lock(lock);
+	if (request->waits) {
+		take_out(request);
+		go_on(request);
+		/* What is first now may have been waiting for its place only. */
+		if (!request->must_sync)
+			serve_ranges(disk->direct, request->thread);
+	}
+	pthread_mutex_unlock(lock);
 }
 
 /* --- Life --- */

@@ -242,6 +242,11 @@ static void begin(const struct kind *kind, const struct fault_direct *host, size
 	ck_assert_int_eq(io_thread_create(&threads[1], &thread), 0);
 }
 
+static bool is_empty(const struct disk_waiter *all)
+{
+	return all->next == all;
+}
+
 /* Nothing is left in use. */
 static void end(void)
 {
@@ -250,8 +255,7 @@ static void end(void)
 	ck_assert_uint_eq(disk.direct->free, ~0u);
 	ck_assert_uint_eq(disk.direct->range_count, 0);
 	ck_assert_uint_eq(disk.direct->without_range, 0);
-	ck_assert_ptr_null(disk.direct->for_memory.first);
-	ck_assert_ptr_null(disk.direct->for_range.first);
+	ck_assert(is_empty(&disk.direct->for_memory) && is_empty(&disk.direct->for_range));
 	disk_close(&disk);
 }
 
@@ -603,7 +607,7 @@ static void cancel_job(void *opaque)
 	struct job *job = opaque;
 
 	job->cancel = true;
-	disk_cancelled(&disk, job->thread, &job->cancel);
+	disk_cancel(&job->request);
 }
 
 static bool is_done(const struct job *job)
@@ -801,7 +805,7 @@ static void waits_for_range(unsigned count)
 	while (!waits && fault_count(FAULT_WRITE) < count) {
 		must(clock_ns() < deadline);
 		pthread_mutex_lock(&disk.direct->lock);
-		waits = disk.direct->for_range.first;
+		waits = !is_empty(&disk.direct->for_range);
 		pthread_mutex_unlock(&disk.direct->lock);
 	}
 }
@@ -1009,7 +1013,8 @@ static void end_plain(void)
 {
 	io_thread_destroy(threads[0]);
 	io_thread_destroy(threads[1]);
-	ck_assert(!disk.sync.busy && !disk.sync.waiting.first && !disk.sync.covered.first);
+	ck_assert(!disk.sync.busy && is_empty(&disk.sync.waiting) &&
+		  is_empty(&disk.sync.covered));
 	disk_close(&disk);
 }
 
@@ -1036,7 +1041,8 @@ static void wait_for_turns(unsigned count)
 		must(clock_ns() < deadline);
 		n = 0;
 		pthread_mutex_lock(&disk.sync.lock);
-		for (struct disk_request *r = disk.sync.waiting.first; r; r = r->next_waiting)
+		for (struct disk_waiter *w = disk.sync.waiting.next; w != &disk.sync.waiting;
+		     w = w->next)
 			n++;
 		pthread_mutex_unlock(&disk.sync.lock);
 	} while (n < count);
@@ -1156,7 +1162,7 @@ static bool waits_for_turn(void)
 	bool waits;
 
 	pthread_mutex_lock(&disk.sync.lock);
-	waits = disk.sync.waiting.first;
+	waits = !is_empty(&disk.sync.waiting);
 	pthread_mutex_unlock(&disk.sync.lock);
 	return waits;
 }
@@ -1244,6 +1250,65 @@ START_TEST(stopped_before_a_sync)
 		}
 		end_plain();
 	}
+}
+END_TEST
+
+/* So many wait for their turn; the last ones are stopped. */
+#define CROWD 50000
+#define STOPPED 500
+
+static struct {
+	struct disk_request request[CROWD];
+	bool cancel[2]; /* of the others, of the stopped */
+	uint64_t began, waits, stopped;
+	unsigned done; /* atomic */
+} crowd;
+
+static void crowd_done(struct disk_request *request, int result)
+{
+	must(result == (*request->cancel ? -ECANCELED : 0));
+	__atomic_fetch_add(&crowd.done, 1, __ATOMIC_RELEASE);
+}
+
+static void crowd_starts(void *opaque)
+{
+	(void)opaque;
+	crowd.began = clock_ns();
+	for (unsigned i = 0; i < CROWD; i++) {
+		crowd.request[i] = (struct disk_request){
+			.op = DISK_FLUSH, .done = crowd_done,
+			.cancel = &crowd.cancel[i >= CROWD - STOPPED],
+		};
+		disk_queue(&disk, threads[0], &crowd.request[i]);
+	}
+	crowd.waits = clock_ns();
+	crowd.cancel[1] = true;
+	for (unsigned i = CROWD - STOPPED; i < CROWD; i++)
+		disk_cancel(&crowd.request[i]);
+	crowd.stopped = clock_ns();
+}
+
+static void wait_for_crowd(unsigned done)
+{
+	uint64_t deadline = clock_ns() + DEADLINE_MS * NS_PER_MS;
+
+	while (load_acquire(&crowd.done) < done)
+		must(clock_ns() < deadline);
+}
+
+/* Who stops is not kept by those of other queues, of which there may be many. */
+START_TEST(stopped_in_a_crowd)
+{
+	struct disk_request holder;
+
+	begin_plain(&kinds[0]);
+	on_thread(threads[0], hold_turn, &holder);
+	on_thread(threads[0], crowd_starts, NULL);
+	wait_for_crowd(STOPPED);
+	ck_assert_uint_lt(crowd.stopped - crowd.waits, crowd.waits - crowd.began);
+	on_thread(threads[0], let_turn_go, &holder);
+	wait_for_crowd(CROWD);
+	end_plain();
 }
 END_TEST
 
@@ -1355,6 +1420,7 @@ int main(void)
 		waiting_behind_the_stopped, waiting_for_a_long_one, host_was_wrong, host_was_wrong_in_memory,
 		host_was_wrong_meanwhile, bounced_in_pieces, less_than_a_block, resized, shrinks_meanwhile,
 		one_sync_for_all, turns_of_two_threads, late_for_a_sync, told_once, stopped_before_a_sync,
+		stopped_in_a_crowd,
 		page_cache, dontcache_refused,
 	};
 	Suite *suite = suite_create("disk_direct");
