@@ -481,7 +481,7 @@ case_no_tracefs() {
 case_not_root() {
 	load randread/4k/4/1
 	chmod 777 .
-	refused "vmm: no VM is called '$vm'*" \
+	refused "vmm: no VM is called '$vm'; none of yours runs" \
 		"${nobody[@]}" "$vmm" trace record "$vm"
 	refused "vmm: PID $pid: Permission denied" \
 		"${nobody[@]}" "$vmm" trace record "$pid"

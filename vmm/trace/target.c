@@ -169,8 +169,10 @@ static int not_one(const char *name, unsigned found, const char *running)
 {
 	if (found)
 		log_error("%u VMs are called '%s': say which by its PID", found, name);
+	else if (*running)
+		log_error("no VM is called '%s'", name);
 	else
-		log_error("no VM is called '%s'%s", name, *running ? "" : "; none runs");
+		log_error("no VM is called '%s'; none%s runs", name, geteuid() ? " of yours" : "");
 	if (*running)
 		log_error("running: %s", running);
 	return found ? -EINVAL : -ESRCH;
