@@ -80,7 +80,7 @@ static void count_requests(struct trace_group *group, const struct order *order)
 
 static bool is_full(const struct trace_request *request)
 {
-	return request->doorbell == TRACE_DOORBELL_OWN && request->interrupt == TRACE_INTERRUPT_OWN;
+	return request->doorbell == TRACE_OWN && request->interrupt == TRACE_OWN;
 }
 
 static void sum_wholes(struct trace_group *group, const struct order *order, uint64_t *time)

@@ -375,58 +375,49 @@ static int find_disks(struct guest_join *join)
 
 /* --- The join. --- */
 
-static void take_away(struct trace *trace, struct trace_request *request, enum trace_stamp stamp)
-{
-	if (request->t[stamp])
-		trace->counters.stamp[stamp]--;
-	request->t[stamp] = 0;
-}
-
 /*
  * What lies before the issue by no more than the error lies at it.  A doorbell before
  * that was rung for another request.
  */
-static void set_issue(struct guest_join *join, struct trace_request *request, uint64_t issue)
+static void set_issue(struct trace_request *request, uint64_t issue, uint64_t error)
 {
 	bool foreign = false;
 
 	for (unsigned i = TRACE_EXIT; i <= TRACE_POP; i++) {
 		if (!request->t[i] || request->t[i] >= issue)
 			continue;
-		if (request->t[i] + join->guest->error >= issue)
+		if (request->t[i] + error >= issue)
 			issue = request->t[i];
 		else
 			foreign = true;
 	}
 	for (unsigned i = TRACE_EXIT; foreign && i < TRACE_POP; i++)
-		take_away(join->trace, request, i);
+		request->t[i] = 0;
 	if (foreign) {
-		request->doorbell = TRACE_DOORBELL_POLLED;
+		request->doorbell = TRACE_POLLED;
 		request->bell_tid = 0;
 	}
 	request->t[TRACE_ISSUE] = issue;
-	join->trace->counters.stamp[TRACE_ISSUE]++;
 }
 
 /* Likewise: an interrupt after the end was not what told the guest. */
-static void set_done(struct guest_join *join, struct trace_request *request, uint64_t done)
+static void set_done(struct trace_request *request, uint64_t done, uint64_t error)
 {
 	bool foreign = false;
 
 	for (unsigned i = TRACE_ENTRY; i >= TRACE_PUSH; i--) {
 		if (!request->t[i] || request->t[i] <= done)
 			continue;
-		if (request->t[i] <= done + join->guest->error || i <= TRACE_PUBLISH)
+		if (request->t[i] <= done + error || i <= TRACE_PUBLISH)
 			done = request->t[i];
 		else
 			foreign = true;
 	}
 	for (unsigned i = TRACE_INTERRUPT; foreign && i <= TRACE_ENTRY; i++)
-		take_away(join->trace, request, i);
+		request->t[i] = 0;
 	if (foreign)
-		request->interrupt = TRACE_INTERRUPT_COALESCED;
+		request->interrupt = TRACE_COALESCED;
 	request->t[TRACE_DONE] = done;
-	join->trace->counters.stamp[TRACE_DONE]++;
 }
 
 static void claim(struct guest_join *join, const struct interval *interval)
@@ -460,8 +451,8 @@ static void fill_in(struct guest_join *join)
 
 		if (!entry->claim || entry->disputed)
 			continue;
-		set_issue(join, entry->request, entry->claim->issue);
-		set_done(join, entry->request, entry->claim->done);
+		set_issue(entry->request, entry->claim->issue, join->guest->error);
+		set_done(entry->request, entry->claim->done, join->guest->error);
 		join->guest->joined++;
 	}
 }

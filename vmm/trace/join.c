@@ -206,7 +206,7 @@ static void join_pop(struct join *join, struct join_thread *thread)
 		.len = (uint32_t)arg[6],
 		.tid = event->tid,
 		.vcpu = TRACE_NO_VCPU,
-		.interrupt = TRACE_INTERRUPT_UNKNOWN,
+		.interrupt = TRACE_UNKNOWN,
 	};
 	numbers_add(join, &queue->request, (uint32_t)join->trace->request_count - 1);
 	queue->told.tid = event->tid;
@@ -466,7 +466,6 @@ static void check_stamps(struct trace_counters *counters, struct trace_request *
 			counters->disordered++;
 		}
 		last = max(last, request->t[i]);
-		counters->stamp[i] += request->t[i] != 0;
 	}
 }
 

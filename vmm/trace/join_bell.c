@@ -174,7 +174,7 @@ void join_own_bell(struct join *join, struct join_thread *thread, struct join_qu
 		   struct trace_request *request)
 {
 	if (queue->bell.time) {
-		request->doorbell = TRACE_DOORBELL_OWN;
+		request->doorbell = TRACE_OWN;
 		request->t[TRACE_EXIT] = queue->bell.exit;
 		request->t[TRACE_DOORBELL] = queue->bell.time;
 		request->bell_tid = queue->bell.tid;
@@ -183,10 +183,10 @@ void join_own_bell(struct join *join, struct join_thread *thread, struct join_qu
 		queue->bell.time = queue->later.time = 0;
 		queue->own_round = thread->round;
 	} else if (queue->own_round == thread->round) {
-		request->doorbell = TRACE_DOORBELL_COALESCED;
+		request->doorbell = TRACE_COALESCED;
 	} else if (join->in_loss || thread->round == 1 || queue->orphan_round == thread->round) {
-		request->doorbell = TRACE_DOORBELL_UNKNOWN;
+		request->doorbell = TRACE_UNKNOWN;
 	} else {
-		request->doorbell = TRACE_DOORBELL_POLLED;
+		request->doorbell = TRACE_POLLED;
 	}
 }
