@@ -43,8 +43,8 @@ void join_publish(struct join *join, struct join_thread *thread)
 	join_end_round(thread);
 	if (!queue)
 		return;
-	queue->told.publishes++;
-	queue->told.suppressed += !arg[3];
+	queue->result.publishes++;
+	queue->result.suppressed += !arg[3];
 	batch = queue->pushed;
 	queue->pushed = queue->batch;
 	queue->pushed.count = 0;
@@ -84,11 +84,11 @@ void join_interrupt(struct join *join, struct join_thread *thread)
 	if (queue->batch_is_known)
 		owner = queue->batch.at[queue->batch_first];
 	if (arg[2] > HOW_SENT_MAX) {
-		queue->told.held++;
+		queue->result.held++;
 		if (queue->batch_is_known)
 			hold(join, queue);
 	} else {
-		queue->told.interrupts++;
+		queue->result.interrupts++;
 		thread->delivery = (struct join_delivery){
 			.stage = JOIN_SENT,
 			.request = owner,
