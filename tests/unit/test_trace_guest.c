@@ -689,38 +689,19 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("trace_guest");
-	TCase *join = tcase_create("join");
-	const TTest *const tests[] = {
-		truth_in_tracefs,
-		truth_in_trace_cmd,
-		equal_requests_are_left_alone,
-		a_mirror_is_not_guessed,
-		devices_are_learnt,
-		half_a_disk_is_none,
-		partial_requests_are_left_alone,
-		requests_at_the_ends,
-		requeued_requests_begin_again,
-		foreign_doorbells_are_taken_away,
-		foreign_interrupts_are_taken_away,
-		the_error_is_the_residual,
-		no_pairs_of_clocks,
-		no_clocks,
-		clocks_that_took_long,
-		clocks_that_disagree,
-		no_offset_of_the_tsc,
-		another_clock,
-		no_events,
-		noise_is_harmless,
-		many_requests_at_once,
-		what_came_of_it,
-		recording_of_an_amd_host,
-	};
 
 	unit_tcase(suite, "lines", lines_of_both_programs, lines_of_every_operation,
 		   lines_of_strange_tasks, lines_that_make_no_sense);
-	tcase_add_checked_fixture(join, setup, teardown);
-	for (size_t i = 0; i < array_size(tests); i++)
-		tcase_add_test(join, tests[i]);
-	suite_add_tcase(suite, join);
+	unit_tcase_with(suite, "join", setup, teardown,
+			truth_in_tracefs, truth_in_trace_cmd,
+			equal_requests_are_left_alone, a_mirror_is_not_guessed,
+			devices_are_learnt, half_a_disk_is_none,
+			partial_requests_are_left_alone, requests_at_the_ends,
+			requeued_requests_begin_again, foreign_doorbells_are_taken_away,
+			foreign_interrupts_are_taken_away, the_error_is_the_residual,
+			no_pairs_of_clocks, no_clocks, clocks_that_took_long,
+			clocks_that_disagree, no_offset_of_the_tsc, another_clock,
+			no_events, noise_is_harmless, many_requests_at_once,
+			what_came_of_it, recording_of_an_amd_host);
 	return unit_run(suite);
 }

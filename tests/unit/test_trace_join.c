@@ -1116,57 +1116,29 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("trace_join");
-	const TTest *const tests[] = {
-		layers_are_exact,
-		spans_are_of_threads,
-		first_pop_owns_the_doorbell,
-		awake_thread_has_no_wake_up,
-		wake_up_for_another_reason,
-		late_doorbell_owns_nothing,
-		second_doorbell_waits_for_nothing,
-		doorbell_after_a_late_one,
-		doorbell_before_the_recording,
-		doorbell_that_nobody_wrote,
-		queues_and_disks_are_told_apart,
-		shared_address,
-		shared_address_with_data,
-		address_moves,
-		doorbell_by_an_exit_counts_once,
-		doorbell_by_the_exit_probe_alone,
-		fast_mmio,
-		first_of_a_batch_owns_the_interrupt,
-		interrupts_suppressed_and_held,
-		other_interrupts_are_not_mixed_in,
-		interrupt_line,
-		one_injection_for_two,
-		posted_interrupts,
-		both_ends_of_the_recording,
-		lost_events_tear_what_is_under_way,
-		lost_events_never_mix_requests,
-		lost_events_of_another_cpu,
-		lost_events_on_two_cpus,
-		lost_events_hide_an_owner,
-		gap_in_the_numbers,
-		publish_missing,
-		lines_in_any_order,
-		requests_without_a_disk,
-		metadata,
-		text_that_is_no_recording,
-		names_may_be_anything,
-		broken_lines_are_counted,
-		implausible_numbers,
-		mutated_text,
-		queue_starts_while_it_is_seen,
-		posted_after_it_is_injected,
-		submitted_after_they_are_published,
-		much_of_everything,
-	};
-	TCase *tcase = tcase_create("trace_join");
 
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
+	unit_tcase_with(suite, "trace_join", setup, teardown,
+			layers_are_exact, spans_are_of_threads,
+			first_pop_owns_the_doorbell, awake_thread_has_no_wake_up,
+			wake_up_for_another_reason, late_doorbell_owns_nothing,
+			second_doorbell_waits_for_nothing, doorbell_after_a_late_one,
+			doorbell_before_the_recording, doorbell_that_nobody_wrote,
+			queues_and_disks_are_told_apart, shared_address,
+			shared_address_with_data, address_moves,
+			doorbell_by_an_exit_counts_once,
+			doorbell_by_the_exit_probe_alone, fast_mmio,
+			first_of_a_batch_owns_the_interrupt,
+			interrupts_suppressed_and_held,
+			other_interrupts_are_not_mixed_in, interrupt_line,
+			one_injection_for_two, posted_interrupts,
+			both_ends_of_the_recording, lost_events_tear_what_is_under_way,
+			lost_events_never_mix_requests, lost_events_of_another_cpu,
+			lost_events_on_two_cpus, lost_events_hide_an_owner,
+			gap_in_the_numbers, publish_missing, lines_in_any_order,
+			requests_without_a_disk, metadata, text_that_is_no_recording,
+			names_may_be_anything, broken_lines_are_counted,
+			implausible_numbers, mutated_text, queue_starts_while_it_is_seen,
+			posted_after_it_is_injected, submitted_after_they_are_published,
+			much_of_everything);
 	return unit_run(suite);
 }

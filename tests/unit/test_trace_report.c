@@ -339,25 +339,12 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("trace_report");
-	const TTest *const tests[] = {
-		percentiles_are_exact,
-		one_request,
-		delay_appears_where_it_was,
-		layers_with_the_guest,
-		groups_are_by_disk_and_operation,
-		times_have_three_figures,
-		report_in_text,
-		report_warns_of_losses,
-		report_of_no_whole_request,
-		report_of_a_disk_without_requests,
-		report_of_large_numbers,
-	};
-	TCase *tcase = tcase_create("trace_report");
 
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
+	unit_tcase_with(suite, "trace_report", setup, teardown,
+			percentiles_are_exact, one_request, delay_appears_where_it_was,
+			layers_with_the_guest, groups_are_by_disk_and_operation,
+			times_have_three_figures, report_in_text, report_warns_of_losses,
+			report_of_no_whole_request, report_of_a_disk_without_requests,
+			report_of_large_numbers);
 	return unit_run(suite);
 }
