@@ -493,11 +493,11 @@ static int compare_spans(const void *left, const void *right)
 {
 	const struct trace_span *l = left, *r = right;
 
-	if (l->thread != r->thread)
-		return l->thread < r->thread ? -1 : 1;
-	if (l->kind != r->kind)
-		return l->kind < r->kind ? -1 : 1;
-	return l->begin < r->begin ? -1 : l->begin > r->begin;
+	int order = compare_numbers(l->thread, r->thread);
+
+	if (!order)
+		order = compare_numbers(l->kind, r->kind);
+	return order ? order : compare_numbers(l->begin, r->begin);
 }
 
 static int finish(struct join *join)
