@@ -17,6 +17,8 @@ static void write_text(FILE *file, const char *text)
 			fprintf(file, "\\%c", *text);
 		else if (iscntrl((unsigned char)*text))
 			fprintf(file, "\\u%04x", *text);
+		else if (len == 1)
+			putc(*text, file); /* nearly all; fwrite(3) takes five times as long */
 		else if (len)
 			fwrite(text, 1, len, file);
 		else

@@ -87,7 +87,7 @@ START_TEST(layers_and_flows)
 	struct trace_request requests[] = {
 		{ .op = 0, .seq = 7, .sector = 8, .len = 4096, .bell_tid = 101, .vcpu = 0 },
 		{ .op = 4, .disk = 1, .queue = 1, .vcpu = TRACE_NO_VCPU,
-		  .doorbell = TRACE_DOORBELL_POLLED, .interrupt = TRACE_INTERRUPT_SUPPRESSED },
+		  .doorbell = TRACE_POLLED, .interrupt = TRACE_SUPPRESSED },
 	};
 	struct trace trace = { .request = requests, .request_count = 2 };
 
@@ -127,8 +127,8 @@ static struct trace_request plain(uint64_t pop, uint64_t publish)
 {
 	struct trace_request request = {
 		.vcpu = TRACE_NO_VCPU,
-		.doorbell = TRACE_DOORBELL_COALESCED,
-		.interrupt = TRACE_INTERRUPT_COALESCED,
+		.doorbell = TRACE_COALESCED,
+		.interrupt = TRACE_COALESCED,
 	};
 
 	request.t[TRACE_POP] = BEGIN + pop;
@@ -195,11 +195,11 @@ START_TEST(marks_do_not_overlap)
 	struct trace trace = { .request = requests, .request_count = 2 };
 
 	for (unsigned i = 0; i < 2; i++) {
-		requests[i].doorbell = TRACE_DOORBELL_OWN;
+		requests[i].doorbell = TRACE_OWN;
 		requests[i].bell_tid = 100;
 		requests[i].t[TRACE_DOORBELL] = BEGIN + 10 + i;
 		requests[i].t[TRACE_WAKING] = BEGIN + 50 + i;
-		requests[i].interrupt = TRACE_INTERRUPT_OWN;
+		requests[i].interrupt = TRACE_OWN;
 		requests[i].t[TRACE_INTERRUPT] = BEGIN + 300 + i;
 	}
 	/* Delivered at once, and nobody knows to whom. */

@@ -95,8 +95,8 @@ START_TEST(layers_are_exact)
 	}
 	ck_assert_uint_eq(trace_whole(r), sum);
 	ck_assert_uint_eq(trace_whole(r), 16383);
-	ck_assert_uint_eq(r->doorbell, TRACE_DOORBELL_OWN);
-	ck_assert_uint_eq(r->interrupt, TRACE_INTERRUPT_OWN);
+	ck_assert_uint_eq(r->doorbell, TRACE_OWN);
+	ck_assert_uint_eq(r->interrupt, TRACE_OWN);
 	ck_assert_uint_eq(r->bell_tid, TEXT_VCPU);
 	ck_assert_uint_eq(r->tid, TEXT_IO);
 	ck_assert_uint_eq(r->vcpu, 0);
@@ -161,10 +161,10 @@ START_TEST(first_pop_owns_the_doorbell)
 	text_load(&trace);
 
 	ck_assert_uint_eq(trace.request_count, 4);
-	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_DOORBELL_OWN);
-	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_DOORBELL_COALESCED);
-	ck_assert_uint_eq(request(0, 0, 2)->doorbell, TRACE_DOORBELL_COALESCED);
-	ck_assert_uint_eq(request(0, 0, 3)->doorbell, TRACE_DOORBELL_POLLED);
+	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_OWN);
+	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_COALESCED);
+	ck_assert_uint_eq(request(0, 0, 2)->doorbell, TRACE_COALESCED);
+	ck_assert_uint_eq(request(0, 0, 3)->doorbell, TRACE_POLLED);
 	assert_stamp(request(0, 0, 0), TRACE_DOORBELL, 1000);
 	for (unsigned seq = 1; seq < 4; seq++) {
 		assert_stamp(request(0, 0, seq), TRACE_DOORBELL, NONE);
@@ -188,7 +188,7 @@ START_TEST(awake_thread_has_no_wake_up)
 	text_see(7100, 0, 0);
 	text_request(8000, 0, 0, 1, 0);
 	text_load(&trace);
-	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_DOORBELL_OWN);
+	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_OWN);
 	assert_stamp(request(0, 0, 1), TRACE_DOORBELL, 7000);
 	assert_stamp(request(0, 0, 1), TRACE_WAKING, NONE);
 	assert_stamp(request(0, 0, 1), TRACE_RUNNING, NONE);
@@ -206,7 +206,7 @@ START_TEST(wake_up_for_another_reason)
 	text_see(310, 0, 0);
 	text_request(400, 0, 0, 0, 0);
 	text_load(&trace);
-	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_DOORBELL_OWN);
+	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_OWN);
 	assert_stamp(request(0, 0, 0), TRACE_WAKING, NONE);
 	assert_stamp(request(0, 0, 0), TRACE_RUNNING, 300);
 }
@@ -224,7 +224,7 @@ START_TEST(late_doorbell_owns_nothing)
 	text_wake_up(9000, 9001);
 	text_request(10000, 0, 0, 1, 0);
 	text_load(&trace);
-	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_DOORBELL_POLLED);
+	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_POLLED);
 	ck_assert_uint_eq(trace.queue[0].doorbells, 1);
 	ck_assert_uint_eq(trace.queue[0].doorbells_idle, 1);
 }
@@ -243,7 +243,7 @@ START_TEST(second_doorbell_waits_for_nothing)
 	text_request(9000, 0, 0, 1, 0);
 	text_load(&trace);
 	assert_stamp(request(0, 0, 0), TRACE_DOORBELL, 1000);
-	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_DOORBELL_POLLED);
+	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_POLLED);
 	ck_assert_uint_eq(trace.queue[0].doorbells, 2);
 	ck_assert_uint_eq(trace.queue[0].doorbells_extra, 1);
 }
@@ -261,7 +261,7 @@ START_TEST(doorbell_after_a_late_one)
 	text_see(1600, 0, 0);
 	text_request(2000, 0, 0, 0, 0);
 	text_load(&trace);
-	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_DOORBELL_OWN);
+	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_OWN);
 	assert_stamp(request(0, 0, 0), TRACE_DOORBELL, 1200);
 	ck_assert_uint_eq(trace.queue[0].doorbells_idle, 1);
 	ck_assert_uint_eq(trace.queue[0].doorbells_extra, 0);
@@ -276,8 +276,8 @@ START_TEST(doorbell_before_the_recording)
 	text_see(11000, 0, 0);
 	text_request(12000, 0, 0, 1, 0);
 	text_load(&trace);
-	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_DOORBELL_UNKNOWN);
-	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_DOORBELL_UNKNOWN);
+	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_UNKNOWN);
+	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_UNKNOWN);
 }
 END_TEST
 
@@ -292,8 +292,8 @@ START_TEST(doorbell_that_nobody_wrote)
 	text_see(11000, 0, 0);
 	text_request(12000, 0, 0, 1, 0);
 	text_load(&trace);
-	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_DOORBELL_OWN);
-	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_DOORBELL_UNKNOWN);
+	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_OWN);
+	ck_assert_uint_eq(request(0, 0, 1)->doorbell, TRACE_UNKNOWN);
 }
 END_TEST
 
@@ -321,7 +321,7 @@ START_TEST(queues_and_disks_are_told_apart)
 	for (unsigned i = 0; i < 4; i++) {
 		const struct trace_request *r = request(id[i][0], id[i][1], 5);
 
-		ck_assert_uint_eq(r->doorbell, TRACE_DOORBELL_OWN);
+		ck_assert_uint_eq(r->doorbell, TRACE_OWN);
 		assert_stamp(r, TRACE_DOORBELL, 1000 + 10 * i);
 		assert_stamp(r, TRACE_POP, 4000 + 10 * (3 - i));
 		assert_stamp(r, TRACE_PUSH, 5000 + 10 * i);
@@ -382,7 +382,7 @@ START_TEST(shared_address_with_data)
 	text_publish(2030, 0, 0, 1, 0);
 	text_load(&trace);
 	assert_stamp(request(0, 1, 0), TRACE_DOORBELL, 1000);
-	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_DOORBELL_POLLED);
+	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_POLLED);
 }
 END_TEST
 
@@ -481,13 +481,13 @@ START_TEST(first_of_a_batch_owns_the_interrupt)
 	text_deliver(3002, 3003, 1, 33);
 	text_load(&trace);
 
-	ck_assert_uint_eq(request(0, 0, 2)->interrupt, TRACE_INTERRUPT_OWN);
+	ck_assert_uint_eq(request(0, 0, 2)->interrupt, TRACE_OWN);
 	assert_stamp(request(0, 0, 2), TRACE_INTERRUPT, 3001);
 	assert_stamp(request(0, 0, 2), TRACE_ROUTED, 3002);
 	assert_stamp(request(0, 0, 2), TRACE_ACCEPT, 3003);
 	ck_assert_uint_eq(request(0, 0, 2)->vcpu, 1);
 	for (unsigned i = 0; i < 2; i++) {
-		ck_assert_uint_eq(request(0, 0, i)->interrupt, TRACE_INTERRUPT_COALESCED);
+		ck_assert_uint_eq(request(0, 0, i)->interrupt, TRACE_COALESCED);
 		assert_stamp(request(0, 0, i), TRACE_PUBLISH, 3000);
 		assert_stamp(request(0, 0, i), TRACE_INTERRUPT, NONE);
 		ck_assert_uint_eq(trace_last(request(0, 0, i)), TRACE_PUBLISH);
@@ -505,9 +505,9 @@ START_TEST(interrupts_suppressed_and_held)
 		text_interrupt(10000 * how + 6000, 0, 0, how, 33);
 	}
 	text_load(&trace);
-	ck_assert_uint_eq(request(0, 0, 0)->interrupt, TRACE_INTERRUPT_SUPPRESSED);
+	ck_assert_uint_eq(request(0, 0, 0)->interrupt, TRACE_SUPPRESSED);
 	for (unsigned how = 2; how <= 5; how++) {
-		ck_assert_uint_eq(request(0, 0, how)->interrupt, TRACE_INTERRUPT_HELD);
+		ck_assert_uint_eq(request(0, 0, how)->interrupt, TRACE_HELD);
 		assert_stamp(request(0, 0, how), TRACE_INTERRUPT, NONE);
 	}
 	ck_assert_uint_eq(trace.queue[0].held, 4);
@@ -669,8 +669,8 @@ START_TEST(lost_events_tear_what_is_under_way)
 	ck_assert_uint_eq(trace.request_count, 3);
 	request(0, 0, 0);
 	/* Its doorbell may be among what was lost; the next one's is not. */
-	ck_assert_uint_eq(request(0, 0, 5)->doorbell, TRACE_DOORBELL_UNKNOWN);
-	ck_assert_uint_eq(request(0, 0, 6)->doorbell, TRACE_DOORBELL_POLLED);
+	ck_assert_uint_eq(request(0, 0, 5)->doorbell, TRACE_UNKNOWN);
+	ck_assert_uint_eq(request(0, 0, 6)->doorbell, TRACE_POLLED);
 	ck_assert_uint_eq(trace.counters.torn, 4);
 	ck_assert_uint_eq(trace.counters.stray, 0);
 }
@@ -750,7 +750,7 @@ START_TEST(lost_events_hide_an_owner)
 	text_interrupt(5004, 0, 0, 0, 33);
 	text_load(&trace);
 	ck_assert_uint_eq(trace.request_count, 1);
-	ck_assert_uint_eq(request(0, 0, 2)->interrupt, TRACE_INTERRUPT_UNKNOWN);
+	ck_assert_uint_eq(request(0, 0, 2)->interrupt, TRACE_UNKNOWN);
 	assert_stamp(request(0, 0, 2), TRACE_INTERRUPT, NONE);
 }
 END_TEST
@@ -767,7 +767,7 @@ START_TEST(gap_in_the_numbers)
 	text_request(20000, 0, 0, 2, 0);
 	text_load(&trace);
 	ck_assert_uint_eq(trace.request_count, 2);
-	ck_assert_uint_ne(request(0, 0, 2)->doorbell, TRACE_DOORBELL_OWN);
+	ck_assert_uint_ne(request(0, 0, 2)->doorbell, TRACE_OWN);
 	ck_assert_uint_eq(trace.counters.not_ended, 0);
 	ck_assert_uint_eq(trace.counters.torn, 1);
 	ck_assert_uint_gt(trace.counters.stray, 0);
@@ -786,7 +786,7 @@ START_TEST(publish_missing)
 	text_interrupt(3002, 0, 0, 0, 33);
 	text_load(&trace);
 	ck_assert_uint_eq(trace.request_count, 1);
-	ck_assert_uint_eq(request(0, 0, 1)->interrupt, TRACE_INTERRUPT_OWN);
+	ck_assert_uint_eq(request(0, 0, 1)->interrupt, TRACE_OWN);
 	ck_assert_uint_eq(trace.counters.not_ended, 1);
 }
 END_TEST
@@ -799,7 +799,7 @@ START_TEST(lines_in_any_order)
 	text_ring(900, text_notify(0, 0), 0);
 	text_load(&trace);
 	ck_assert_uint_eq(trace.request_count, 1);
-	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_DOORBELL_OWN);
+	ck_assert_uint_eq(request(0, 0, 0)->doorbell, TRACE_OWN);
 	assert_stamp(request(0, 0, 0), TRACE_DOORBELL, 900);
 }
 END_TEST
@@ -1116,57 +1116,29 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("trace_join");
-	const TTest *const tests[] = {
-		layers_are_exact,
-		spans_are_of_threads,
-		first_pop_owns_the_doorbell,
-		awake_thread_has_no_wake_up,
-		wake_up_for_another_reason,
-		late_doorbell_owns_nothing,
-		second_doorbell_waits_for_nothing,
-		doorbell_after_a_late_one,
-		doorbell_before_the_recording,
-		doorbell_that_nobody_wrote,
-		queues_and_disks_are_told_apart,
-		shared_address,
-		shared_address_with_data,
-		address_moves,
-		doorbell_by_an_exit_counts_once,
-		doorbell_by_the_exit_probe_alone,
-		fast_mmio,
-		first_of_a_batch_owns_the_interrupt,
-		interrupts_suppressed_and_held,
-		other_interrupts_are_not_mixed_in,
-		interrupt_line,
-		one_injection_for_two,
-		posted_interrupts,
-		both_ends_of_the_recording,
-		lost_events_tear_what_is_under_way,
-		lost_events_never_mix_requests,
-		lost_events_of_another_cpu,
-		lost_events_on_two_cpus,
-		lost_events_hide_an_owner,
-		gap_in_the_numbers,
-		publish_missing,
-		lines_in_any_order,
-		requests_without_a_disk,
-		metadata,
-		text_that_is_no_recording,
-		names_may_be_anything,
-		broken_lines_are_counted,
-		implausible_numbers,
-		mutated_text,
-		queue_starts_while_it_is_seen,
-		posted_after_it_is_injected,
-		submitted_after_they_are_published,
-		much_of_everything,
-	};
-	TCase *tcase = tcase_create("trace_join");
 
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
+	unit_tcase_with(suite, "trace_join", setup, teardown,
+			layers_are_exact, spans_are_of_threads,
+			first_pop_owns_the_doorbell, awake_thread_has_no_wake_up,
+			wake_up_for_another_reason, late_doorbell_owns_nothing,
+			second_doorbell_waits_for_nothing, doorbell_after_a_late_one,
+			doorbell_before_the_recording, doorbell_that_nobody_wrote,
+			queues_and_disks_are_told_apart, shared_address,
+			shared_address_with_data, address_moves,
+			doorbell_by_an_exit_counts_once,
+			doorbell_by_the_exit_probe_alone, fast_mmio,
+			first_of_a_batch_owns_the_interrupt,
+			interrupts_suppressed_and_held,
+			other_interrupts_are_not_mixed_in, interrupt_line,
+			one_injection_for_two, posted_interrupts,
+			both_ends_of_the_recording, lost_events_tear_what_is_under_way,
+			lost_events_never_mix_requests, lost_events_of_another_cpu,
+			lost_events_on_two_cpus, lost_events_hide_an_owner,
+			gap_in_the_numbers, publish_missing, lines_in_any_order,
+			requests_without_a_disk, metadata, text_that_is_no_recording,
+			names_may_be_anything, broken_lines_are_counted,
+			implausible_numbers, mutated_text, queue_starts_while_it_is_seen,
+			posted_after_it_is_injected, submitted_after_they_are_published,
+			much_of_everything);
 	return unit_run(suite);
 }

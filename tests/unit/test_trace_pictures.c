@@ -150,16 +150,10 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("trace_pictures");
-	TCase *tcase = tcase_create("part");
 
-	tcase_add_checked_fixture(tcase, setup, NULL);
-	tcase_add_test(tcase, whole);
-	tcase_add_test(tcase, one_disk);
-	tcase_add_test(tcase, some_time);
-	tcase_add_test(tcase, time_beyond_the_end);
-	tcase_add_test(tcase, both_files);
-	tcase_add_test(tcase, files_that_cannot_be);
-	suite_add_tcase(suite, tcase);
+	unit_tcase_with(suite, "part", setup, NULL,
+			whole, one_disk, some_time, time_beyond_the_end, both_files,
+			files_that_cannot_be);
 	unit_tcase(suite, "options", seconds);
 	return unit_run(suite);
 }

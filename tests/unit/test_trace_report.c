@@ -205,15 +205,16 @@ START_TEST(times_have_three_figures)
 }
 END_TEST
 
-/* The report as one string, to be freed. */
-static char *printed(void (*print)(const struct trace *, const struct trace_groups *, FILE *))
+/* The report of a disk, or all, as one string, to be freed. */
+static char *printed(void (*print)(const struct trace *, const struct trace_groups *, FILE *),
+		     int disk)
 {
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
 	ck_assert_ptr_nonnull(out);
-	ck_assert_int_eq(trace_groups_make(&groups, &trace, -1, 10), 0);
+	ck_assert_int_eq(trace_groups_make(&groups, &trace, disk, 10), 0);
 	print(&trace, &groups, out);
 	ck_assert_int_eq(fclose(out), 0);
 	return text;
@@ -244,7 +245,7 @@ START_TEST(report_in_text)
 	text_deliver(7010, 7020, 0, 33);
 	text_request(9000, 0, 0, 1, 0);
 	text_load(&trace);
-	text = printed(trace_print_text);
+	text = printed(trace_print_text, -1);
 	assert_width(text);
 	assert_has(text, "disk 0, read: 2 requests, 8.0 KiB\n");
 	assert_has(text, "\n  wake-up            1    0.9%   100ns");
@@ -276,7 +277,7 @@ START_TEST(report_warns_of_losses)
 	text_event(TEXT_IO, 1000000, "PERF_RECORD_LOST lost 42");
 	text_raw("nonsense\n");
 	text_load(&trace);
-	text = printed(trace_print_text);
+	text = printed(trace_print_text, -1);
 	assert_width(text);
 	assert_has(text, "WARNING: perf lost 42 events");
 	assert_has(text, "Requests that were under way then are left out (1)");
@@ -291,13 +292,13 @@ START_TEST(report_of_no_whole_request)
 
 	text_pop(1000, 0, 0, 0);
 	text_load(&trace);
-	text = printed(trace_print_text);
+	text = printed(trace_print_text, -1);
 	assert_width(text);
 	assert_has(text, "No request has its whole way in this recording.");
 	assert_has(text, "1 not ended in it");
 	free(text);
 	trace_groups_free(&groups);
-	text = printed(trace_print_json);
+	text = printed(trace_print_json, -1);
 	assert_has(text, "\"not_ended\":1");
 	free(text);
 }
@@ -305,17 +306,11 @@ END_TEST
 
 START_TEST(report_of_a_disk_without_requests)
 {
-	FILE *out;
-	size_t size;
 	char *text;
 
 	write_ramp(1);
 	text_load(&trace);
-	ck_assert_int_eq(trace_groups_make(&groups, &trace, 1, 10), 0);
-	out = open_memstream(&text, &size);
-	ck_assert_ptr_nonnull(out);
-	trace_print_text(&trace, &groups, out);
-	fclose(out);
+	text = printed(trace_print_text, 1);
 	assert_has(text, "No request of that disk has its whole way in this recording.");
 	free(text);
 }
@@ -330,7 +325,7 @@ START_TEST(report_of_large_numbers)
 	text_push(1ULL << 62, TRACE_DISKS - 1, TRACE_QUEUES - 1, UINT64_MAX - 1);
 	text_publish(1ULL << 62, TRACE_DISKS - 1, TRACE_QUEUES - 1, 1, 0);
 	text_load(&trace);
-	text = printed(trace_print_text);
+	text = printed(trace_print_text, -1);
 	ck_assert_uint_eq(trace.request_count, 1);
 	free(text);
 }
@@ -339,25 +334,12 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("trace_report");
-	const TTest *const tests[] = {
-		percentiles_are_exact,
-		one_request,
-		delay_appears_where_it_was,
-		layers_with_the_guest,
-		groups_are_by_disk_and_operation,
-		times_have_three_figures,
-		report_in_text,
-		report_warns_of_losses,
-		report_of_no_whole_request,
-		report_of_a_disk_without_requests,
-		report_of_large_numbers,
-	};
-	TCase *tcase = tcase_create("trace_report");
 
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
+	unit_tcase_with(suite, "trace_report", setup, teardown,
+			percentiles_are_exact, one_request, delay_appears_where_it_was,
+			layers_with_the_guest, groups_are_by_disk_and_operation,
+			times_have_three_figures, report_in_text, report_warns_of_losses,
+			report_of_no_whole_request, report_of_a_disk_without_requests,
+			report_of_large_numbers);
 	return unit_run(suite);
 }

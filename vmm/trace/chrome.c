@@ -108,7 +108,7 @@ static bool mark_doorbell(struct mark *mark, const struct trace *trace,
 	const struct trace_thread *bell = trace_thread(trace, request->bell_tid);
 	const uint64_t *t = request->t;
 
-	if (request->doorbell != TRACE_DOORBELL_OWN || !t[TRACE_DOORBELL] || !bell)
+	if (request->doorbell != TRACE_OWN || !t[TRACE_DOORBELL] || !bell)
 		return false;
 	*mark = (struct mark){
 		.begin = t[TRACE_DOORBELL],
@@ -126,7 +126,7 @@ static bool mark_interrupt(struct mark *mark, const struct trace *trace,
 	const struct trace_thread *vcpu = trace_vcpu(trace, request->vcpu);
 	uint64_t begin = 0, end = 0;
 
-	if (request->interrupt != TRACE_INTERRUPT_OWN || !vcpu)
+	if (request->interrupt != TRACE_OWN || !vcpu)
 		return false;
 	for (unsigned stamp = TRACE_ROUTED; stamp <= TRACE_ENTRY; stamp++) {
 		if (!request->t[stamp])
@@ -264,8 +264,8 @@ static void write_request_args(struct writer *writer, const struct trace_request
 	json_unsigned(&writer->json, "bytes", request->len);
 	json_unsigned(&writer->json, "head", request->head);
 	json_unsigned(&writer->json, "status", request->status);
-	json_string(&writer->json, "doorbell", trace_doorbell_name(request->doorbell));
-	json_string(&writer->json, "interrupt", trace_interrupt_name(request->interrupt));
+	json_string(&writer->json, "doorbell", trace_way_words[request->doorbell].name);
+	json_string(&writer->json, "interrupt", trace_way_words[request->interrupt].name);
 	json_end(&writer->json);
 }
 
@@ -283,7 +283,7 @@ static void write_request(struct writer *writer, unsigned track,
 	for (unsigned i = 0; i < TRACE_LAYERS; at += ns[i++]) {
 		if (!ns[i])
 			continue;
-		begin_slice(writer, track, trace_layer_name(i), at, at + ns[i]);
+		begin_slice(writer, track, trace_layer_words[i].name, at, at + ns[i]);
 		if (at == request->t[TRACE_POP] && mark_doorbell(&mark, writer->trace, request))
 			write_flow(writer, request, false, "flow_in");
 		else if (at == request->t[TRACE_INTERRUPT] &&

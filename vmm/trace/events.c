@@ -59,24 +59,14 @@ static bool take_number(const char **at, uint64_t *value)
 }
 
 /* The number after @key, somewhere in the rest of the line. */
-static bool find_number(const char *text, const char *key, uint64_t *value)
+static bool find_number(const char *text, const char *key, bool plain_hex, uint64_t *value)
 {
 	const char *at = strstr(text, key);
 
 	if (!at)
 		return false;
 	at += strlen(key);
-	return take_number(&at, value);
-}
-
-static bool find_hex(const char *text, const char *key, uint64_t *value)
-{
-	const char *at = strstr(text, key);
-
-	if (!at)
-		return false;
-	at += strlen(key);
-	return take_digits(&at, 16, value);
+	return plain_hex ? take_digits(&at, 16, value) : take_number(&at, value);
 }
 
 /* --- The kernel's events: 1 used, 0 of no interest, -EINVAL --- */
@@ -86,10 +76,11 @@ static int result(bool ok)
 	return ok ? 1 : -EINVAL;
 }
 
-static void parse_vcpu(struct trace_event *event, const char *text)
+static int parse_entry(struct trace_event *event, const char *text)
 {
-	if (!find_number(text, "vcpu ", &event->arg[0]) || event->arg[0] > TRACE_NO_VCPU)
+	if (!find_number(text, "vcpu ", false, &event->arg[0]) || event->arg[0] > TRACE_NO_VCPU)
 		event->arg[0] = TRACE_NO_VCPU;
+	return 1;
 }
 
 static int parse_exit(struct trace_event *event, const char *text)
@@ -99,53 +90,7 @@ static int parse_exit(struct trace_event *event, const char *text)
 		return -EINVAL;
 	event->reason += strlen("reason ");
 	event->reason_len = strcspn(event->reason, " \n");
-	parse_vcpu(event, text);
-	return 1;
-}
-
-static int parse_entry(struct trace_event *event, const char *text)
-{
-	parse_vcpu(event, text);
-	return 1;
-}
-
-static int parse_mmio(struct trace_event *event, const char *text)
-{
-	if (!strstr(text, "mmio write"))
-		return 0;
-	return result(find_number(text, "gpa ", &event->arg[0]) &&
-		      find_number(text, "val ", &event->arg[1]));
-}
-
-static int parse_fast_mmio(struct trace_event *event, const char *text)
-{
-	return result(find_number(text, "gpa ", &event->arg[0]));
-}
-
-static int parse_pio(struct trace_event *event, const char *text)
-{
-	if (!strstr(text, "pio_write"))
-		return 0;
-	return result(find_number(text, "at ", &event->arg[0]) &&
-		      find_number(text, "val ", &event->arg[1]));
-}
-
-static int parse_msi(struct trace_event *event, const char *text)
-{
-	return result(find_hex(text, "dst ", &event->arg[0]) &&
-		      find_number(text, "vec ", &event->arg[1]));
-}
-
-static int parse_line(struct trace_event *event, const char *text)
-{
-	return result(find_number(text, "gsi ", &event->arg[0]) &&
-		      find_number(text, "level ", &event->arg[1]));
-}
-
-static int parse_accept(struct trace_event *event, const char *text)
-{
-	return result(find_hex(text, "apicid ", &event->arg[0]) &&
-		      find_number(text, "vec ", &event->arg[1]));
+	return parse_entry(event, text);
 }
 
 /* Before Linux 6.0 it has another form. */
@@ -153,8 +98,8 @@ static int parse_inject(struct trace_event *event, const char *text)
 {
 	if (strstr(text, "Soft/INTn"))
 		return 0;
-	return result(find_number(text, "IRQ ", &event->arg[0]) ||
-		      find_number(text, "irq ", &event->arg[0]));
+	return result(find_number(text, "IRQ ", false, &event->arg[0]) ||
+		      find_number(text, "irq ", false, &event->arg[0]));
 }
 
 /* The last pid counts: the name before it may contain anything. */
@@ -164,36 +109,56 @@ static int parse_waking(struct trace_event *event, const char *text)
 
 	while ((text = strstr(text, " pid=")))
 		last = text++;
-	return result(last && find_number(last, " pid=", &event->arg[0]));
+	return result(last && find_number(last, " pid=", false, &event->arg[0]));
 }
 
-static const struct {
+/* Those with a function have one argument; the others' stand after keys. */
+static const struct kernel_event {
 	const char *name;
-	int (*parse)(struct trace_event *event, const char *text);
 	enum trace_event_type type;
-	uint8_t count;
+	int (*parse)(struct trace_event *event, const char *text);
+	const char *has; /* what does not have it is of no interest */
+	const char *hex, *key[2]; /* hexadecimal, without 0x; and then others */
 } kernel_events[] = {
-	{ "kvm:kvm_exit:", parse_exit, TRACE_EVENT_KVM_EXIT, 1 },
-	{ "kvm:kvm_entry:", parse_entry, TRACE_EVENT_KVM_ENTRY, 1 },
-	{ "kvm:kvm_mmio:", parse_mmio, TRACE_EVENT_KVM_MMIO, 2 },
-	{ "kvm:kvm_fast_mmio:", parse_fast_mmio, TRACE_EVENT_KVM_FAST_MMIO, 1 },
-	{ "kvm:kvm_pio:", parse_pio, TRACE_EVENT_KVM_PIO, 2 },
-	{ "kvm:kvm_msi_set_irq:", parse_msi, TRACE_EVENT_KVM_MSI, 2 },
-	{ "kvm:kvm_set_irq:", parse_line, TRACE_EVENT_KVM_LINE, 2 },
-	{ "kvm:kvm_apic_accept_irq:", parse_accept, TRACE_EVENT_KVM_ACCEPT, 2 },
-	{ "kvm:kvm_apicv_accept_irq:", parse_accept, TRACE_EVENT_KVM_POST, 2 },
-	{ "kvm:kvm_inj_virq:", parse_inject, TRACE_EVENT_KVM_INJECT, 1 },
-	{ "sched:sched_waking:", parse_waking, TRACE_EVENT_WAKING, 1 },
+	{ "kvm:kvm_exit:", TRACE_EVENT_KVM_EXIT, .parse = parse_exit },
+	{ "kvm:kvm_entry:", TRACE_EVENT_KVM_ENTRY, .parse = parse_entry },
+	{ "kvm:kvm_mmio:", TRACE_EVENT_KVM_MMIO, .has = "mmio write", .key = { "gpa ", "val " } },
+	{ "kvm:kvm_fast_mmio:", TRACE_EVENT_KVM_FAST_MMIO, .key = { "gpa " } },
+	{ "kvm:kvm_pio:", TRACE_EVENT_KVM_PIO, .has = "pio_write", .key = { "at ", "val " } },
+	{ "kvm:kvm_msi_set_irq:", TRACE_EVENT_KVM_MSI, .hex = "dst ", .key = { "vec " } },
+	{ "kvm:kvm_set_irq:", TRACE_EVENT_KVM_LINE, .key = { "gsi ", "level " } },
+	{ "kvm:kvm_apic_accept_irq:", TRACE_EVENT_KVM_ACCEPT, .hex = "apicid ", .key = { "vec " } },
+	{ "kvm:kvm_apicv_accept_irq:", TRACE_EVENT_KVM_POST, .hex = "apicid ", .key = { "vec " } },
+	{ "kvm:kvm_inj_virq:", TRACE_EVENT_KVM_INJECT, .parse = parse_inject },
+	{ "sched:sched_waking:", TRACE_EVENT_WAKING, .parse = parse_waking },
 };
+
+static int parse_keys(struct trace_event *event, const struct kernel_event *known,
+		      const char *text)
+{
+	bool ok = true;
+
+	if (known->has && !strstr(text, known->has))
+		return 0;
+	if (known->hex)
+		ok = find_number(text, known->hex, true, &event->arg[event->count++]);
+	for (unsigned i = 0; ok && i < array_size(known->key) && known->key[i]; i++)
+		ok = find_number(text, known->key[i], false, &event->arg[event->count++]);
+	return result(ok);
+}
 
 static int parse_kernel(struct trace_event *event, const char *text)
 {
 	for (unsigned i = 0; i < array_size(kernel_events); i++) {
-		if (!skip(&text, kernel_events[i].name))
+		const struct kernel_event *known = &kernel_events[i];
+
+		if (!skip(&text, known->name))
 			continue;
-		event->type = kernel_events[i].type;
-		event->count = kernel_events[i].count;
-		return kernel_events[i].parse(event, text);
+		event->type = known->type;
+		if (!known->parse)
+			return parse_keys(event, known, text);
+		event->count = 1;
+		return known->parse(event, text);
 	}
 	return 0;
 }
@@ -229,20 +194,13 @@ static const struct {
 /* " (55a9197c40f9) arg1=53931 arg2=-1", after the name. */
 static int parse_args(struct trace_event *event, const char *text)
 {
-	for (unsigned i = 0; i < event->count; i++) {
-		char key[sizeof(" arg10=")] = " arg1=";
+	uint64_t number;
 
-		if (i == 9)
-			memcpy(key, " arg10=", sizeof(key));
-		else
-			key[4] = (char)('1' + i);
-		text = strstr(text, key);
-		if (!text)
+	text = strstr(text, " arg1=");
+	for (unsigned i = 0; i < event->count; i++)
+		if (!text || !skip(&text, " arg") || !take_digits(&text, 10, &number) ||
+		    number != i + 1 || !skip(&text, "=") || !take_number(&text, &event->arg[i]))
 			return -EINVAL;
-		text += strlen(key);
-		if (!take_number(&text, &event->arg[i]))
-			return -EINVAL;
-	}
 	return 1;
 }
 

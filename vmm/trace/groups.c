@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "hw/base/util.h"
+#include "vmm/trace/array.h"
 
 /* A request's numbers, in the order of the groups. */
 struct order {
@@ -20,11 +20,11 @@ static int compare_groups(const void *left, const void *right, void *opaque)
 	const uint32_t l = *(const uint32_t *)left, r = *(const uint32_t *)right;
 	const struct trace_request *a = &trace->request[l], *b = &trace->request[r];
 
-	if (a->disk != b->disk)
-		return a->disk < b->disk ? -1 : 1;
-	if (a->op != b->op)
-		return a->op < b->op ? -1 : 1;
-	return l < r ? -1 : l > r;
+	int order = compare_numbers(a->disk, b->disk);
+
+	if (!order)
+		order = compare_numbers(a->op, b->op);
+	return order ? order : compare_numbers(l, r);
 }
 
 static int compare_wholes(const void *left, const void *right, void *opaque)
@@ -33,9 +33,7 @@ static int compare_wholes(const void *left, const void *right, void *opaque)
 	const uint32_t l = *(const uint32_t *)left, r = *(const uint32_t *)right;
 	uint64_t a = trace_whole(&trace->request[l]), b = trace_whole(&trace->request[r]);
 
-	if (a != b)
-		return a > b ? -1 : 1;
-	return l < r ? -1 : l > r;
+	return a == b ? compare_numbers(l, r) : compare_numbers(b, a);
 }
 
 static int compare_times(const void *left, const void *right)
@@ -80,7 +78,7 @@ static void count_requests(struct trace_group *group, const struct order *order)
 
 static bool is_full(const struct trace_request *request)
 {
-	return request->doorbell == TRACE_DOORBELL_OWN && request->interrupt == TRACE_INTERRUPT_OWN;
+	return request->doorbell == TRACE_OWN && request->interrupt == TRACE_OWN;
 }
 
 static void sum_wholes(struct trace_group *group, const struct order *order, uint64_t *time)
@@ -112,40 +110,39 @@ static void sum_layers(struct trace_group *group, const struct order *order, uin
 	}
 }
 
-static bool is_same_group(const struct trace *trace, uint32_t left, uint32_t right)
+/* How many of the requests belong to the group of the first. */
+static size_t same_group(const struct order *order)
 {
-	const struct trace_request *l = &trace->request[left], *r = &trace->request[right];
+	const struct trace_request *request = order->trace->request;
+	const struct trace_request *first = &request[order->number[0]];
+	size_t i = 1;
 
-	return l->disk == r->disk && l->op == r->op;
+	while (i < order->count && request[order->number[i]].disk == first->disk &&
+	       request[order->number[i]].op == first->op)
+		i++;
+	return i;
 }
 
-static size_t count_groups(const struct order *all)
+static int make_groups(struct trace_groups *groups, const struct order *all, uint64_t *time)
 {
-	size_t count = 0;
+	struct order order = *all;
+	size_t room = 0;
 
-	for (size_t i = 0; i < all->count; i++)
-		count += !i || !is_same_group(all->trace, all->number[i - 1], all->number[i]);
-	return count;
-}
+	for (; order.number < all->number + all->count; order.number += order.count) {
+		const struct trace_request *request = &all->trace->request[order.number[0]];
+		struct trace_group *group;
 
-static void make_groups(struct trace_groups *groups, const struct order *all, uint64_t *time)
-{
-	struct order order = { .trace = all->trace };
-
-	for (size_t first = 0; first < all->count; first += order.count) {
-		struct trace_group *group = &groups->group[groups->count++];
-		const struct trace_request *request = &all->trace->request[all->number[first]];
-
-		order.number = all->number + first;
-		for (order.count = 1; first + order.count < all->count; order.count++)
-			if (!is_same_group(all->trace, order.number[0], order.number[order.count]))
-				break;
-		group->disk = request->disk;
-		group->op = request->op;
+		if (!array_make_room(&groups->group, &room, groups->count))
+			return -ENOMEM;
+		group = &groups->group[groups->count++];
+		*group = (struct trace_group){ .disk = request->disk, .op = request->op };
+		order.count = all->count - (size_t)(order.number - all->number);
+		order.count = same_group(&order);
 		count_requests(group, &order);
 		sum_wholes(group, &order, time);
 		sum_layers(group, &order, time);
 	}
+	return 0;
 }
 
 int trace_groups_make(struct trace_groups *groups, const struct trace *trace, int disk,
@@ -155,27 +152,19 @@ int trace_groups_make(struct trace_groups *groups, const struct trace *trace, in
 	uint64_t *time = calloc(trace->request_count + 1, sizeof(*time));
 	int ret = -ENOMEM;
 
-	*groups = (struct trace_groups){ 0 };
 	all.number = calloc(trace->request_count + 1, sizeof(*all.number));
-	if (!time || !all.number)
-		goto out;
-	for (size_t i = 0; i < trace->request_count; i++)
-		if (disk < 0 || trace->request[i].disk == disk)
-			all.number[all.count++] = (uint32_t)i;
-	qsort_r(all.number, all.count, sizeof(*all.number), compare_groups, (void *)trace);
-	groups->group = calloc(count_groups(&all) + 1, sizeof(*groups->group));
-	groups->slowest = calloc(min(slowest, all.count) + 1, sizeof(*groups->slowest));
-	if (!groups->group || !groups->slowest)
-		goto out;
-	make_groups(groups, &all, time);
-	qsort_r(all.number, all.count, sizeof(*all.number), compare_wholes, (void *)trace);
-	groups->slowest_count = min(slowest, all.count);
-	memcpy(groups->slowest, all.number, groups->slowest_count * sizeof(*all.number));
-	ret = 0;
-out:
+	*groups = (struct trace_groups){ .slowest = all.number };
+	if (time && all.number) {
+		for (size_t i = 0; i < trace->request_count; i++)
+			if (disk < 0 || trace->request[i].disk == disk)
+				all.number[all.count++] = (uint32_t)i;
+		qsort_r(all.number, all.count, sizeof(*all.number), compare_groups, (void *)trace);
+		ret = make_groups(groups, &all, time);
+		qsort_r(all.number, all.count, sizeof(*all.number), compare_wholes, (void *)trace);
+		groups->slowest_count = min(slowest, all.count);
+	}
 	if (ret)
 		trace_groups_free(groups);
-	free(all.number);
 	free(time);
 	return ret;
 }

@@ -17,7 +17,7 @@ struct trace_group {
 	uint16_t disk;
 	uint8_t op;
 	uint64_t errors, bytes;
-	uint64_t doorbell[TRACE_DOORBELLS], interrupt[TRACE_INTERRUPTS];
+	uint64_t doorbell[TRACE_WAYS], interrupt[TRACE_WAYS];
 	struct trace_summary layer[TRACE_LAYERS]; /* of the requests that have it */
 	struct trace_summary whole;
 	struct trace_summary full; /* wholes with a doorbell and an interrupt of their own */

@@ -40,7 +40,8 @@ struct entry {
 	bool disputed;
 };
 
-struct guest_join {
+/* What the guest and the VMM know, to be joined. */
+struct sides {
 	struct trace *trace;
 	struct trace_guest *guest;
 	struct clock_line line;
@@ -75,12 +76,12 @@ static bool pair_to_ns(const struct clock_line *line, uint64_t tsc, uint64_t *ns
  * The line through the first and the last pair.  What the others are off it, and the
  * ticks for which a pair's reading took, is how far it may be wrong.
  */
-static int fit_line(struct guest_join *join, const char *file)
+static int fit_line(struct sides *sides, const char *file)
 {
-	const struct trace *trace = join->trace;
+	const struct trace *trace = sides->trace;
 	const struct trace_clock *first = trace->clock;
 	const struct trace_clock *last = trace->clock_count ? first + trace->clock_count - 1 : first;
-	struct clock_line *line = &join->line;
+	struct clock_line *line = &sides->line;
 	uint64_t off = 0, ticks = 0;
 	double error;
 
@@ -107,15 +108,15 @@ static int fit_line(struct guest_join *join, const char *file)
 			  "second", file);
 		return -ENODATA;
 	}
-	join->guest->error = (uint64_t)error;
+	sides->guest->error = (uint64_t)error;
 	return 0;
 }
 
 /* Events with times of the host's; those that have none, or are far away, go. */
-static int set_times(struct guest_join *join, const char *file)
+static int set_times(struct sides *sides, const char *file)
 {
-	struct trace *trace = join->trace;
-	struct guest_log *log = &join->log;
+	struct trace *trace = sides->trace;
+	struct guest_log *log = &sides->log;
 	bool found = false;
 	size_t kept = 0;
 
@@ -128,12 +129,12 @@ static int set_times(struct guest_join *join, const char *file)
 			continue;
 		}
 		found = true;
-		if (!pair_to_ns(&join->line, event.time - vcpu->tsc_offset, &event.time) ||
+		if (!pair_to_ns(&sides->line, event.time - vcpu->tsc_offset, &event.time) ||
 		    event.time + MARGIN < trace->begin || event.time > trace->end + MARGIN)
 			continue;
 		log->event[kept++] = event;
 	}
-	join->guest->broken = log->broken;
+	sides->guest->broken = log->broken;
 	if (log->count && !found) {
 		log_error("'%s': cannot be joined: KVM did not tell the offset of the guest's TSC",
 			  file);
@@ -182,7 +183,7 @@ static int add_device(struct trace_guest *guest, uint32_t number)
  * The events of one device and key, by time.  While the guest has two equal requests
  * at once, which of them a completion ends cannot be told.
  */
-static void add_intervals(struct guest_join *join, unsigned device, const struct guest_event *event,
+static void add_intervals(struct sides *sides, unsigned device, const struct guest_event *event,
 			  size_t count)
 {
 	const struct guest_event *issue = NULL;
@@ -199,9 +200,9 @@ static void add_intervals(struct guest_join *join, unsigned device, const struct
 			continue; /* begun before the record */
 		open--;
 		if (event->kind == GUEST_COMPLETE && muddled)
-			join->guest->muddled++;
+			sides->guest->muddled++;
 		else if (event->kind == GUEST_COMPLETE)
-			join->interval[join->interval_count++] = (struct interval){
+			sides->interval[sides->interval_count++] = (struct interval){
 				.key = event->key,
 				.issue = issue->time,
 				.done = event->time,
@@ -210,25 +211,25 @@ static void add_intervals(struct guest_join *join, unsigned device, const struct
 	}
 }
 
-static int make_intervals(struct guest_join *join)
+static int make_intervals(struct sides *sides)
 {
-	const struct guest_log *log = &join->log;
+	const struct guest_log *log = &sides->log;
 	size_t count;
 
-	join->interval = reallocarray(NULL, log->count / 2 + 1, sizeof(*join->interval));
-	if (!join->interval)
+	sides->interval = reallocarray(NULL, log->count / 2 + 1, sizeof(*sides->interval));
+	if (!sides->interval)
 		return -ENOMEM;
 	qsort(log->event, log->count, sizeof(*log->event), compare_events);
 	for (size_t i = 0; i < log->count; i += count) {
 		const struct guest_event *event = &log->event[i];
-		int device = add_device(join->guest, event->device);
+		int device = add_device(sides->guest, event->device);
 
 		for (count = 1; i + count < log->count && is_same(event, event + count);)
 			count++;
 		if (device < 0)
-			join->guest->devices_ignored += count;
+			sides->guest->devices_ignored += count;
 		else
-			add_intervals(join, (unsigned)device, event, count);
+			add_intervals(sides, (unsigned)device, event, count);
 	}
 	return 0;
 }
@@ -243,57 +244,57 @@ static int compare_entries(const void *left, const void *right)
 	return order ? order : compare_numbers(a->request->t[TRACE_POP], b->request->t[TRACE_POP]);
 }
 
-static int make_entries(struct guest_join *join)
+static int make_entries(struct sides *sides)
 {
-	struct trace *trace = join->trace;
+	struct trace *trace = sides->trace;
 
-	join->entry = reallocarray(NULL, trace->request_count + 1, sizeof(*join->entry));
-	if (!join->entry)
+	sides->entry = reallocarray(NULL, trace->request_count + 1, sizeof(*sides->entry));
+	if (!sides->entry)
 		return -ENOMEM;
 	for (size_t i = 0; i < trace->request_count; i++) {
 		struct trace_request *request = &trace->request[i];
 
 		if (request->disk < trace->disk_count)
-			join->entry[join->entry_count++] = (struct entry){
+			sides->entry[sides->entry_count++] = (struct entry){
 				.key = { request->sector, request->len, request->op },
 				.request = request,
 			};
 	}
-	qsort(join->entry, join->entry_count, sizeof(*join->entry), compare_entries);
+	qsort(sides->entry, sides->entry_count, sizeof(*sides->entry), compare_entries);
 	return 0;
 }
 
 /* The first entry that may be that of @interval: one of its key, not popped before it. */
-static struct entry *first_entry(const struct guest_join *join, const struct interval *interval)
+static struct entry *first_entry(const struct sides *sides, const struct interval *interval)
 {
-	size_t low = 0, high = join->entry_count;
+	size_t low = 0, high = sides->entry_count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		const struct entry *entry = &join->entry[middle];
+		const struct entry *entry = &sides->entry[middle];
 		int order = compare_keys(&entry->key, &interval->key);
 
 		if (!order)
-			order = compare_numbers(entry->request->t[TRACE_POP] + join->guest->error,
+			order = compare_numbers(entry->request->t[TRACE_POP] + sides->guest->error,
 					interval->issue);
 		if (order < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return &join->entry[low];
+	return &sides->entry[low];
 }
 
 /*
  * How many entries of @disk lie within @interval: none; one, which is *@found; or two,
  * which stands for several, and for what it would take long to tell.
  */
-static unsigned find_entries(const struct guest_join *join, const struct interval *interval,
+static unsigned find_entries(const struct sides *sides, const struct interval *interval,
 			     int disk, struct entry **found)
 {
-	uint64_t done = interval->done + join->guest->error;
-	struct entry *entry = first_entry(join, interval);
-	const struct entry *end = join->entry + join->entry_count;
+	uint64_t done = interval->done + sides->guest->error;
+	struct entry *entry = first_entry(sides, interval);
+	const struct entry *end = sides->entry + sides->entry_count;
 	unsigned count = 0;
 
 	for (unsigned looks = 0; entry < end && count < 2; entry++, looks++) {
@@ -314,12 +315,12 @@ static unsigned find_entries(const struct guest_join *join, const struct interva
 /* --- Which device is which disk? --- */
 
 /* A request that could be one of several tells nothing. */
-static void vote(const struct guest_join *join, const struct interval *interval, uint64_t *votes)
+static void vote(const struct sides *sides, const struct interval *interval, uint64_t *votes)
 {
 	struct entry *entry;
 
-	if (find_entries(join, interval, ANY_DISK, &entry) == 1)
-		votes[interval->device * join->trace->disk_count + entry->request->disk]++;
+	if (find_entries(sides, interval, ANY_DISK, &entry) == 1)
+		votes[interval->device * sides->trace->disk_count + entry->request->disk]++;
 }
 
 /* The disk with nearly all of the votes, or -1. */
@@ -339,10 +340,10 @@ static int elected(const uint64_t *votes, size_t disks)
 }
 
 /* A disk is one device: that with more votes for it. */
-static void learn_disks(struct guest_join *join, const uint64_t *votes)
+static void learn_disks(struct sides *sides, const uint64_t *votes)
 {
-	struct trace_guest *guest = join->guest;
-	size_t disks = join->trace->disk_count;
+	struct trace_guest *guest = sides->guest;
+	size_t disks = sides->trace->disk_count;
 
 	for (unsigned i = 0; i < guest->device_count; i++) {
 		int disk = elected(&votes[i * disks], disks);
@@ -359,84 +360,75 @@ static void learn_disks(struct guest_join *join, const uint64_t *votes)
 	}
 }
 
-static int find_disks(struct guest_join *join)
+static int find_disks(struct sides *sides)
 {
-	uint64_t *votes = calloc(join->guest->device_count * join->trace->disk_count + 1,
+	uint64_t *votes = calloc(sides->guest->device_count * sides->trace->disk_count + 1,
 				 sizeof(*votes));
 
 	if (!votes)
 		return -ENOMEM;
-	for (size_t i = 0; i < join->interval_count; i++)
-		vote(join, &join->interval[i], votes);
-	learn_disks(join, votes);
+	for (size_t i = 0; i < sides->interval_count; i++)
+		vote(sides, &sides->interval[i], votes);
+	learn_disks(sides, votes);
 	free(votes);
 	return 0;
 }
 
 /* --- The join. --- */
 
-static void take_away(struct trace *trace, struct trace_request *request, enum trace_stamp stamp)
-{
-	if (request->t[stamp])
-		trace->counters.stamp[stamp]--;
-	request->t[stamp] = 0;
-}
-
 /*
  * What lies before the issue by no more than the error lies at it.  A doorbell before
  * that was rung for another request.
  */
-static void set_issue(struct guest_join *join, struct trace_request *request, uint64_t issue)
+static void set_issue(struct trace_request *request, uint64_t issue, uint64_t error)
 {
 	bool foreign = false;
 
 	for (unsigned i = TRACE_EXIT; i <= TRACE_POP; i++) {
 		if (!request->t[i] || request->t[i] >= issue)
 			continue;
-		if (request->t[i] + join->guest->error >= issue)
+		if (request->t[i] + error >= issue)
 			issue = request->t[i];
 		else
 			foreign = true;
 	}
 	for (unsigned i = TRACE_EXIT; foreign && i < TRACE_POP; i++)
-		take_away(join->trace, request, i);
+		request->t[i] = 0;
 	if (foreign) {
-		request->doorbell = TRACE_DOORBELL_POLLED;
+		request->doorbell = TRACE_POLLED;
 		request->bell_tid = 0;
 	}
 	request->t[TRACE_ISSUE] = issue;
-	join->trace->counters.stamp[TRACE_ISSUE]++;
 }
 
 /* Likewise: an interrupt after the end was not what told the guest. */
-static void set_done(struct guest_join *join, struct trace_request *request, uint64_t done)
+static void set_done(struct trace_request *request, uint64_t done, uint64_t error)
 {
 	bool foreign = false;
 
 	for (unsigned i = TRACE_ENTRY; i >= TRACE_PUSH; i--) {
 		if (!request->t[i] || request->t[i] <= done)
 			continue;
-		if (request->t[i] <= done + join->guest->error || i <= TRACE_PUBLISH)
+		if (request->t[i] <= done + error || i <= TRACE_PUBLISH)
 			done = request->t[i];
 		else
 			foreign = true;
 	}
 	for (unsigned i = TRACE_INTERRUPT; foreign && i <= TRACE_ENTRY; i++)
-		take_away(join->trace, request, i);
+		request->t[i] = 0;
 	if (foreign)
-		request->interrupt = TRACE_INTERRUPT_COALESCED;
+		request->interrupt = TRACE_COALESCED;
 	request->t[TRACE_DONE] = done;
-	join->trace->counters.stamp[TRACE_DONE]++;
 }
 
-static void claim(struct guest_join *join, const struct interval *interval)
+static void claim(struct sides *sides, const struct interval *interval)
 {
-	struct trace_guest_device *device = &join->guest->device[interval->device];
+	struct trace_guest_device *device = &sides->guest->device[interval->device];
 	struct entry *found;
-	unsigned seen = find_entries(join, interval, device->disk, &found);
+	unsigned seen = find_entries(sides, interval, device->disk, &found);
 
 	/* One that lies across an end of the recording may be in it, or not. */
-	if (!seen && (interval->issue < join->trace->begin || interval->done > join->trace->end))
+	if (!seen && (interval->issue < sides->trace->begin || interval->done > sides->trace->end))
 		return;
 	device->requests++;
 	if (!seen)
@@ -453,55 +445,55 @@ static void claim(struct guest_join *join, const struct interval *interval)
 	}
 }
 
-static void fill_in(struct guest_join *join)
+static void fill_in(struct sides *sides)
 {
-	for (size_t i = 0; i < join->entry_count; i++) {
-		const struct entry *entry = &join->entry[i];
+	for (size_t i = 0; i < sides->entry_count; i++) {
+		const struct entry *entry = &sides->entry[i];
 
 		if (!entry->claim || entry->disputed)
 			continue;
-		set_issue(join, entry->request, entry->claim->issue);
-		set_done(join, entry->request, entry->claim->done);
-		join->guest->joined++;
+		set_issue(entry->request, entry->claim->issue, sides->guest->error);
+		set_done(entry->request, entry->claim->done, sides->guest->error);
+		sides->guest->joined++;
 	}
 }
 
-static int join_all(struct guest_join *join, const char *file)
+static int join_all(struct sides *sides, const char *file)
 {
-	int ret = guest_log_read(&join->log, file);
+	int ret = guest_log_read(&sides->log, file);
 
-	if (!ret && !join->log.count) {
-		log_error("'%s': has no events of the block layer%s", file, join->log.other_clock ?
+	if (!ret && !sides->log.count) {
+		log_error("'%s': has no events of the block layer%s", file, sides->log.other_clock ?
 			  " with trace_clock=x86-tsc" : "");
 		return -ENODATA;
 	}
 	if (!ret)
-		ret = fit_line(join, file);
+		ret = fit_line(sides, file);
 	if (!ret)
-		ret = set_times(join, file);
-	if (!ret && ((ret = make_intervals(join)) || (ret = make_entries(join)) ||
-		     (ret = find_disks(join))))
+		ret = set_times(sides, file);
+	if (!ret && ((ret = make_intervals(sides)) || (ret = make_entries(sides)) ||
+		     (ret = find_disks(sides))))
 		log_error("'%s': cannot join: out of memory", file);
 	if (ret)
 		return ret;
-	for (size_t i = 0; i < join->interval_count; i++)
-		claim(join, &join->interval[i]);
-	fill_in(join);
+	for (size_t i = 0; i < sides->interval_count; i++)
+		claim(sides, &sides->interval[i]);
+	fill_in(sides);
 	return 0;
 }
 
 int trace_guest_load(struct trace *trace, const char *file, struct trace_guest *guest)
 {
-	struct guest_join join = { .trace = trace, .guest = guest };
+	struct sides sides = { .trace = trace, .guest = guest };
 	int ret;
 
 	*guest = (struct trace_guest){ 0 };
-	ret = join_all(&join, file);
+	ret = join_all(&sides, file);
 	if (!ret)
 		trace->guest = guest;
-	free(join.entry);
-	free(join.interval);
-	free(join.log.event);
+	free(sides.entry);
+	free(sides.interval);
+	free(sides.log.event);
 	return ret;
 }
 

@@ -87,8 +87,8 @@ static struct join_queue *queue_add(struct join *join, uint64_t disk, uint64_t i
 		join->error = -ENOMEM;
 		return NULL;
 	}
-	queue->told.disk = (uint16_t)disk;
-	queue->told.index = (uint16_t)index;
+	queue->result.disk = (uint16_t)disk;
+	queue->result.index = (uint16_t)index;
 	queue->epoch = join->epoch;
 	join->queue[disk][index] = queue;
 	join->queue_count++;
@@ -197,8 +197,8 @@ static void join_pop(struct join *join, struct join_thread *thread)
 		return;
 	*request = (struct trace_request){
 		.t[TRACE_POP] = event->time,
-		.disk = queue->told.disk,
-		.queue = queue->told.index,
+		.disk = queue->result.disk,
+		.queue = queue->result.index,
 		.seq = arg[2],
 		.head = (uint16_t)arg[3],
 		.op = (uint8_t)arg[4],
@@ -206,12 +206,12 @@ static void join_pop(struct join *join, struct join_thread *thread)
 		.len = (uint32_t)arg[6],
 		.tid = event->tid,
 		.vcpu = TRACE_NO_VCPU,
-		.interrupt = TRACE_INTERRUPT_UNKNOWN,
+		.interrupt = TRACE_UNKNOWN,
 	};
 	numbers_add(join, &queue->request, (uint32_t)join->trace->request_count - 1);
-	queue->told.tid = event->tid;
+	queue->result.tid = event->tid;
 	trace_thread(join->trace, event->tid)->serves = true;
-	queue->told.pops++;
+	queue->result.pops++;
 	join_place(join, queue, arg[7], arg[8]);
 	join_own_bell(join, thread, queue, request);
 }
@@ -285,7 +285,7 @@ static void join_answer(struct join *join, struct join_thread *thread)
 		request->t[TRACE_PUSH] = join->event.time;
 		request->status = (uint8_t)arg[4];
 	}
-	queue->told.pushes++;
+	queue->result.pushes++;
 	numbers_add(join, &queue->pushed, number);
 }
 
@@ -312,7 +312,7 @@ static void join_wake(struct join *join, struct join_thread *thread)
 
 static void join_poll(struct join *join, struct join_thread *thread)
 {
-	struct trace_thread *told = trace_thread(join->trace, join->event.tid);
+	struct trace_thread *result = trace_thread(join->trace, join->event.tid);
 	bool is_hit = join->event.type == TRACE_EVENT_POLL_HIT;
 	uint64_t now = join->event.time;
 
@@ -320,11 +320,11 @@ static void join_poll(struct join *join, struct join_thread *thread)
 	join_add_span(join, join->event.tid, TRACE_SPAN_POLL, now - min(now, join->event.arg[1]),
 		      is_hit);
 	if (is_hit) {
-		told->poll_hits++;
-		told->hit_ns += join->event.arg[1];
+		result->poll_hits++;
+		result->hit_ns += join->event.arg[1];
 	} else {
-		told->poll_misses++;
-		told->miss_ns += join->event.arg[1];
+		result->poll_misses++;
+		result->miss_ns += join->event.arg[1];
 	}
 }
 
@@ -466,7 +466,6 @@ static void check_stamps(struct trace_counters *counters, struct trace_request *
 			counters->disordered++;
 		}
 		last = max(last, request->t[i]);
-		counters->stamp[i] += request->t[i] != 0;
 	}
 }
 
@@ -494,14 +493,14 @@ static int compare_spans(const void *left, const void *right)
 {
 	const struct trace_span *l = left, *r = right;
 
-	if (l->thread != r->thread)
-		return l->thread < r->thread ? -1 : 1;
-	if (l->kind != r->kind)
-		return l->kind < r->kind ? -1 : 1;
-	return l->begin < r->begin ? -1 : l->begin > r->begin;
+	int order = compare_numbers(l->thread, r->thread);
+
+	if (!order)
+		order = compare_numbers(l->kind, r->kind);
+	return order ? order : compare_numbers(l->begin, r->begin);
 }
 
-static int tell(struct join *join)
+static int finish(struct join *join)
 {
 	struct trace *trace = join->trace;
 
@@ -513,7 +512,7 @@ static int tell(struct join *join)
 	for (unsigned i = 0; i < TRACE_DISKS * TRACE_QUEUES; i++)
 		if (join->queue[i / TRACE_QUEUES][i % TRACE_QUEUES])
 			trace->queue[trace->queue_count++] =
-				join->queue[i / TRACE_QUEUES][i % TRACE_QUEUES]->told;
+				join->queue[i / TRACE_QUEUES][i % TRACE_QUEUES]->result;
 	if (trace->span_count)
 		qsort(trace->span, trace->span_count, sizeof(*trace->span), compare_spans);
 	return join->error;
@@ -555,7 +554,7 @@ int trace_join(struct trace *trace, const struct tape *tape)
 	if (ret == 0)
 		ret = for_each(join, tape, false);
 	if (ret == 0)
-		ret = tell(join);
+		ret = finish(join);
 	trace->counters.events = tape->events;
 	join_free(join);
 	return ret;

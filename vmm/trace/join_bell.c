@@ -52,26 +52,26 @@ static struct join_queue *find_bell(struct join *join, unsigned bus, uint64_t ad
 			continue;
 		found = queue;
 		count++;
-		if (value && (*value & 0xffff) == queue->told.index)
+		if (value && (*value & 0xffff) == queue->result.index)
 			named = queue;
 	}
 	if (count > 1 && !named)
 		join->trace->counters.doorbells_unclear++;
 	found = count > 1 ? named : found;
 	/* As it is in this epoch. */
-	return found ? join_queue(join, found->told.disk, found->told.index) : NULL;
+	return found ? join_queue(join, found->result.disk, found->result.index) : NULL;
 }
 
 static void ring(struct join *join, const struct join_thread *thread, struct join_queue *queue)
 {
 	struct join_bell *bell = &queue->bell;
 
-	queue->told.doorbells++;
+	queue->result.doorbells++;
 	queue->unseen++;
 	if (bell->time && queue->is_seen)
 		bell = &queue->later;
 	if (bell->time) {
-		queue->told.doorbells_extra++;
+		queue->result.doorbells_extra++;
 		return;
 	}
 	*bell = (struct join_bell){ join->event.time, thread->exit, join->event.tid };
@@ -150,7 +150,7 @@ void join_end_round(struct join_thread *thread)
 		queue->is_seen = false;
 		if (!queue->bell.time)
 			continue;
-		queue->told.doorbells_idle++;
+		queue->result.doorbells_idle++;
 		queue->bell = queue->later;
 		queue->later.time = 0;
 	}
@@ -174,19 +174,19 @@ void join_own_bell(struct join *join, struct join_thread *thread, struct join_qu
 		   struct trace_request *request)
 {
 	if (queue->bell.time) {
-		request->doorbell = TRACE_DOORBELL_OWN;
+		request->doorbell = TRACE_OWN;
 		request->t[TRACE_EXIT] = queue->bell.exit;
 		request->t[TRACE_DOORBELL] = queue->bell.time;
 		request->bell_tid = queue->bell.tid;
 		stamp_wakeup(thread, request);
-		queue->told.doorbells_extra += queue->later.time != 0;
+		queue->result.doorbells_extra += queue->later.time != 0;
 		queue->bell.time = queue->later.time = 0;
 		queue->own_round = thread->round;
 	} else if (queue->own_round == thread->round) {
-		request->doorbell = TRACE_DOORBELL_COALESCED;
+		request->doorbell = TRACE_COALESCED;
 	} else if (join->in_loss || thread->round == 1 || queue->orphan_round == thread->round) {
-		request->doorbell = TRACE_DOORBELL_UNKNOWN;
+		request->doorbell = TRACE_UNKNOWN;
 	} else {
-		request->doorbell = TRACE_DOORBELL_POLLED;
+		request->doorbell = TRACE_POLLED;
 	}
 }

@@ -21,7 +21,7 @@ static struct trace_request *request_at(const struct join *join, uint32_t number
 	return &join->trace->request[number];
 }
 
-static void end_request(struct join *join, uint32_t number, enum trace_interrupt interrupt)
+static void end_request(struct join *join, uint32_t number, enum trace_way interrupt)
 {
 	struct trace_request *request = request_at(join, number);
 	struct join_state *state = &join->state[number];
@@ -36,21 +36,21 @@ void join_publish(struct join *join, struct join_thread *thread)
 {
 	const uint64_t *arg = join->event.arg;
 	struct join_queue *queue = join_queue(join, arg[0], arg[1]);
-	enum trace_interrupt rest = arg[3] ? TRACE_INTERRUPT_COALESCED : TRACE_INTERRUPT_SUPPRESSED;
+	enum trace_way rest = arg[3] ? TRACE_COALESCED : TRACE_SUPPRESSED;
 	struct join_numbers batch;
 	size_t first;
 
 	join_end_round(thread);
 	if (!queue)
 		return;
-	queue->told.publishes++;
-	queue->told.suppressed += !arg[3];
+	queue->result.publishes++;
+	queue->result.suppressed += !arg[3];
 	batch = queue->pushed;
 	queue->pushed = queue->batch;
 	queue->pushed.count = 0;
 	first = batch.count > arg[2] ? batch.count - (size_t)arg[2] : 0;
 	if (batch.count < arg[2] && arg[3])
-		rest = TRACE_INTERRUPT_UNKNOWN;
+		rest = TRACE_UNKNOWN;
 	for (size_t i = first; i < batch.count; i++)
 		if (batch.at[i] != JOIN_NONE)
 			end_request(join, batch.at[i], rest);
@@ -58,14 +58,14 @@ void join_publish(struct join *join, struct join_thread *thread)
 	queue->batch_first = first;
 	queue->batch_is_known = arg[3] && batch.count >= arg[2] && first < batch.count;
 	if (queue->batch_is_known && batch.at[first] != JOIN_NONE)
-		request_at(join, batch.at[first])->interrupt = TRACE_INTERRUPT_UNKNOWN;
+		request_at(join, batch.at[first])->interrupt = TRACE_UNKNOWN;
 }
 
 static void hold(struct join *join, const struct join_queue *queue)
 {
 	for (size_t i = queue->batch_first; i < queue->batch.count; i++)
 		if (queue->batch.at[i] != JOIN_NONE)
-			request_at(join, queue->batch.at[i])->interrupt = TRACE_INTERRUPT_HELD;
+			request_at(join, queue->batch.at[i])->interrupt = TRACE_HELD;
 }
 
 void join_interrupt(struct join *join, struct join_thread *thread)
@@ -84,11 +84,11 @@ void join_interrupt(struct join *join, struct join_thread *thread)
 	if (queue->batch_is_known)
 		owner = queue->batch.at[queue->batch_first];
 	if (arg[2] > HOW_SENT_MAX) {
-		queue->told.held++;
+		queue->result.held++;
 		if (queue->batch_is_known)
 			hold(join, queue);
 	} else {
-		queue->told.interrupts++;
+		queue->result.interrupts++;
 		thread->delivery = (struct join_delivery){
 			.stage = JOIN_SENT,
 			.request = owner,
@@ -97,7 +97,7 @@ void join_interrupt(struct join *join, struct join_thread *thread)
 			.data = arg[4],
 		};
 		if (owner != JOIN_NONE) {
-			request_at(join, owner)->interrupt = TRACE_INTERRUPT_OWN;
+			request_at(join, owner)->interrupt = TRACE_OWN;
 			request_at(join, owner)->t[TRACE_INTERRUPT] = join->event.time;
 		}
 	}

@@ -36,7 +36,7 @@ struct join_bell {
 };
 
 struct join_queue {
-	struct trace_queue told;
+	struct trace_queue result;
 	struct join_queue *next_at; /* with the same hash of its address */
 	uint64_t notify;            /* address of the doorbell */
 	uint8_t bus;

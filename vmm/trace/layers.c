@@ -3,9 +3,7 @@
 
 #include <string.h>
 
-static const struct {
-	const char *name, *abbreviation, *key, *help;
-} layers[TRACE_LAYERS] = {
+const struct trace_layer_words trace_layer_words[TRACE_LAYERS] = {
 	[TRACE_LAYER_ISSUE] = { "issue", "issue", "issue",
 		"guest block layer to the exit, doorbell or pop" },
 	[TRACE_LAYER_EXIT] = { "KVM exit", "exit", "exit",
@@ -51,26 +49,6 @@ static const uint8_t layer_of[TRACE_STAMPS] = {
 	[TRACE_ENTRY] = TRACE_LAYER_ENTRY,
 	[TRACE_DONE] = TRACE_LAYER_DONE,
 };
-
-const char *trace_layer_name(enum trace_layer layer)
-{
-	return layers[layer].name;
-}
-
-const char *trace_layer_abbreviation(enum trace_layer layer)
-{
-	return layers[layer].abbreviation;
-}
-
-const char *trace_layer_key(enum trace_layer layer)
-{
-	return layers[layer].key;
-}
-
-const char *trace_layer_help(enum trace_layer layer)
-{
-	return layers[layer].help;
-}
 
 enum trace_stamp trace_first(const struct trace_request *request)
 {

@@ -26,10 +26,9 @@ enum trace_layer {
 };
 
 /* For a column of 10, one of 6, a member of JSON, and a line of explanation. */
-const char *trace_layer_name(enum trace_layer layer);
-const char *trace_layer_abbreviation(enum trace_layer layer);
-const char *trace_layer_key(enum trace_layer layer);
-const char *trace_layer_help(enum trace_layer layer);
+extern const struct trace_layer_words {
+	const char *name, *abbreviation, *key, *help;
+} trace_layer_words[TRACE_LAYERS];
 
 /*
  * The first and the last stamp of the request: its whole is from the one to the

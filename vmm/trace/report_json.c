@@ -59,6 +59,14 @@ static void write_summary(struct json *json, const char *key, const struct trace
 	json_end(json);
 }
 
+static void write_ways(struct json *json, const char *key, const uint64_t *count)
+{
+	json_object(json, key);
+	for (unsigned i = 0; i < TRACE_WAYS; i++)
+		json_unsigned(json, trace_way_words[i].name, count[i]);
+	json_end(json);
+}
+
 static void write_group(struct json *json, const struct trace_group *group)
 {
 	json_object(json, NULL);
@@ -71,19 +79,13 @@ static void write_group(struct json *json, const struct trace_group *group)
 	json_object(json, "layers");
 	for (unsigned i = 0; i < TRACE_LAYERS; i++)
 		if (group->layer[i].count)
-			write_summary(json, trace_layer_key(i), &group->layer[i]);
+			write_summary(json, trace_layer_words[i].key, &group->layer[i]);
 	json_end(json);
 	write_summary(json, "whole", &group->whole);
 	write_summary(json, "full", &group->full);
 	write_summary(json, "part", &group->part);
-	json_object(json, "doorbell");
-	for (unsigned i = 0; i < TRACE_DOORBELLS; i++)
-		json_unsigned(json, trace_doorbell_name(i), group->doorbell[i]);
-	json_end(json);
-	json_object(json, "interrupt");
-	for (unsigned i = 0; i < TRACE_INTERRUPTS; i++)
-		json_unsigned(json, trace_interrupt_name(i), group->interrupt[i]);
-	json_end(json);
+	write_ways(json, "doorbell", group->doorbell);
+	write_ways(json, "interrupt", group->interrupt);
 	stats_write_buckets(json, &group->wholes);
 	json_end(json);
 }
@@ -99,8 +101,8 @@ static void write_request(struct json *json, const struct trace_request *request
 	json_unsigned(json, "sector", request->sector);
 	json_unsigned(json, "bytes", request->len);
 	json_unsigned(json, "status", request->status);
-	json_string(json, "doorbell", trace_doorbell_name(request->doorbell));
-	json_string(json, "interrupt", trace_interrupt_name(request->interrupt));
+	json_string(json, "doorbell", trace_way_words[request->doorbell].name);
+	json_string(json, "interrupt", trace_way_words[request->interrupt].name);
 	json_unsigned(json, "whole_ns", trace_whole(request));
 	json_object(json, "stamps");
 	for (unsigned i = 0; i < TRACE_STAMPS; i++)

@@ -18,6 +18,6 @@ void trace_print_text(const struct trace *trace, const struct trace_groups *grou
 /* For programs: Documentation/trace.schema.json. */
 void trace_print_json(const struct trace *trace, const struct trace_groups *groups, FILE *out);
 
-/* Of a request whose enum says so: "own", "polled", ... */
-const char *trace_doorbell_name(enum trace_doorbell doorbell);
-const char *trace_interrupt_name(enum trace_interrupt interrupt);
+extern const struct trace_way_words {
+	const char *name, *help;
+} trace_way_words[TRACE_WAYS];

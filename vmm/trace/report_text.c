@@ -25,30 +25,15 @@ struct trace_time trace_time(uint64_t ns)
 	return time;
 }
 
-const char *trace_doorbell_name(enum trace_doorbell doorbell)
-{
-	static const char *const names[] = {
-		[TRACE_DOORBELL_OWN] = "own",
-		[TRACE_DOORBELL_COALESCED] = "coalesced",
-		[TRACE_DOORBELL_POLLED] = "polled",
-		[TRACE_DOORBELL_UNKNOWN] = "unknown",
-	};
-
-	return names[doorbell];
-}
-
-const char *trace_interrupt_name(enum trace_interrupt interrupt)
-{
-	static const char *const names[] = {
-		[TRACE_INTERRUPT_OWN] = "own",
-		[TRACE_INTERRUPT_COALESCED] = "coalesced",
-		[TRACE_INTERRUPT_SUPPRESSED] = "suppressed",
-		[TRACE_INTERRUPT_HELD] = "held",
-		[TRACE_INTERRUPT_UNKNOWN] = "unknown",
-	};
-
-	return names[interrupt];
-}
+const struct trace_way_words trace_way_words[TRACE_WAYS] = {
+	[TRACE_OWN] = { "own",
+		"popped first after a doorbell; published first with an interrupt" },
+	[TRACE_COALESCED] = { "coalesced", "together with one that has it" },
+	[TRACE_POLLED] = { "polled", "found by a look into the ring" },
+	[TRACE_SUPPRESSED] = { "suppressed", "the driver does not want any" },
+	[TRACE_HELD] = { "held", "it could not be sent" },
+	[TRACE_UNKNOWN] = { "unknown", "the recording cannot tell" },
+};
 
 /* --- A group --- */
 
@@ -95,23 +80,14 @@ static void print_sums(const struct trace_group *group, FILE *out)
 		percent(layers > whole ? layers - whole : whole - layers, whole));
 }
 
-static void print_ways(const struct trace_group *group, FILE *out)
+static void print_ways(FILE *out, const char *what, const uint64_t *count)
 {
 	const char *gap = "";
 
-	fputs("  doorbells  ", out);
-	for (unsigned i = 0; i < TRACE_DOORBELLS; i++)
-		if (group->doorbell[i]) {
-			fprintf(out, "%s%s %" PRIu64, gap, trace_doorbell_name(i),
-				group->doorbell[i]);
-			gap = ", ";
-		}
-	gap = "";
-	fputs("\n  interrupts ", out);
-	for (unsigned i = 0; i < TRACE_INTERRUPTS; i++)
-		if (group->interrupt[i]) {
-			fprintf(out, "%s%s %" PRIu64, gap, trace_interrupt_name(i),
-				group->interrupt[i]);
+	fprintf(out, "  %-10s ", what);
+	for (unsigned i = 0; i < TRACE_WAYS; i++)
+		if (count[i]) {
+			fprintf(out, "%s%s %" PRIu64, gap, trace_way_words[i].name, count[i]);
 			gap = ", ";
 		}
 	putc('\n', out);
@@ -162,14 +138,15 @@ static void print_group(const struct trace *trace, const struct trace_group *gro
 	fprintf(out, "\n\n  %-10s %9s %7s %7s %7s %7s %7s %7s %7s\n", "layer", "count", "share",
 		"mean", "p50", "p90", "p99", "p99.9", "max");
 	for (unsigned i = 0; i < TRACE_LAYERS; i++)
-		print_summary(out, trace_layer_name(i), &group->layer[i], group->whole.total);
+		print_summary(out, trace_layer_words[i].name, &group->layer[i], group->whole.total);
 	print_summary(out, "whole", &group->whole, group->whole.total);
 	if (group->full.count && group->part.count) {
 		print_summary(out, "  full", &group->full, group->whole.total);
 		print_summary(out, "  part", &group->part, group->whole.total);
 	}
 	print_sums(group, out);
-	print_ways(group, out);
+	print_ways(out, "doorbells", group->doorbell);
+	print_ways(out, "interrupts", group->interrupt);
 	print_histogram(group, out);
 }
 
@@ -183,35 +160,12 @@ static bool has_layer(const struct trace_groups *groups, unsigned layer)
 	return false;
 }
 
-static void print_words(const struct trace_groups *groups, FILE *out)
+static bool has_way(const struct trace_groups *groups, unsigned way)
 {
-	static const struct {
-		const char *word, *meaning;
-		int doorbell, interrupt; /* either makes the word appear; negative: none */
-	} words[] = {
-		{ "own", "popped first after a doorbell; published first with an interrupt",
-		  TRACE_DOORBELL_OWN, TRACE_INTERRUPT_OWN },
-		{ "coalesced", "together with one that has it", TRACE_DOORBELL_COALESCED,
-		  TRACE_INTERRUPT_COALESCED },
-		{ "polled", "found by a look into the ring", TRACE_DOORBELL_POLLED, -1 },
-		{ "suppressed", "the driver does not want any", -1, TRACE_INTERRUPT_SUPPRESSED },
-		{ "held", "it could not be sent", -1, TRACE_INTERRUPT_HELD },
-		{ "unknown", "the recording cannot tell", TRACE_DOORBELL_UNKNOWN,
-		  TRACE_INTERRUPT_UNKNOWN },
-	};
-
-	for (unsigned i = 0; i < array_size(words); i++) {
-		uint64_t count = 0;
-
-		for (size_t n = 0; n < groups->count; n++) {
-			const struct trace_group *group = &groups->group[n];
-
-			count += words[i].doorbell < 0 ? 0 : group->doorbell[words[i].doorbell];
-			count += words[i].interrupt < 0 ? 0 : group->interrupt[words[i].interrupt];
-		}
-		if (count)
-			fprintf(out, "  %-10s %s\n", words[i].word, words[i].meaning);
-	}
+	for (size_t i = 0; i < groups->count; i++)
+		if (groups->group[i].doorbell[way] || groups->group[i].interrupt[way])
+			return true;
+	return false;
 }
 
 static void print_legend(const struct trace *trace, const struct trace_groups *groups, FILE *out)
@@ -219,7 +173,7 @@ static void print_legend(const struct trace *trace, const struct trace_groups *g
 	fputs("\nLayers, each from where the one before it ends:\n", out);
 	for (unsigned i = 0; i < TRACE_LAYERS; i++)
 		if (has_layer(groups, i))
-			fprintf(out, "  %-10s %s\n", trace_layer_name(i), trace_layer_help(i));
+			fprintf(out, "  %-10s %s\n", trace_layer_words[i].name, trace_layer_words[i].help);
 	/* By what this host shows. */
 	fprintf(out, "  %-10s from its %s, or its pop if it has no doorbell of its own,\n"
 		"  %-10s to its %s, or its publish if it has none\n", "whole",
@@ -230,7 +184,10 @@ static void print_legend(const struct trace *trace, const struct trace_groups *g
 		"full");
 	fprintf(out, "  %-10s of the sum of all wholes\n", "share");
 	fputs("Doorbells and interrupts:\n", out);
-	print_words(groups, out);
+	for (unsigned i = 0; i < TRACE_WAYS; i++)
+		if (has_way(groups, i))
+			fprintf(out, "  %-10s %s\n", trace_way_words[i].name,
+				trace_way_words[i].help);
 }
 
 /* What the figures lack, and where it went. */
@@ -274,10 +231,10 @@ static void print_slow(const struct trace *trace, const struct trace_request *re
 		trace_op_name(request->op), request->len, request->sector, request->disk,
 		request->queue, request->seq,
 		(double)(request->t[TRACE_POP] - trace->begin) / (double)NS_PER_S);
-	if (request->doorbell != TRACE_DOORBELL_OWN || request->interrupt != TRACE_INTERRUPT_OWN)
+	if (request->doorbell != TRACE_OWN || request->interrupt != TRACE_OWN)
 		fprintf(out, "\n      doorbell %s, interrupt %s",
-			trace_doorbell_name(request->doorbell),
-			trace_interrupt_name(request->interrupt));
+			trace_way_words[request->doorbell].name,
+			trace_way_words[request->interrupt].name);
 	if (request->status)
 		fprintf(out, ", status %u", request->status);
 	putc('\n', out);
@@ -296,7 +253,7 @@ static void print_slowest(const struct trace *trace, const struct trace_groups *
 		"it was popped, from the recording's begin on\n\n    whole", groups->slowest_count);
 	for (unsigned i = 0; i < TRACE_LAYERS; i++)
 		if (shown >> i & 1)
-			fprintf(out, "%7s", trace_layer_abbreviation(i));
+			fprintf(out, "%7s", trace_layer_words[i].abbreviation);
 	putc('\n', out);
 	for (size_t i = 0; i < groups->slowest_count; i++)
 		print_slow(trace, &trace->request[groups->slowest[i]], shown, out);

@@ -29,23 +29,18 @@ enum trace_stamp {
 	TRACE_STAMPS
 };
 
-/* A doorbell belongs to the first request that is popped after it. */
-enum trace_doorbell {
-	TRACE_DOORBELL_OWN,
-	TRACE_DOORBELL_COALESCED, /* popped in one round with one that has it */
-	TRACE_DOORBELL_POLLED,    /* found by a look into the ring */
-	TRACE_DOORBELL_UNKNOWN,   /* the recording cannot tell */
-	TRACE_DOORBELLS
-};
-
-/* An interrupt belongs to the first request of those that it publishes. */
-enum trace_interrupt {
-	TRACE_INTERRUPT_OWN,
-	TRACE_INTERRUPT_COALESCED,  /* published with one that has it */
-	TRACE_INTERRUPT_SUPPRESSED, /* the driver does not want any */
-	TRACE_INTERRUPT_HELD,       /* could not be sent: masked, no vector, disabled */
-	TRACE_INTERRUPT_UNKNOWN,
-	TRACE_INTERRUPTS
+/*
+ * A doorbell belongs to the first request that is popped after it, an interrupt to the
+ * first of those that it publishes.
+ */
+enum trace_way {
+	TRACE_OWN,
+	TRACE_COALESCED,  /* popped in one round, or published, with one that has it */
+	TRACE_POLLED,     /* no doorbell: found by a look into the ring */
+	TRACE_SUPPRESSED, /* no interrupt: the driver does not want any */
+	TRACE_HELD,       /* it could not be sent: masked, no vector, disabled */
+	TRACE_UNKNOWN,    /* the recording cannot tell */
+	TRACE_WAYS
 };
 
 struct trace_request {
@@ -59,8 +54,7 @@ struct trace_request {
 	uint16_t vcpu; /* that the interrupt went to; TRACE_NO_VCPU: not seen */
 	uint8_t op;     /* VIRTIO_BLK_T_*; 255: unreadable */
 	uint8_t status; /* VIRTIO_BLK_S_* */
-	uint8_t doorbell;  /* enum trace_doorbell */
-	uint8_t interrupt; /* enum trace_interrupt */
+	uint8_t doorbell, interrupt; /* enum trace_way */
 };
 
 #define TRACE_NO_VCPU 0xffff

@@ -180,7 +180,7 @@ static void write_area(const struct picture *picture, unsigned layer, uint64_t h
 			fprintf(picture->file, "H%uV%.1f", bin_x(picture, i), y);
 	}
 	fprintf(picture->file, "H%dV%dz\"><title>%s: %s</title></path>\n", RIGHT, STACK_BOTTOM,
-		trace_layer_name(layer), trace_layer_help(layer));
+		trace_layer_words[layer].name, trace_layer_words[layer].help);
 }
 
 static void write_cuts(const struct picture *picture, uint64_t height, uint64_t highest)
@@ -235,7 +235,7 @@ static void write_layers_legend(const struct picture *picture)
 			continue;
 		y += LINE;
 		write_swatch(picture, "l", i, y);
-		write_legend_line(picture, y, trace_layer_name(i), picture->layer[i]);
+		write_legend_line(picture, y, trace_layer_words[i].name, picture->layer[i]);
 	}
 	write_legend_line(picture, y + LINE, "whole", picture->whole);
 }

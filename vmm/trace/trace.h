@@ -90,7 +90,6 @@ struct trace_counters {
 	uint64_t torn;         /* under way while events were lost */
 	uint64_t stray;        /* events that fit no request: the recording is damaged */
 	uint64_t disordered;   /* stamps left out, since they precede earlier ones */
-	uint64_t stamp[TRACE_STAMPS]; /* how many of trace.request[] have it */
 };
 
 struct trace_guest; /* vmm/trace/guest.h */
