@@ -5,6 +5,8 @@
 # own, in an empty folder of $work, after set_up().
 
 work='' passed=0 failed=0
+# Who is told alone to end does so after the case, which has things to take away.
+trap 'exit 1' INT TERM HUP
 
 fail() {
 	echo "$*"

@@ -13,6 +13,7 @@ vmm=$(realpath "$1")
 kit=$(realpath "$2")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM HUP
 cd "$work"
 
 readonly ms=20
