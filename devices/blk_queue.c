@@ -27,7 +27,7 @@
 /* What probes show in its place. */
 #define NO_STATUS 255
 
-/* In bytes of the thread's round: to walk the longest chain takes time, too. */
+/* In bytes of the thread's round: to walk the longest chain takes time, and so does any segment. */
 #define CHAIN_COST (16u << 10)
 
 struct blk_request {
@@ -368,6 +368,7 @@ static bool start_next(struct blk_request *request)
 			continue;
 		command->offset = segment->sector * DISK_SECTOR;
 		command->len = (uint64_t)segment->num_sectors * DISK_SECTOR;
+		io_thread_spend(request->queue->thread, CHAIN_COST);
 		start_disk(request, segment_op(request, segment->flags));
 		return true;
 	}
@@ -432,7 +433,8 @@ static void disk_done(struct disk_request *disk, int result)
 		}
 		if (result == 0 && queue->stopping)
 			result = -ECANCELED;
-		else if (result == 0 && start_next(request))
+		request->disk.follows = true;
+		if (result == 0 && start_next(request))
 			return;
 	}
 	/* Which of those that went together has failed is found out one by one. */
@@ -470,6 +472,7 @@ static void start_io(struct blk_request *request)
 	/* A write that the driver gave us while this was 0 finds 0 here (section 5.2.6.2). */
 	bool stable = !load_acquire(&request->queue->blk->writeback);
 
+	request->disk.follows = false;
 	switch (request->command.action) {
 	case BLK_READ:
 		start_transfer(request, DISK_READ);

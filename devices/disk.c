@@ -415,8 +415,9 @@ void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request
 	request->must_sync = request->op == DISK_FLUSH;
 	if (request->op == DISK_WRITE_STABLE && !disk->direct)
 		disk_sync_try(request);
-	if (is_beyond_end(request))
-		io_thread_complete(thread, &request->step, -EAGAIN); /* to be told so */
+	/* There it is judged as later steps are. */
+	if (is_beyond_end(request) || (request->follows && io_thread_is_spent(thread)))
+		io_thread_complete(thread, &request->step, -EAGAIN);
 	else
 		step_begin(request);
 }
