@@ -140,21 +140,14 @@ static void end(void)
 	rig_free(&rig);
 }
 
-static void forget_on_second(void *opaque)
-{
-	const struct disk *disk = opaque;
-
-	io_thread_forget_file(second, disk->fd);
-}
-
 /* The file that the disk uses is replaced by one that behaves otherwise. */
 static int replace_file(struct disk *disk, int fd)
 {
 	int before = fcntl(disk->fd, F_DUPFD_CLOEXEC, 0);
 
-	if (second)
-		on_thread(second, forget_on_second, disk);
 	on_thread_replace_file(thread, disk->fd, fd);
+	if (second)
+		on_thread_renew_file(second, disk->fd);
 	return before;
 }
 
