@@ -433,7 +433,8 @@ static void disk_done(struct disk_request *disk, int result)
 		}
 		if (result == 0 && queue->stopping)
 			result = -ECANCELED;
-		else if (result == 0 && start_next(request))
+		request->disk.follows = true;
+		if (result == 0 && start_next(request))
 			return;
 	}
 	/* Which of those that went together has failed is found out one by one. */
@@ -471,6 +472,7 @@ static void start_io(struct blk_request *request)
 	/* A write that the driver gave us while this was 0 finds 0 here (section 5.2.6.2). */
 	bool stable = !load_acquire(&request->queue->blk->writeback);
 
+	request->disk.follows = false;
 	switch (request->command.action) {
 	case BLK_READ:
 		start_transfer(request, DISK_READ);

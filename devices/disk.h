@@ -91,6 +91,7 @@ struct disk_request {
 	struct iovec *iov; /* only reads and writes have one */
 	unsigned iov_count;
 	const bool *cancel; /* once true, no further step is begun: -ECANCELED */
+	bool follows; /* it goes on with one that is done, so a spent round is not for it */
 	/*
 	 * The thread's epoch (devices/io_thread.h) when it was popped, or when last some
 	 * of it was done; 0: it is not in use.  This, op, offset and len are stored as
