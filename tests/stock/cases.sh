@@ -20,7 +20,7 @@ PATH=$PATH:/usr/sbin:/sbin
 # shellcheck disable=SC1091 # lines like cloud=PATH
 . "$out/kernels"
 : "${VMM:?} ${SCRATCH:?} ${cloud:?} ${generic:?} ${newer:?} ${older:?}"
-limit=120
+limit=240
 kernel=$cloud # of the cases that can do with any
 
 fail()
@@ -644,7 +644,7 @@ comes_and_goes()
 }
 
 # Rows: GEN-02, GEN-20, PCI-17
-case_rebind()	{ limit=300; comes_and_goes rebind 100; }
+case_rebind()	{ limit=480; comes_and_goes rebind 100; }
 # Rows: PCI-01
 case_rescan()	{ comes_and_goes rescan 20; }
 
@@ -692,7 +692,7 @@ case_file_tree()
 # are all there, and add up to what the guest measured.
 case_trace()
 {
-	limit=300
+	limit=480
 	truncate -s 8M load.img
 	truncate -s 16M copy.img
 	mkfifo keys
