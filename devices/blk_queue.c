@@ -27,7 +27,7 @@
 /* What probes show in its place. */
 #define NO_STATUS 255
 
-/* In bytes of the thread's round: to walk the longest chain takes time, too. */
+/* In bytes of the thread's round: to walk the longest chain takes time, and so does any segment. */
 #define CHAIN_COST (16u << 10)
 
 struct blk_request {
@@ -368,6 +368,7 @@ static bool start_next(struct blk_request *request)
 			continue;
 		command->offset = segment->sector * DISK_SECTOR;
 		command->len = (uint64_t)segment->num_sectors * DISK_SECTOR;
+		io_thread_spend(request->queue->thread, CHAIN_COST);
 		start_disk(request, segment_op(request, segment->flags));
 		return true;
 	}

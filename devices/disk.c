@@ -415,8 +415,10 @@ void disk_queue(struct disk *disk, struct io_thread *thread, struct disk_request
 	request->must_sync = request->op == DISK_FLUSH;
 	if (request->op == DISK_WRITE_STABLE && !disk->direct)
 		disk_sync_try(request);
-	if (is_beyond_end(request))
-		io_thread_complete(thread, &request->step, -EAGAIN); /* to be told so */
+	/* To be judged there: as beyond the end, or as one of many ranges, which take turns. */
+	if (is_beyond_end(request) ||
+	    (request->way != DISK_BY_TRANSFER && io_thread_is_spent(thread)))
+		io_thread_complete(thread, &request->step, -EAGAIN);
 	else
 		step_begin(request);
 }

@@ -393,13 +393,6 @@ struct io_uring_sqe *io_thread_sqe(struct io_thread *thread)
 	return sqe;
 }
 
-static enum file_state set_file(struct io_thread *thread, unsigned slot, int fd)
-{
-	int ret = io_uring_register_files_update(&thread->ring, slot, &fd, 1);
-
-	return ret == 1 ? FILE_REGISTERED : FILE_REFUSED;
-}
-
 void io_thread_use_file(struct io_thread *thread, struct io_uring_sqe *sqe, int fd)
 {
 	unsigned slot = (unsigned)fd;
@@ -407,20 +400,11 @@ void io_thread_use_file(struct io_thread *thread, struct io_uring_sqe *sqe, int 
 	if (slot >= thread->files)
 		return;
 	if (thread->file_state[slot] == FILE_UNKNOWN)
-		thread->file_state[slot] = set_file(thread, slot, fd);
+		thread->file_state[slot] =
+			io_uring_register_files_update(&thread->ring, slot, &fd, 1) == 1 ?
+			FILE_REGISTERED : FILE_REFUSED;
 	if (thread->file_state[slot] == FILE_REGISTERED)
 		sqe->flags |= IOSQE_FIXED_FILE;
-}
-
-void io_thread_forget_file(struct io_thread *thread, int fd)
-{
-	unsigned slot = (unsigned)fd;
-
-	if (slot >= thread->files)
-		return;
-	if (thread->file_state[slot] == FILE_REGISTERED)
-		set_file(thread, slot, -1);
-	thread->file_state[slot] = FILE_UNKNOWN;
 }
 
 void io_thread_use_buffer(const struct io_thread *thread, struct io_uring_sqe *sqe)

@@ -164,11 +164,9 @@ struct io_uring_sqe *io_thread_sqe(struct io_thread *thread);
 /*
  * Let @sqe, which is prepared for @fd, take the file from the ring's own table,
  * which it joins at its first use: that saves the kernel a look-up a request.
- * The table keeps the file open, so it is told before @fd is closed on a thread
- * that goes on: in tests, since the program's threads end before its disks close.
+ * It stays there, open, so @fd is not closed before the thread has ended.
  */
 void io_thread_use_file(struct io_thread *thread, struct io_uring_sqe *sqe, int fd);
-void io_thread_forget_file(struct io_thread *thread, int fd);
 
 /*
  * Let @sqe, a READ or a WRITE that is prepared, take its memory from what is

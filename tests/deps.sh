@@ -32,5 +32,7 @@ if [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
-"${install[@]}"
+# Others may use apt at the same time, as a machine that has just started does.
+patience=(-o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
+apt-get update -q "${patience[@]}"
+"${install[@]}" "${patience[@]}"

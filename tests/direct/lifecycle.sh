@@ -11,6 +11,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/cases.sh"
 
 [ $# -eq 2 ] || { echo "usage: ${0##*/} VMM KIT" >&2; exit 2; }
+# What nohup(1) ignores, vmm would ignore.
+[ -n "${VMM_DEFAULT_HUP-}" ] || VMM_DEFAULT_HUP=1 exec env --default-signal=HUP "$0" "$@"
 vmm=$(realpath "$1")
 kit=$(realpath "$2")
 work=$(mktemp -d)

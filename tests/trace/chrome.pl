@@ -49,7 +49,7 @@ sub flow {
 	my $id = $event->{bind_id};
 	for my $end (grep { $event->{$_} } qw(flow_out flow_in)) {
 		fail($event, "a second $end") if defined $flow{$id}{$end};
-		$flow{$id}{$end} = $begin;
+		$flow{$id}{$end} = [$begin, scalar @lines];
 		return " $end $id";
 	}
 	fail($event, 'a flow without direction');
@@ -89,7 +89,9 @@ for my $event (@{$trace->{traceEvents}}) {
 for my $id (sort keys %flow) {
 	my ($out, $in) = @{$flow{$id}}{qw(flow_out flow_in)};
 	fail({ bind_id => $id }, 'a flow with one end') if !defined $out || !defined $in;
-	fail({ bind_id => $id }, 'a flow back in time') if ($out // 0) > ($in // 0);
+	# Perfetto takes them by time, and those of one time as they stand.
+	fail({ bind_id => $id }, 'a flow back in time') if $out && $in &&
+		($out->[0] > $in->[0] || ($out->[0] == $in->[0] && $out->[1] > $in->[1]));
 }
 for my $number (keys %process, keys %track) {
 	my $what = $process{$number} ? 'process' : 'thread';

@@ -140,21 +140,14 @@ static void end(void)
 	rig_free(&rig);
 }
 
-static void forget_on_second(void *opaque)
-{
-	const struct disk *disk = opaque;
-
-	io_thread_forget_file(second, disk->fd);
-}
-
 /* The file that the disk uses is replaced by one that behaves otherwise. */
 static int replace_file(struct disk *disk, int fd)
 {
 	int before = fcntl(disk->fd, F_DUPFD_CLOEXEC, 0);
 
-	if (second)
-		on_thread(second, forget_on_second, disk);
 	on_thread_replace_file(thread, disk->fd, fd);
+	if (second)
+		on_thread_renew_file(second, disk->fd);
 	return before;
 }
 
@@ -923,6 +916,40 @@ START_TEST(reset_between_rounds)
 	rig_check(&rig);
 	close(gate);
 	end();
+}
+END_TEST
+
+/* The same with discards of many segments, after some rounds: those are no exception. */
+START_TEST(reset_between_segments)
+{
+	struct virtio_blk_discard_write_zeroes many[BLK_SEGMENTS_MAX];
+	struct rig_request r = { .type = VIRTIO_BLK_T_DISCARD, .out = sizeof(many) };
+
+	for (unsigned i = 0; i < BLK_SEGMENTS_MAX; i++)
+		many[i] = (struct virtio_blk_discard_write_zeroes){ i, 1, 0 };
+	for (unsigned calls = 400; calls < 440; calls += 10) {
+		unsigned before = fault_count(FAULT_RANGE) + calls;
+		int gate = eventfd(calls, EFD_SEMAPHORE | EFD_CLOEXEC);
+
+		begin(false, 256, ALL | RIG_RANGES);
+		fault_gate(gate);
+		for (unsigned i = 0; i < RIG_SLOTS; i++) {
+			rig_fill(&rig, rig_free_slot(&rig), many, sizeof(many));
+			must(rig_add(&rig, &r) >= 0);
+		}
+		rig_kick(&rig);
+		for (unsigned i = before - calls; i <= before; i++)
+			wait_at_gate(FAULT_RANGE, i);
+		rig_reset_order(&rig);
+		eventfd_write(gate, 10000);
+		rig_reset_wait(&rig);
+		fault_gate(-1);
+		ck_assert_uint_le(fault_count(FAULT_RANGE) - before,
+				  IO_ROUND_BYTES / DISK_STEP_MAX);
+		rig_check(&rig);
+		close(gate);
+		end();
+	}
 }
 END_TEST
 
@@ -2021,7 +2048,8 @@ int main(void)
 	};
 	const TTest *const ranges[] = {
 		no_discard, bad_segment_last, zeroes_are_stable_without_flush, holes_refused,
-		reset_ends_long_zeroes, reset_between_rounds, cancelled_flush,
+		reset_ends_long_zeroes, reset_between_rounds, reset_between_segments,
+		cancelled_flush,
 	};
 	const TTest *const resizing[] = {
 		resized, shrunk_under_a_request, resized_under_load, resized_before_driver_ok,

@@ -191,8 +191,8 @@ END_TEST
 /* One vCPU cannot do two things at once, whatever a recording says. */
 START_TEST(marks_do_not_overlap)
 {
-	struct trace_request requests[] = { plain(100, 200), plain(101, 201) };
-	struct trace trace = { .request = requests, .request_count = 2 };
+	struct trace_request requests[] = { plain(100, 200), plain(101, 201), plain(400, 500) };
+	struct trace trace = { .request = requests, .request_count = 3 };
 
 	for (unsigned i = 0; i < 2; i++) {
 		requests[i].doorbell = TRACE_OWN;
@@ -206,6 +206,11 @@ START_TEST(marks_do_not_overlap)
 	requests[0].vcpu = 0;
 	requests[0].t[TRACE_ACCEPT] = BEGIN + 310;
 	requests[1].t[TRACE_ACCEPT] = BEGIN + 310;
+	/* In the same ns in which it was sent. */
+	requests[2].vcpu = 0;
+	requests[2].interrupt = TRACE_OWN;
+	requests[2].t[TRACE_INTERRUPT] = requests[2].t[TRACE_ROUTED] = BEGIN + 600;
+	requests[2].t[TRACE_ACCEPT] = BEGIN + 610;
 	expect(&trace,
 	       "virtual machine|vcpu0 (100) doorbells, interrupts|10|1|"
 	       "doorbell disk 0 queue 0 flow_out 0x0\n"
@@ -222,7 +227,10 @@ START_TEST(marks_do_not_overlap)
 	       "disk 0 queue 0 a.img|in flight: 2|11|40|  wake-up\n"
 	       "disk 0 queue 0 a.img|in flight: 2|51|50|  pop\n"
 	       "disk 0 queue 0 a.img|in flight: 2|101|200|  publish flow_in 0x2\n"
-	       "disk 0 queue 0 a.img|in flight: 2|301|9|  interrupt\n");
+	       "disk 0 queue 0 a.img|in flight: 2|301|9|  interrupt\n"
+	       "disk 0 queue 0 a.img|in flight: 1|400|210|read\n"
+	       "disk 0 queue 0 a.img|in flight: 1|400|200|  publish\n"
+	       "disk 0 queue 0 a.img|in flight: 1|600|10|  interrupt\n");
 }
 END_TEST
 

@@ -294,12 +294,12 @@ static const struct {
 } perfs[] = {
 	{ "exit 0", 0, "" },
 	{ "echo all is well; echo so far >&2", 0, "" },
-	{ "exit 3", -EIO, "vmm: it failed\n" },
+	{ "exit 3", -EIO, "vmm: it failed\nvmm: perf says nothing, with status 3\n" },
 	{ "echo one; echo two; echo three >&2; echo four; echo; exit 1", -EIO,
 	  "vmm: it failed\nvmm: perf says: two\nvmm: perf says: three\nvmm: perf says: four\n" },
 	{ "printf 'no newline'; exit 1", -EIO, "vmm: it failed\nvmm: perf says: no newline\n" },
 	{ "printf '\\033[1mbold\\n'; exit 1", -EIO, "vmm: it failed\nvmm: perf says: ?[1mbold\n" },
-	{ "kill -TERM $$", -EIO, "vmm: it failed\n" },
+	{ "kill -TERM $$", -EIO, "vmm: it failed\nvmm: perf was ended by signal 15\n" },
 	{ "[ \"$1\" = 'a b' ] && [ ! -s /dev/stdin ]", 0, "" },
 	/* A Ctrl-C in our terminal is not for it. */
 	{ "read -r a b c d group rest < /proc/$$/stat; [ \"$group\" = $$ ]", 0, "" },
@@ -367,7 +367,8 @@ START_TEST(perf_that_does_not_end)
 	ck_assert_int_eq(perf_start(&perf, &command, NULL), 0);
 	ck_assert_int_eq(perf_finish(&perf, 50, "it failed"), -EIO);
 	said = files_captured();
-	ck_assert_str_eq(said, "vmm: perf does not end: killed\nvmm: it failed\n");
+	ck_assert_str_eq(said, "vmm: perf does not end: killed\nvmm: it failed\n"
+			       "vmm: perf was ended by signal 9\n");
 	free(said);
 	perf_free(&command);
 }

@@ -119,7 +119,10 @@ static bool mark_doorbell(struct mark *mark, const struct trace *trace,
 	return true;
 }
 
-/* The last step that is seen of its delivery; false: none is. */
+/*
+ * The last step that is seen of its delivery; false: none is that begins after the
+ * sending, for Perfetto drops a flow whose end it meets before its begin.
+ */
 static bool mark_interrupt(struct mark *mark, const struct trace *trace,
 			   const struct trace_request *request)
 {
@@ -141,7 +144,7 @@ static bool mark_interrupt(struct mark *mark, const struct trace *trace,
 		.thread = (size_t)(vcpu - trace->thread),
 		.is_interrupt = true,
 	};
-	return request->t[TRACE_INTERRUPT] && end > request->t[TRACE_INTERRUPT];
+	return request->t[TRACE_INTERRUPT] && begin > request->t[TRACE_INTERRUPT];
 }
 
 static int compare_marks(const void *a, const void *b)

@@ -14,8 +14,8 @@
 /* Events so long before and after the recording are not looked at. */
 #define MARGIN (60 * NS_PER_S)
 
-/* More requests that are equal and under way at once are not looked at. */
-#define LOOKS_MAX 256
+/* Where so many equal requests began while one was under way, it is not looked for. */
+#define LOOKS_MAX 1024
 
 #define ANY_DISK (-2)
 

@@ -90,7 +90,7 @@ static struct join_queue *queue_add(struct join *join, uint64_t disk, uint64_t i
 	queue->result.disk = (uint16_t)disk;
 	queue->result.index = (uint16_t)index;
 	queue->epoch = join->epoch;
-	join->queue[disk][index] = queue;
+	join->queue[disk * TRACE_QUEUES + index] = queue;
 	join->queue_count++;
 	return queue;
 }
@@ -103,7 +103,7 @@ struct join_queue *join_queue(struct join *join, uint64_t disk, uint64_t index)
 		join->trace->counters.stray++;
 		return NULL;
 	}
-	queue = join->queue[disk][index];
+	queue = join->queue[disk * TRACE_QUEUES + index];
 	if (!queue)
 		return queue_add(join, disk, index);
 	if (queue->epoch != join->epoch)
@@ -510,9 +510,8 @@ static int finish(struct join *join)
 	if (!trace->queue)
 		return -ENOMEM;
 	for (unsigned i = 0; i < TRACE_DISKS * TRACE_QUEUES; i++)
-		if (join->queue[i / TRACE_QUEUES][i % TRACE_QUEUES])
-			trace->queue[trace->queue_count++] =
-				join->queue[i / TRACE_QUEUES][i % TRACE_QUEUES]->result;
+		if (join->queue[i])
+			trace->queue[trace->queue_count++] = join->queue[i]->result;
 	if (trace->span_count)
 		qsort(trace->span, trace->span_count, sizeof(*trace->span), compare_spans);
 	return join->error;
@@ -521,14 +520,12 @@ static int finish(struct join *join)
 static void join_free(struct join *join)
 {
 	for (unsigned i = 0; i < TRACE_DISKS * TRACE_QUEUES; i++) {
-		struct join_queue *queue = join->queue[i / TRACE_QUEUES][i % TRACE_QUEUES];
-
-		if (!queue)
+		if (!join->queue[i])
 			continue;
-		free(queue->request.at);
-		free(queue->pushed.at);
-		free(queue->batch.at);
-		free(queue);
+		free(join->queue[i]->request.at);
+		free(join->queue[i]->pushed.at);
+		free(join->queue[i]->batch.at);
+		free(join->queue[i]);
 	}
 	for (size_t i = 0; join->thread && i < join->trace->thread_count; i++)
 		free(join->thread[i].pending);

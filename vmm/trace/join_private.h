@@ -97,7 +97,7 @@ struct join {
 	struct join_state *state; /* of trace->request[] */
 	size_t states_room, requests_room, spans_room, clocks_room, disks_room;
 	struct join_thread *thread; /* of trace->thread[] */
-	struct join_queue *queue[TRACE_DISKS][TRACE_QUEUES], *bucket_at[JOIN_BUCKETS];
+	struct join_queue *queue[TRACE_DISKS * TRACE_QUEUES], *bucket_at[JOIN_BUCKETS];
 	size_t queue_count;
 
 	/* When events were lost: by begin, not touching each other. */

@@ -151,8 +151,8 @@ fail:
 	return ret;
 }
 
-/* The last lines that perf wrote, each as a message of ours. */
-static void print_last(int output)
+/* The last lines that perf wrote, each as a message of ours, or how it ended without. */
+static void print_last(int output, int status)
 {
 	char text[2048], *line = text, *end;
 	off_t size = lseek(output, 0, SEEK_END);
@@ -160,8 +160,13 @@ static void print_last(int output)
 	ssize_t len = pread(output, text, sizeof(text) - 1, from);
 	unsigned lines = 0;
 
-	if (len <= 0)
+	if (len <= 0) {
+		if (WIFSIGNALED(status))
+			log_error("perf was ended by signal %d", WTERMSIG(status));
+		else
+			log_error("perf says nothing, with status %d", WEXITSTATUS(status));
 		return;
+	}
 	while (len && text[len - 1] == '\n')
 		len--;
 	text[len] = '\0';
@@ -215,7 +220,7 @@ static int finish(struct perf *perf, int timeout_ms, const char *what, char **ou
 	} else if (status) {
 		if (what) {
 			log_error("%s", what);
-			print_last(perf->output);
+			print_last(perf->output, status);
 		}
 		ret = -EIO;
 	} else if (output) {

@@ -50,7 +50,7 @@ int perf_start(struct perf *perf, const struct perf_command *command, const int 
 /*
  * Wait until it has ended, @timeout_ms at most (then it is killed), and forget it.
  * Returns 0; -ENOENT if there is no perf; -EIO if it failed, having said @what on
- * stderr and its last lines; NULL: having said nothing.
+ * stderr and its last lines, or how it ended; NULL: having said nothing.
  */
 int perf_finish(struct perf *perf, int timeout_ms, const char *what);
 

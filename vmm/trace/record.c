@@ -267,7 +267,8 @@ static void fire_metadata(const struct recording *rec)
 	int ret = trace_metadata_fire(rec->uprobes.tracefs, rec->target.pid, rec->target_fd);
 
 	if (ret && ret != -ESRCH)
-		log_warn("the VM does not tell its clocks and disks: %s", strerror(-ret));
+		log_warn("the VM does not tell its clocks and disks: %s",
+			 ret == -ETIMEDOUT ? "it does not answer" : strerror(-ret));
 }
 
 static uint64_t time_left(const struct recording *rec)

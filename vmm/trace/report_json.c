@@ -59,11 +59,13 @@ static void write_summary(struct json *json, const char *key, const struct trace
 	json_end(json);
 }
 
-static void write_ways(struct json *json, const char *key, const uint64_t *count)
+/* All but those of the bits @never. */
+static void write_ways(struct json *json, const char *key, const uint64_t *count, unsigned never)
 {
 	json_object(json, key);
 	for (unsigned i = 0; i < TRACE_WAYS; i++)
-		json_unsigned(json, trace_way_words[i].name, count[i]);
+		if (!(never & 1u << i))
+			json_unsigned(json, trace_way_words[i].name, count[i]);
 	json_end(json);
 }
 
@@ -84,8 +86,8 @@ static void write_group(struct json *json, const struct trace_group *group)
 	write_summary(json, "whole", &group->whole);
 	write_summary(json, "full", &group->full);
 	write_summary(json, "part", &group->part);
-	write_ways(json, "doorbell", group->doorbell);
-	write_ways(json, "interrupt", group->interrupt);
+	write_ways(json, "doorbell", group->doorbell, 1u << TRACE_SUPPRESSED | 1u << TRACE_HELD);
+	write_ways(json, "interrupt", group->interrupt, 1u << TRACE_POLLED);
 	stats_write_buckets(json, &group->wholes);
 	json_end(json);
 }
