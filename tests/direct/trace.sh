@@ -430,11 +430,12 @@ case_no_perf() {
 	[ ! -e vmm-trace.data ] || fail "it left a file"
 }
 
-# fake_perf: bin/perf works for nothing but a look at its version
+# fake_perf [COMMAND]: bin/perf works for nothing but a look at its version, and does that
 fake_perf() {
 	mkdir bin
 	# shellcheck disable=SC2016
-	printf '#!/bin/sh\n[ "$1" = --version ] || { echo no luck >&2; exit 1; }\n' >bin/perf
+	printf '#!/bin/sh\n[ "$1" = --version ] || { %s; echo no luck >&2; exit 1; }\n' "${1:-:}" \
+		>bin/perf
 	chmod 755 bin/perf
 }
 
@@ -529,6 +530,17 @@ case_file_is_a_link() {
 	clean
 	[ -L web.data ] || fail "the link is gone"
 	counted web.data >counts
+}
+
+# What somebody put in its place is not removed when recording fails.
+case_file_is_another_by_then() {
+	load randread/4k/4/1
+	fake_perf 'rm web.data && echo precious >web.data'
+	refused "vmm: cannot find the probes of vmm"$'\n'"vmm: perf says: no luck" \
+		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data "$vm"
+	[ "$(cat web.data)" = precious ] || fail "it is gone"
+	end
+	clean
 }
 
 # What another user has laid into a folder for all is left alone, wherever it leads.

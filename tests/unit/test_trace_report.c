@@ -4,10 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/blk.h"
+#include "hw/pci_host.h"
 #include "tests/unit/trace-text.h"
 #include "tests/unit/unit.h"
+#include "vmm/options.h"
 #include "vmm/trace/groups.h"
 #include "vmm/trace/report_print.h"
+#include "vmm/x86/layout.h"
+
+/* What a VM can have is no damage of its recording. */
+_Static_assert(TRACE_DISKS >= (PCI_HOST_SLOTS - 1) * PCI_HOST_FUNCTIONS +
+	       LAYOUT_VIRTIO_MMIO_SLOTS, "disks");
+_Static_assert(TRACE_QUEUES >= BLK_QUEUES_MAX, "queues");
+_Static_assert(TRACE_VCPUS >= OPTIONS_CPUS_MAX, "vCPUs");
 
 static struct trace trace;
 static struct trace_groups groups;

@@ -264,6 +264,11 @@ START_TEST(probes_in_a_program)
 		files_write(proc, "program", note, cut[i]);
 		ck_assert_int_eq(trace_target_probes(path), -ENOENT);
 	}
+	files_write(proc, "program", note, sizeof(note));
+	ck_assert_int_eq(truncate(path, TRACE_PROGRAM_MAX), 0);
+	ck_assert_int_eq(trace_target_probes(path), 0);
+	ck_assert_int_eq(truncate(path, TRACE_PROGRAM_MAX + 1), 0);
+	ck_assert_int_eq(trace_target_probes(path), -EFBIG);
 	files_text(proc, "program", "vmm pop stapsdt");
 	ck_assert_int_eq(trace_target_probes(path), -ENOENT);
 	ck_assert_int_eq(trace_target_probes(files_path(proc, "none")), -ENOENT);

@@ -176,12 +176,14 @@ static int open_file(struct recording *rec)
 	return 0;
 }
 
-/* Itself, if it is a link to elsewhere. */
-static void remove_file(const char *path)
+/* Itself, if there is a link to it; but not what somebody else has put there since. */
+static void remove_file(const struct recording *rec)
 {
-	char *target = realpath(path, NULL);
+	char *target = realpath(rec->options.file, NULL);
+	struct stat ours, there;
 
-	if (target)
+	if (target && !fstat(rec->file, &ours) && !lstat(target, &there) &&
+	    ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
 		unlink(target);
 	free(target);
 }
@@ -374,7 +376,7 @@ static int record(struct recording *rec)
 		log_error("PID %d has ended meanwhile", rec->target.pid);
 	/* An old recording stays as long as nothing was written over it. */
 	if (ret && rec->file_is_ours)
-		remove_file(rec->options.file);
+		remove_file(rec);
 	return ret;
 }
 

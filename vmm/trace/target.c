@@ -321,6 +321,10 @@ int trace_target_probes(const char *path)
 		ret = -errno;
 		goto out;
 	}
+	if (st.st_size > TRACE_PROGRAM_MAX) {
+		ret = -EFBIG;
+		goto out;
+	}
 	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (data == MAP_FAILED) {
 		ret = -errno;

@@ -42,5 +42,8 @@ bool trace_target_ids_are_global(const char *proc);
 /* Does it block or catch the signal @signo, which ends other processes? */
 bool trace_target_takes(const char *proc, pid_t pid, int signo);
 
+/* Of a vmm; others may lay down programs of any size, with holes in them. */
+#define TRACE_PROGRAM_MAX (256u << 20)
+
 /* Does the program at @path have the probes that vmm has?  0, -ENOENT or another -errno. */
 int trace_target_probes(const char *path);

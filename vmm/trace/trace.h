@@ -23,7 +23,7 @@ struct trace_disk {
 /* What there is at most, by Linux and by vmm: a recording that tells of more is damaged. */
 #define TRACE_TIDS (1u << 22)
 #define TRACE_VCPUS 4096
-#define TRACE_DISKS 256
+#define TRACE_DISKS 264 /* on PCI, but for its bridge, and on virtio-mmio */
 #define TRACE_QUEUES 256 /* of a disk */
 
 #define TRACE_COMM_LEN 16

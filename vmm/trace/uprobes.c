@@ -17,6 +17,7 @@
 #include "hw/base/log.h"
 #include "hw/base/util.h"
 #include "vmm/trace/perf.h"
+#include "vmm/trace/target.h"
 
 #define FOLDER_SIZE 64
 
@@ -112,12 +113,13 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
 static int copy_program(int exe, const char *copy)
 {
 	int to = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	size_t room = TRACE_PROGRAM_MAX; /* it may be another than was looked at */
 	int ret = 0;
 	ssize_t n = -1;
 
 	if (to >= 0)
-		while ((n = sendfile(to, exe, NULL, 1 << 20)) > 0)
-			;
+		while ((n = sendfile(to, exe, NULL, min(room, (size_t)1 << 20))) > 0)
+			room -= (size_t)n;
 	if (n < 0) {
 		ret = -errno;
 		log_error("cannot copy the program to %s: %s", copy, strerror(errno));
