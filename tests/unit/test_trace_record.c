@@ -217,13 +217,13 @@ START_TEST(record_line)
 		.tracefs = folder,
 		.file = "a b.data",
 		.buffer = "8M",
-		.pid = 41,
 		.thread = threads,
 		.thread_count = array_size(threads),
+		.ids_are_global = true,
 		.control = 5,
 		.ack = 6,
 	};
-	struct record_plan without_threads = plan;
+	struct record_plan elsewhere = plan;
 	struct perf_command command = { 0 };
 	char *text, *said;
 
@@ -242,7 +242,7 @@ START_TEST(record_line)
 
 	text = perf_text(&command);
 	ck_assert_str_eq(text, "perf record -k CLOCK_MONOTONIC -B -N --no-bpf-event -m 8M "
-			       "-o 'a b.data' -p 41 -e 'sdt_vmm:*' -e kvm:kvm_mmio "
+			       "-o 'a b.data' -t 41,42,45 --inherit -e 'sdt_vmm:*' -e kvm:kvm_mmio "
 			       "--filter 'type==2&&(gpa<0xFEC00000||gpa>=0x100000000)' "
 			       "-e kvm:kvm_msi_set_irq --switch-events -e sched:sched_waking "
 			       "--filter '(pid>=41&&pid<=42)||pid==45'");
@@ -251,8 +251,8 @@ START_TEST(record_line)
 	free(text);
 	perf_free(&command);
 
-	without_threads.thread_count = 0;
-	record_command(&command, &without_threads);
+	elsewhere.ids_are_global = false;
+	record_command(&command, &elsewhere);
 	text = perf_text(&command);
 	ck_assert_ptr_null(strstr(text, "sched"));
 	ck_assert_ptr_nonnull(strstr(text, "-e kvm:kvm_msi_set_irq --switch-events"));

@@ -223,6 +223,8 @@ START_TEST(threads_in_order)
 	files_text(proc, "100/task/103/comm", "io0");
 	files_text(proc, "100/task/100/comm", "vmm");
 	files_text(proc, "100/task/1001/comm", "vcpu0");
+	files_text(proc, "100/task/1002/comm", "iou-wrk-103");
+	files_text(proc, "100/task/1003/ended", "");
 	tids = trace_target_threads(proc, 100, &count);
 	ck_assert_uint_eq(count, 3);
 	ck_assert_int_eq(tids[0], 100);

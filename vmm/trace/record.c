@@ -218,9 +218,9 @@ static int start_perf(struct recording *rec)
 		.tracefs = rec->uprobes.tracefs,
 		.file = rec->options.file,
 		.buffer = rec->options.buffer,
-		.pid = rec->target.pid,
 		.thread = threads,
-		.thread_count = trace_target_ids_are_global(PROC) ? count : 0,
+		.thread_count = count,
+		.ids_are_global = trace_target_ids_are_global(PROC),
 		.control = rec->control[0],
 		.ack = rec->ack[1],
 	};
@@ -232,7 +232,7 @@ static int start_perf(struct recording *rec)
 		log_error("PID %d: it has ended", rec->target.pid);
 		return -ESRCH;
 	}
-	if (!plan.thread_count)
+	if (!plan.ids_are_global)
 		log_warn("wake-ups are not recorded: the kernel numbers the threads that it wakes "
 			 "otherwise than this PID namespace");
 	ret = empty_file(rec);

@@ -56,6 +56,21 @@ char *record_threads_filter(const pid_t *thread, size_t count)
 	return text;
 }
 
+/* As perf takes it, to be freed; NULL without memory. */
+static char *threads_list(const pid_t *thread, size_t count)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	if (!to)
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		fprintf(to, "%s%d", i ? "," : "", thread[i]);
+	fclose(to);
+	return text;
+}
+
 static void add_kernel_event(struct perf_command *command, const char *tracefs,
 			     const char *group, const char *name, const char *filter)
 {
@@ -73,7 +88,8 @@ static void add_kernel_event(struct perf_command *command, const char *tracefs,
 
 void record_command(struct perf_command *command, const struct record_plan *plan)
 {
-	char *threads = record_threads_filter(plan->thread, plan->thread_count);
+	char *filter = record_threads_filter(plan->thread, plan->thread_count);
+	char *threads = threads_list(plan->thread, plan->thread_count);
 
 	perf_add(command, "perf");
 	perf_add(command, "record");
@@ -88,8 +104,10 @@ void record_command(struct perf_command *command, const struct record_plan *plan
 	perf_add(command, "%s", plan->buffer);
 	perf_add(command, "-o");
 	perf_add(command, "%s", plan->file);
-	perf_add(command, "-p");
-	perf_add(command, "%d", plan->pid);
+	/* Not -p: perf fails, without a word, if one of a process's threads ends meanwhile. */
+	perf_add(command, "-t");
+	perf_add(command, "%s", threads);
+	perf_add(command, "--inherit");
 	perf_add(command, "-e");
 	perf_add(command, TRACE_UPROBES_GROUP ":*");
 	for (unsigned i = 0; i < array_size(kernel_events); i++)
@@ -100,15 +118,16 @@ void record_command(struct perf_command *command, const struct record_plan *plan
 	 * one, and so would not be seen, as perf looks at this process alone.
 	 */
 	perf_add(command, "--switch-events");
-	if (plan->thread_count)
-		add_kernel_event(command, plan->tracefs, "sched", "sched_waking", threads);
+	if (plan->ids_are_global)
+		add_kernel_event(command, plan->tracefs, "sched", "sched_waking", filter);
 	perf_hide_rest(command);
 	/* Nothing is recorded until perf is told to, and it says when it has begun. */
 	perf_add(command, "-D");
 	perf_add(command, "-1");
 	perf_add(command, "--control");
 	perf_add(command, "fd:%d,%d", plan->control, plan->ack);
-	if (!threads)
+	if (!filter || !threads)
 		command->error = -ENOMEM;
+	free(filter);
 	free(threads);
 }

@@ -12,9 +12,9 @@ struct record_plan {
 	const char *tracefs;
 	const char *file;
 	const char *buffer; /* for each CPU, as perf's -m takes it */
-	pid_t pid;
-	const pid_t *thread; /* whose wake-ups are recorded, in rising order */
+	const pid_t *thread; /* those recorded, in rising order */
 	size_t thread_count;
+	bool ids_are_global; /* as trace_target_ids_are_global() says */
 	int control, ack; /* perf's ends of the pipes by which it is told */
 };
 

@@ -240,6 +240,21 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Is it one that the kernel makes for io_uring, and ends when there is nothing to do? */
+static bool is_worker(const char *proc, pid_t pid, pid_t tid)
+{
+	char name[32], comm[16];
+	bool is;
+	FILE *file;
+
+	snprintf(name, sizeof(name), "task/%d/comm", tid);
+	file = process_file(proc, pid, name);
+	is = !file || !fgets(comm, sizeof(comm), file) || !strncmp(comm, "iou-wrk-", 8);
+	if (file)
+		fclose(file);
+	return is && tid != pid; /* the name of that one is the user's choice */
+}
+
 pid_t *trace_target_threads(const char *proc, pid_t pid, size_t *count)
 {
 	pid_t *tids = NULL, *more, tid;
@@ -252,7 +267,9 @@ pid_t *trace_target_threads(const char *proc, pid_t pid, size_t *count)
 	folder = opendir(path);
 	while (folder && (entry = readdir(folder))) {
 		tid = parse_pid(entry->d_name);
-		more = tid ? reallocarray(tids, *count + 1, sizeof(*tids)) : NULL;
+		if (!tid || is_worker(proc, pid, tid))
+			continue;
+		more = reallocarray(tids, *count + 1, sizeof(*tids));
 		if (!more)
 			continue;
 		tids = more;

@@ -28,8 +28,8 @@ int trace_target_find(const char *proc, const char *word, struct trace_target *t
 void trace_target_free(struct trace_target *target);
 
 /*
- * The ids of its threads in rising order, to be freed; *@count: how many.  NULL
- * if it has ended, or there is no memory; says nothing.
+ * The ids of its own threads, not io_uring's, which come and go, in rising order, to be
+ * freed; *@count: how many.  NULL if it has ended, or there is no memory; says nothing.
  */
 pid_t *trace_target_threads(const char *proc, pid_t pid, size_t *count);
 
