@@ -19,7 +19,6 @@ static int compare_groups(const void *left, const void *right, void *opaque)
 	const struct trace *trace = opaque;
 	const uint32_t l = *(const uint32_t *)left, r = *(const uint32_t *)right;
 	const struct trace_request *a = &trace->request[l], *b = &trace->request[r];
-
 	int order = compare_numbers(a->disk, b->disk);
 
 	if (!order)
