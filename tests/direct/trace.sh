@@ -439,16 +439,21 @@ fake_perf() {
 	chmod 755 bin/perf
 }
 
-# Its own last lines are shown; and the old recording is still there.
-case_perf_fails() {
+# perf_fails COMMAND TEXT: COMMAND as well before it does, and then web.data holds TEXT
+perf_fails() {
 	load randread/4k/4/1
-	fake_perf
-	echo old >web.data
+	fake_perf "$1"
 	refused "vmm: cannot find the probes of vmm"$'\n'"vmm: perf says: no luck" \
 		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data "$vm"
-	[ "$(cat web.data)" = old ] || fail "the old file is gone"
+	[ "$(cat web.data)" = "$2" ] || fail "$2 is gone"
 	end
 	clean
+}
+
+# Its own last lines are shown; and the old recording is still there.
+case_perf_fails() {
+	echo old >web.data
+	perf_fails '' old
 }
 
 # perf attaches and cannot go on: there is no room for what it writes.
@@ -534,13 +539,7 @@ case_file_is_a_link() {
 
 # What somebody put in its place is not removed when recording fails.
 case_file_is_another_by_then() {
-	load randread/4k/4/1
-	fake_perf 'rm web.data && echo precious >web.data'
-	refused "vmm: cannot find the probes of vmm"$'\n'"vmm: perf says: no luck" \
-		env PATH="$PWD/bin:$PATH" "$vmm" trace record -o web.data "$vm"
-	[ "$(cat web.data)" = precious ] || fail "it is gone"
-	end
-	clean
+	perf_fails 'rm web.data && echo precious >web.data' precious
 }
 
 # What another user has laid into a folder for all is left alone, wherever it leads.
